@@ -1,0 +1,446 @@
+/**
+ * Every setting of the broker, once: its key, type, unit, default, allowed range, and what follows from
+ * it. The file, the environment, flags, the reference and conf/broker.yaml all come from this tree; a
+ * setting that is not read by some code must not be in it.
+ */
+import { z } from "zod";
+import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
+
+/** `name@host`: what operators, peers and logs call a node. */
+export const nodeNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/;
+
+const peerPattern =
+  /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[1-9]\d{0,4})?$/;
+const addressPattern = /^[0-9A-Za-z.:-]{1,253}$/;
+const advertisePattern = /^([0-9A-Za-z.-]{1,253}(:[1-9]\d{0,4})?)?$/;
+
+const node = z.strictObject({
+  name: text({
+    type: "node name",
+    pattern: nodeNamePattern,
+    allowed: "name@host (letters, digits, '_', '-', '.'), such as node1@10.0.0.5",
+    default: "trellis@127.0.0.1",
+    about:
+      "Name of this node, name@host. Peers reach it at the host part, so that must be an address or a " +
+      "host name which they can reach. It must differ from every other node's, and changing it " +
+      "later makes this another node, which the cluster has not met.",
+  }),
+  data_dir: text({
+    type: "path",
+    pattern: /^.+$/,
+    allowed: "a path of a directory that this user can write",
+    default: "",
+    defaultText: "./data/<node.name>",
+    about:
+      "Directory of what must survive a restart: the members of the cluster and the node's own id. Two " +
+      "nodes must not share one. Losing it means that the node comes back as one that lost its data.",
+  }),
+  run_dir: text({
+    type: "path",
+    pattern: /^.+$/,
+    allowed: "a path of a directory that this user owns",
+    default: "",
+    defaultText: "$XDG_RUNTIME_DIR/trellis, else /tmp/trellis-<uid>",
+    about:
+      "Directory of the control socket, one per node, through which `broker ctl` speaks to it. It is " +
+      "made with mode 0700: whoever can open the socket can do everything. Commands find a node only " +
+      "in the same directory.",
+  }),
+});
+
+const listeners = z.strictObject({
+  tcp: z
+    .strictObject({
+      bind: text({
+        type: "address",
+        pattern: addressPattern,
+        allowed: "an IP address or a host name of this machine",
+        default: "127.0.0.1",
+        about:
+          "Address on which MQTT clients are accepted. The default takes clients of this machine only; " +
+          "0.0.0.0 takes them from everywhere, and there is no authentication yet: keep a firewall " +
+          "before it.",
+      }),
+      port: integer({
+        min: 0,
+        max: 65535,
+        default: 1883,
+        unit: "port",
+        about:
+          "TCP port for MQTT clients. 1883 is the registered one; 0 takes any free port, which the " +
+          "start report and `broker ctl listeners` then name.",
+      }),
+    })
+    .prefault({}),
+});
+
+const cluster = z.strictObject({
+  bind: text({
+    type: "address",
+    pattern: addressPattern,
+    allowed: "an IP address or a host name of this machine",
+    default: "127.0.0.1",
+    about:
+      "Address on which links of other nodes are accepted. With the default only nodes on this machine " +
+      "can join. Links are authenticated by the cookie but not encrypted: beyond loopback, use a " +
+      "network that you trust.",
+  }),
+  port_range: portRange({
+    default: "4370-4399",
+    about:
+      "Ports for links: a node takes the first free one. A node that joins asks each port of its own " +
+      "range at the other's host, so all nodes need the same range, and firewalls must let it through. " +
+      "Nodes on one host need one port each.",
+  }),
+  advertise: text({
+    type: "address",
+    pattern: advertisePattern,
+    allowed: "a host or host:port, or empty",
+    default: "",
+    about:
+      "Host, or host:port, that peers are told to dial instead of the host in the node's name and its " +
+      "link port. Needed behind NAT or a port mapping; a wrong one means that this node can dial " +
+      "others but they can never dial it.",
+  }),
+  cookie_file: text({
+    type: "path",
+    pattern: /^.+$/,
+    allowed: "a path of a file that only this user can read",
+    default: "~/.broker.cookie",
+    about:
+      "File with the secret that all nodes of a cluster share; made with fresh random bytes when it does " +
+      "not exist. Nodes with different cookies refuse each other. A file that others can read, or with " +
+      "fewer than 32 characters, is refused. BROKER_COOKIE in the environment takes its place.",
+  }),
+  discovery: z
+    .strictObject({
+      static: z
+        .strictObject({
+          nodes: list({
+            pattern: peerPattern,
+            allowed: "a list of name@host or name@host:port",
+            about:
+              "Nodes to join at start, tried for ever until one answers. This node itself may be in the " +
+              "list, so that all nodes can share one file. Empty: join with `broker ctl join_cluster`.",
+          }),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  heartbeat_interval: duration({
+    min: "50ms",
+    max: "10s",
+    default: "500ms",
+    about:
+      "How often a node tells each peer that it lives. Shorter finds dead nodes sooner only together " +
+      "with cluster.suspect_after, and costs two small frames per peer each time.",
+  }),
+  suspect_after: duration({
+    min: "200ms",
+    max: "60s",
+    default: "2500ms",
+    about:
+      "A peer that was silent for so long is suspect, and another peer is asked about it. Longer bears " +
+      "longer stalls; shorter notices a dead node sooner. Must be longer than two heartbeat intervals.",
+  }),
+  confirm_timeout: duration({
+    min: "50ms",
+    max: "10s",
+    default: "500ms",
+    about:
+      "How long to wait for another peer's word on a suspect before it is taken as down. Together with " +
+      "cluster.suspect_after it bounds how long subscribers behind a dead node hold up publishers.",
+  }),
+  redial_max: duration({
+    min: "100ms",
+    max: "5m",
+    default: "5s",
+    about:
+      "Longest wait between two tries to reach a member that is down (waits double up to it, for ever). " +
+      "Longer means fewer tries; a node that comes back dials too, so it rarely decides how long.",
+  }),
+  forget_after: duration({
+    min: "1m",
+    max: "365d",
+    default: "7d",
+    about:
+      "How long a member that is down is remembered with its routes, and deletions of retained messages " +
+      "are kept. A node that was away longer takes the cluster's state instead of merging its own.",
+  }),
+  output_bytes: size({
+    min: "64KiB",
+    max: "1GiB",
+    default: "8MiB",
+    about:
+      "Bytes that may wait to be sent on the data link to one peer. Beyond it QoS 0 messages for that " +
+      "peer are dropped and counted, and QoS 1 and 2 wait in its stream. Higher bears longer " +
+      "stalls of the network, for memory.",
+  }),
+});
+
+const limits = z.strictObject({
+  max_packet: size({
+    min: "1KiB",
+    max: "268435455B",
+    default: "1MiB",
+    about:
+      "Largest MQTT packet accepted from a client; a larger one closes its connection (v5: 0x95). The " +
+      "protocol's own limit is 268435455 bytes. Each connection may buffer one packet of this size.",
+  }),
+  max_packet_before_connect: size({
+    min: "1KiB",
+    max: "268435455B",
+    default: "128KiB",
+    about:
+      "Largest CONNECT packet accepted; it bounds what a stranger can make the node buffer. Wills are " +
+      "part of CONNECT. Must not be larger than limits.max_packet.",
+  }),
+  connect_timeout: duration({
+    min: "100ms",
+    max: "10m",
+    default: "10s",
+    about:
+      "A connection that has not sent its CONNECT by then is closed. Shorter frees places sooner when " +
+      "somebody opens connections and stays silent; slow networks need longer.",
+  }),
+  keep_alive_max: integer({
+    min: 0,
+    max: 65535,
+    default: 0,
+    unit: "seconds",
+    about:
+      "Longest keep-alive a client may have; 0: no cap. v5 clients that ask for more, or for none, are " +
+      "given this one; others are told so by being closed at 1.5 times it. Lower finds dead clients " +
+      "sooner, for more pings.",
+  }),
+  client_id_bytes: integer({
+    min: 23,
+    max: 65535,
+    default: 256,
+    unit: "bytes",
+    about:
+      "Longest client id accepted; a longer one is refused (0x85). 23 is the least that the protocol " +
+      "asks a server to accept.",
+  }),
+  topic_bytes: integer({
+    min: 16,
+    max: 65535,
+    default: 4096,
+    unit: "bytes",
+    about:
+      "Longest topic or filter accepted. Longer ones are refused: a publish closes the connection, a " +
+      "subscription gets a failure code.",
+  }),
+  topic_levels: integer({
+    min: 2,
+    max: 65535,
+    default: 128,
+    unit: "levels",
+    about:
+      "Most levels ('/' plus one) in a topic or filter. It bounds the work that one match with wildcards " +
+      "can cause; beyond it, as for limits.topic_bytes.",
+  }),
+  user_properties: integer({
+    min: 0,
+    max: 65535,
+    default: 64,
+    unit: "properties",
+    about: "Most MQTT 5 user properties in one packet; a packet with more closes the connection.",
+  }),
+  receive_maximum: integer({
+    min: 1,
+    max: 65535,
+    default: 1024,
+    unit: "messages",
+    about:
+      "QoS 1 and 2 messages that may be unacknowledged at once, each way, for one client: it is the " +
+      "Receive Maximum told to v5 clients and the cap on theirs. Higher helps over long distances, " +
+      "for memory.",
+  }),
+  inflight_bytes: size({
+    min: "64KiB",
+    max: "4GiB",
+    default: "16MiB",
+    about:
+      "Bytes of payload in flight to one client. When they are reached, further messages wait in the " +
+      "session's queue until some are acknowledged.",
+  }),
+  open_qos2: integer({
+    min: 1,
+    max: 65535,
+    default: 1024,
+    unit: "messages",
+    about:
+      "QoS 2 publishes of one client that may wait for its PUBREL. At the limit v5 clients get 0x93, " +
+      "others are closed.",
+  }),
+  filters_per_client: integer({
+    min: 1,
+    max: 10_000_000,
+    default: 1000,
+    unit: "filters",
+    about:
+      "Most subscriptions of one client; beyond it a SUBSCRIBE gets 0x97 for each filter too many.",
+  }),
+  session_queue_messages: integer({
+    min: 1,
+    max: 100_000_000,
+    default: 10_000,
+    unit: "messages",
+    about:
+      "Most messages that wait for one session. When it is full QoS 0 is refused, and for QoS 1 and 2 " +
+      "the oldest message goes; both are counted. Higher keeps more for clients that are away, for " +
+      "memory.",
+  }),
+  session_queue_bytes: size({
+    min: "1KiB",
+    max: "64GiB",
+    default: "16MiB",
+    about:
+      "Most bytes that wait for one session; at the limit as for limits.session_queue_messages.",
+  }),
+  connection_output_bytes: size({
+    min: "64KiB",
+    max: "4GiB",
+    default: "4MiB",
+    about:
+      "Bytes that may wait to be sent to one client that reads too slowly. Beyond it QoS 0 messages for " +
+      "it are dropped and counted.",
+  }),
+  connection_output_grace: duration({
+    min: "1s",
+    max: "1h",
+    default: "30s",
+    about:
+      "A client whose output stays over limits.connection_output_bytes for so long is disconnected; a " +
+      "persistent session keeps its messages.",
+  }),
+  outbox_messages: integer({
+    min: 1,
+    max: 1_000_000_000,
+    default: 1_000_000,
+    unit: "messages",
+    about:
+      "QoS 1 and 2 messages that may wait for one peer. At the limit publishers get 0x97 (v3: no " +
+      "acknowledgement) for what is due to that peer. It decides how long a peer may be away " +
+      "under load.",
+  }),
+  outbox_bytes: size({
+    min: "1MiB",
+    max: "1TiB",
+    default: "1GiB",
+    about: "Bytes that may wait for one peer; at the limit as for limits.outbox_messages.",
+  }),
+  retained_messages: integer({
+    min: 0,
+    max: 1_000_000_000,
+    default: 1_000_000,
+    unit: "messages",
+    about:
+      "Most retained messages. At the limit a message on a new topic is delivered but not retained, " +
+      "which is counted; those on topics that have one still replace it.",
+  }),
+  retained_bytes: size({
+    min: "1KiB",
+    max: "1TiB",
+    default: "1GiB",
+    about: "Most bytes of retained messages; at the limit as for limits.retained_messages.",
+  }),
+  session_expiry: duration({
+    min: "1s",
+    max: "365d",
+    default: "7d",
+    about:
+      "Longest time that a session is kept for a client that is away. v5 clients that ask for more are " +
+      "told this one in CONNACK; v3 clients without clean session get it. Higher keeps queues of " +
+      "clients that never come back.",
+  }),
+  connections: integer({
+    min: 0,
+    max: 10_000_000,
+    default: 0,
+    unit: "connections",
+    about:
+      "Most client connections at this node; further ones are closed. 0: what the file-descriptor limit " +
+      "allows, less 64.",
+  }),
+});
+
+/** The whole configuration. Unknown keys are refused. */
+export const configSchema = z.strictObject({
+  node: node.prefault({}),
+  listeners: listeners.prefault({}),
+  cluster: cluster.prefault({}),
+  publish: z
+    .strictObject({
+      ack_timeout: duration({
+        min: "100ms",
+        max: "10m",
+        default: "5s",
+        about:
+          "How long a peer may take to accept a QoS 1 or 2 message before its stream is treated as " +
+          "stalled. Longer keeps publishers waiting longer for a peer in trouble.",
+      }),
+    })
+    .prefault({}),
+  subscribe: z
+    .strictObject({
+      sync_timeout: duration({
+        min: "10ms",
+        max: "1m",
+        default: "1s",
+        about:
+          "Longest time that SUBACK waits until every peer knows the subscription. A SUBACK given by this " +
+          "time-out is counted and promises nothing for the peers that were late.",
+      }),
+    })
+    .prefault({}),
+  takeover: z
+    .strictObject({
+      timeout: duration({
+        min: "100ms",
+        max: "1m",
+        default: "2s",
+        about:
+          "Longest time that CONNECT waits until an older connection of the same client id is confirmed " +
+          "closed, here or at another node. Past it the new one goes ahead, which is counted.",
+      }),
+    })
+    .prefault({}),
+  start: z
+    .strictObject({
+      sync_timeout: duration({
+        min: "0s",
+        max: "5m",
+        default: "5s",
+        about:
+          "At start the node links to the members that it remembers and only then opens its MQTT " +
+          "listeners; it waits at most so long for those that do not answer.",
+      }),
+    })
+    .prefault({}),
+  limits: limits.prefault({}),
+  mqtt: z
+    .strictObject({
+      reason_strings: flag({
+        default: false,
+        about:
+          "Whether v5 clients get a sentence (Reason String) with error codes. It helps while a client " +
+          "is developed, and tells strangers more than they need.",
+      }),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: oneOf(["debug", "info", "warn", "error"], {
+        default: "info",
+        about:
+          "Least level that is logged. debug has a line for every connection and every link event, and is " +
+          "slow under load. `broker ctl log level` changes it while the node runs.",
+      }),
+    })
+    .prefault({}),
+});
+
+/** The configuration after parsing: durations are milliseconds, sizes are bytes. */
+export type Config = z.output<typeof configSchema>;

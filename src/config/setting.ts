@@ -1,0 +1,203 @@
+/**
+ * The kinds of settings. Each function here makes one leaf of the schema: a zod type that accepts what
+ * an operator may write, with the words that explain it beside it, so that no setting can exist
+ * without its explanation, unit, default and allowed range.
+ */
+import { z } from "zod";
+import { formatDuration, formatSize, parseDuration, parseSize } from "./units.js";
+
+/** What every setting must say about itself. */
+interface Words {
+  /** What it sets, and what follows from a higher or lower value. */
+  readonly about: string;
+}
+
+/** The explanation of one setting, as the reference and error messages print it. */
+export interface SettingInfo extends Words {
+  readonly type: string;
+  /** Unit of a plain number; empty when there is none. */
+  readonly unit: string;
+  /** Default, as it would be written in YAML (a flow scalar or list). */
+  readonly defaultText: string;
+  /** What is allowed, as the end of the sentence "must be ...". */
+  readonly allowed: string;
+  /** Turns the text of an environment variable or flag into what the YAML file would hold. */
+  readonly fromText: (text: string) => unknown;
+  /** A value after parsing, in the form in which the file would hold it. */
+  readonly format: (value: unknown) => string;
+}
+
+/** Explanations by schema leaf. */
+export const settingInfo = z.registry<SettingInfo>();
+
+interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+const plainText = (text: string): unknown => text;
+const numberFromText = (text: string): unknown => (/^-?\d+$/.test(text) ? Number(text) : text);
+const asWritten = (value: unknown): string => JSON.stringify(value);
+
+/** A whole number. `unit` names what is counted. */
+export function integer(options: Words & Range & { default: number; unit: string }) {
+  const { min, max } = options;
+  const leaf = z.int().min(min).max(max).default(options.default);
+  return register(leaf, {
+    about: options.about,
+    type: "integer",
+    unit: options.unit,
+    defaultText: String(options.default),
+    allowed: `a whole number from ${min} to ${max}`,
+    fromText: numberFromText,
+    format: String,
+  });
+}
+
+/** A span of time; milliseconds after parsing. */
+export function duration(options: Words & { default: string; min: string; max: string }) {
+  return measure("duration", "ms", parseDuration, formatDuration, "500ms, 5s, 10m, 7d", options);
+}
+
+/** An amount of memory or data; bytes after parsing. */
+export function size(options: Words & { default: string; min: string; max: string }) {
+  return measure("size", "bytes", parseSize, formatSize, "64KiB, 1MiB, 2GiB", options);
+}
+
+/** `true` or `false`. */
+export function flag(options: Words & { default: boolean }) {
+  return register(z.boolean().default(options.default), {
+    about: options.about,
+    type: "boolean",
+    unit: "",
+    defaultText: String(options.default),
+    allowed: "true or false",
+    fromText: (value) => (value === "true" ? true : value === "false" ? false : value),
+    format: String,
+  });
+}
+
+/** One of a few words. */
+export function oneOf<const T extends readonly [string, ...string[]]>(
+  words: T,
+  options: Words & { default: T[number] },
+) {
+  return register(
+    z.enum(words).default(() => options.default),
+    {
+      about: options.about,
+      type: "word",
+      unit: "",
+      defaultText: options.default,
+      allowed: `one of ${words.join(", ")}`,
+      fromText: plainText,
+      format: String,
+    },
+  );
+}
+
+/**
+ * Text that must match `pattern`. `default` need not (an empty one stands for "not set"), and
+ * `defaultText` says what stands in its place when it is worked out at start.
+ */
+export function text(
+  options: Words & {
+    type: string;
+    pattern: RegExp;
+    allowed: string;
+    default: string;
+    defaultText?: string;
+  },
+) {
+  return register(z.string().regex(options.pattern).default(options.default), {
+    about: options.about,
+    type: options.type,
+    unit: "",
+    defaultText: options.defaultText ?? JSON.stringify(options.default),
+    allowed: options.allowed,
+    fromText: plainText,
+    format: asWritten,
+  });
+}
+
+/** A list of texts, each of which must match `pattern`. In text form: separated by commas. */
+export function list(options: Words & { pattern: RegExp; allowed: string }) {
+  return register(z.array(z.string().regex(options.pattern)).default([]), {
+    about: options.about,
+    type: "list",
+    unit: "",
+    defaultText: "[]",
+    allowed: options.allowed,
+    fromText: listFromText,
+    format: asWritten,
+  });
+}
+
+/** A range of port numbers, `first-last`; a pair of numbers after parsing. */
+export function portRange(options: Words & { default: string }) {
+  const read = z.unknown().transform((value, context): [number, number] => {
+    const range = parsePortRange(value);
+    if (range === undefined) context.addIssue("not a port range");
+    return range ?? [0, 0];
+  });
+  const standard = parsePortRange(options.default) ?? [0, 0];
+  return register(
+    read.default(() => standard),
+    {
+      about: options.about,
+      type: "port range",
+      unit: "",
+      defaultText: JSON.stringify(options.default),
+      allowed: "two ports from 1 to 65535, first-last, or 0-0 for any free port",
+      fromText: plainText,
+      format: (value) =>
+        Array.isArray(value) ? JSON.stringify(value.join("-")) : asWritten(value),
+    },
+  );
+}
+
+function measure(
+  type: string,
+  unit: string,
+  parse: (value: unknown) => number | undefined,
+  format: (value: number) => string,
+  examples: string,
+  options: Words & { default: string; min: string; max: string },
+) {
+  const min = parse(options.min) ?? 0;
+  const max = parse(options.max) ?? 0;
+  const read = z.unknown().transform((value, context): number => {
+    const parsed = parse(value);
+    if (parsed === undefined || parsed < min || parsed > max) context.addIssue("out of range");
+    return parsed ?? 0;
+  });
+  return register(read.default(parse(options.default) ?? 0), {
+    about: options.about,
+    type,
+    unit,
+    defaultText: options.default,
+    allowed: `a ${type} (such as ${examples}) from ${options.min} to ${options.max}`,
+    fromText: numberFromText,
+    format: (value) => (typeof value === "number" ? format(value) : asWritten(value)),
+  });
+}
+
+function parsePortRange(value: unknown): [number, number] | undefined {
+  const match = typeof value === "string" ? /^(\d{1,5})-(\d{1,5})$/.exec(value) : null;
+  if (match === null) return undefined;
+  const first = Number(match[1]);
+  const last = Number(match[2]);
+  if (first === 0 && last === 0) return [0, 0];
+  return first >= 1 && first <= last && last <= 65535 ? [first, last] : undefined;
+}
+
+function listFromText(value: string): unknown {
+  const inner = value.trim().replace(/^\[(.*)\]$/s, "$1");
+  if (inner.trim() === "") return [];
+  return inner.split(",").map((item) => item.trim().replace(/^(["'])(.*)\1$/, "$2"));
+}
+
+function register<T extends z.ZodType>(leaf: T, info: SettingInfo): T {
+  settingInfo.add(leaf, info);
+  return leaf;
+}
