@@ -1,0 +1,67 @@
+/** What routing and the cluster ask of each other. The cluster carries bytes and keys, not MQTT. */
+
+/** Somebody who waits until a peer has accepted a numbered forward. */
+export interface Receipt {
+  accept(): void;
+}
+
+/** What routing uses of the cluster. Peers are known by a small index, stable while the process lives. */
+export interface ClusterPort {
+  /** The number of the next QoS ≥ 1 publish of this node (docs/wire.md, "Numbers and stamps"). */
+  nextCounter(): number;
+  /** Hybrid-logical-clock stamp, higher than any before or seen from a peer. */
+  nextStamp(): number;
+  /** Takes note of a stamp from a peer or the store. */
+  observeStamp(stamp: number): void;
+  /** Sends a forward that nobody waits for. Dropped and counted when the peer is down or too slow. */
+  send(peer: number, frame: Buffer): void;
+  /**
+   * Puts a forward at the end of the stream to a peer. True: `receipt.accept()` comes once, later. False:
+   * nothing to wait for (dropped and counted because the peer is down and the row is not durable, or taken
+   * by the outbox).
+   */
+  sendNumbered(
+    peer: number,
+    counter: number,
+    frame: Buffer,
+    durable: boolean,
+    receipt: Receipt,
+  ): boolean;
+  /** Is there room in the outbox of this peer for `bytes` more? */
+  hasRoom(peer: number, bytes: number): boolean;
+  /** Every other member that is joining, up or suspect. */
+  livePeers(): readonly number[];
+  /** Sets this node's own row; 0 deletes it. */
+  setRow(key: string, value: number): void;
+  /** Calls `done` when all up and suspect peers hold every row set so far; at once when they do. */
+  whenSynced(done: () => void): void;
+  /** Tells a peer something outside the streams. Lost if the link breaks. */
+  tell(peer: number, body: Uint8Array): void;
+  /** The forward counter of this peer was accepted, after `onForward` had returned false. */
+  forwardAccepted(peer: number, incarnation: number, counter: number): void;
+}
+
+/** What the cluster asks of routing. */
+export interface ClusterUser {
+  /**
+   * A forward from a peer: `bytes` from `start` to `end` (valid during this call only). True: accepted now.
+   * False: `forwardAccepted` will be called for it, once. With `counter` 0 nobody waits.
+   * Throws when the bytes make no sense; the link is then closed.
+   */
+  onForward(
+    peer: number,
+    incarnation: number,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): boolean;
+  /** Sets a peer's row (0 deletes it); returns the value it had, 0 for none. */
+  setPeerRow(peer: number, key: string, value: number): number;
+  /** These are all rows of the peer from now on. */
+  replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void;
+  /** A link to the peer is up and both sides hold each other's rows. */
+  onPeerUp(peer: number): void;
+  /** Something a peer told us. Throws when it makes no sense. */
+  onTold(peer: number, body: Buffer): void;
+}

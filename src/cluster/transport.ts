@@ -1,0 +1,36 @@
+/** The network as the cluster sees it. tcp.ts is the real one; the simulator has its own. */
+
+/** An ordered byte stream to one process. Exactly one `onClose` comes, nothing after it. */
+export interface Pipe {
+  /** Address of the other end, for the log. */
+  readonly remote: string;
+  /** Bytes written and not yet taken by the network. */
+  readonly bufferedBytes: number;
+  onData: (bytes: Buffer) => void;
+  onClose: () => void;
+  /** The pipe keeps `bytes`: the caller must not change them afterwards. */
+  write(bytes: Buffer): void;
+  /** Closes after what was written has left. `onClose` comes later, never within this call. */
+  close(): void;
+  /** Closes at once. `onClose` comes later, never within this call. */
+  destroy(): void;
+}
+
+export interface PipeListener {
+  readonly port: number;
+  close(): void;
+}
+
+/** Why a dial failed: nobody listens there, or no answer came. */
+export type DialFailure = "refused" | "unreachable";
+
+export interface Transport {
+  /** Listens on the first free port of `ports` (first and last). Rejects when none is free. */
+  listen(
+    host: string,
+    ports: readonly [number, number],
+    onPipe: (pipe: Pipe) => void,
+  ): Promise<PipeListener>;
+  /** Connects; calls `done` once, later, with the pipe or the reason (time-out: 2 s). */
+  dial(host: string, port: number, done: (result: Pipe | DialFailure) => void): void;
+}

@@ -1,0 +1,93 @@
+/**
+ * A publish on its way to a peer, in bytes (docs/wire.md, "Forward"). The cluster puts its own
+ * header into the first `forwardHeaderBytes` bytes of the frame that is made here.
+ */
+import { forwardHeaderBytes } from "../cluster/wire/frames.js";
+import type { Qos } from "../protocol/publish.js";
+import { Message } from "./message.js";
+import type { TopicTable } from "./topic.js";
+
+const qosBits = 3;
+const retainBit = 4;
+const fixedBytes = 1 + 8 + 4 + 2 + 2 + 2 + 4;
+/** The message does not expire. */
+const noExpiry = 0xffff_ffff;
+
+/** The whole frame for a message. Its bytes are its own: it can be kept until it is acknowledged. */
+export function encodeForward(message: Message, qos: Qos): Buffer {
+  const topic = message.topic.bytes;
+  const publisherBytes = Buffer.byteLength(message.publisher);
+  const userBytes = message.user === "" ? 0 : Buffer.byteLength(message.user);
+  const propertyBytes = message.propertiesEnd - message.propertiesStart;
+  const length =
+    forwardHeaderBytes +
+    fixedBytes +
+    topic.length +
+    publisherBytes +
+    userBytes +
+    propertyBytes +
+    message.payloadLength;
+  const frame = Buffer.allocUnsafe(length);
+  let at = forwardHeaderBytes;
+  at = frame.writeUInt8(qos | (message.retain ? retainBit : 0), at);
+  at = frame.writeDoubleBE(message.stamp, at);
+  at = frame.writeUInt32BE(noExpiry, at);
+  at = frame.writeUInt16BE(topic.length, at);
+  frame.set(topic, at);
+  at = frame.writeUInt16BE(publisherBytes, at + topic.length);
+  at += frame.write(message.publisher, at);
+  at = frame.writeUInt16BE(userBytes, at);
+  if (userBytes > 0) at += frame.write(message.user, at);
+  at = frame.writeUInt32BE(propertyBytes, at);
+  if (propertyBytes > 0) {
+    at += message.bytes.copy(frame, at, message.propertiesStart, message.propertiesEnd);
+  }
+  message.bytes.copy(frame, at, message.payloadStart, message.payloadEnd);
+  return frame;
+}
+
+/**
+ * The message in a forward's bytes, which stay where they are until `Message.own`.
+ * @throws Error when the lengths do not fit, ProtocolError when the topic is not valid
+ */
+export function decodeForward(
+  topics: TopicTable,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): Message {
+  if (end - start < fixedBytes) throw new Error("forward too short");
+  const flags = bytes.readUInt8(start);
+  const stamp = bytes.readDoubleBE(start + 1);
+  const topicStart = start + 15;
+  const topicEnd = topicStart + bytes.readUInt16BE(start + 13);
+  const publisherStart = endOf(bytes, topicEnd, end) + 2;
+  const publisherEnd = publisherStart + bytes.readUInt16BE(topicEnd);
+  const userStart = endOf(bytes, publisherEnd, end) + 2;
+  const userEnd = userStart + bytes.readUInt16BE(publisherEnd);
+  if (userEnd + 4 > end) throw new Error("forward cut off in its user");
+  const propertiesStart = userEnd + 4;
+  const propertiesEnd = propertiesStart + bytes.readUInt32BE(userEnd);
+  if (propertiesEnd > end || (flags & qosBits) === 3) throw new Error("forward with wrong fields");
+  const message = new Message(
+    topics.intern(bytes, topicStart, topicEnd),
+    // Two bits, 3 excluded above.
+    (flags & qosBits) as Qos,
+    (flags & retainBit) !== 0,
+    bytes.toString("utf8", publisherStart, publisherEnd),
+    bytes,
+    propertiesStart,
+    propertiesEnd,
+    propertiesEnd,
+    end,
+  );
+  message.stamp = stamp;
+  if (userEnd > userStart) message.user = bytes.toString("utf8", userStart, userEnd);
+  return message;
+}
+
+/** Checks that a two-byte length at `at` lies within the frame. */
+function endOf(bytes: Buffer, at: number, end: number): number {
+  if (at + 2 > end || at + 2 > bytes.length) throw new Error("forward cut off");
+  return at;
+}

@@ -1,0 +1,72 @@
+/**
+ * One message on its way: the only record that is made for a PUBLISH. Its bytes stay where they
+ * arrived (a slab of the socket's reads) until somebody keeps the message beyond this turn of the event
+ * loop and calls `own()`.
+ */
+import type { Qos } from "../protocol/publish.js";
+import type { Topic } from "./topic.js";
+
+/** Whoever waits for a message to be accepted everywhere. */
+export interface AcceptanceSink {
+  /** The message is now accepted by all its targets, or `message.refused` says why not. */
+  onAccepted(message: Message): void;
+}
+
+export class Message {
+  /** Targets that have not accepted it yet. 0 after `Router.publish`: accepted at once. */
+  pending = 0;
+  /** Whom to tell when `pending` falls to 0 later. */
+  sink: AcceptanceSink | null = null;
+  /** The packet id under which the publisher sent it; 0 with QoS 0. */
+  packetId = 0;
+  /** Reason code with which the publish failed, or 0. */
+  refused = 0;
+  /** Subscribers and peers found; 0 is reason code 0x10, no matching subscribers. */
+  matched = 0;
+  /** Number at its origin (docs/wire.md); 0 with QoS 0. */
+  counter = 0;
+  /** User of the publisher, as it authenticated; empty: anonymous. */
+  user = "";
+  /** Hybrid-logical-clock stamp of a retained message; else 0. */
+  stamp = 0;
+  private owned = false;
+
+  constructor(
+    public topic: Topic,
+    readonly qos: Qos,
+    readonly retain: boolean,
+    /** Client id of the publisher. */
+    readonly publisher: string,
+    /** Holds properties and payload. Replaced by `own()`. */
+    public bytes: Buffer,
+    /** Raw MQTT 5 properties, without their length prefix; empty range: none. */
+    public propertiesStart: number,
+    public propertiesEnd: number,
+    public payloadStart: number,
+    public payloadEnd: number,
+  ) {}
+
+  get payloadLength(): number {
+    return this.payloadEnd - this.payloadStart;
+  }
+
+  /** One target has accepted it. */
+  accept(): void {
+    if (--this.pending === 0 && this.sink !== null) this.sink.onAccepted(this);
+  }
+
+  /** Copies the bytes out of the socket's slab, once: a kept 10-byte slice would pin 64 KiB. */
+  own(): void {
+    if (this.owned) return;
+    this.owned = true;
+    const properties = this.propertiesEnd - this.propertiesStart;
+    const own = Buffer.allocUnsafe(properties + this.payloadEnd - this.payloadStart);
+    this.bytes.copy(own, 0, this.propertiesStart, this.propertiesEnd);
+    this.bytes.copy(own, properties, this.payloadStart, this.payloadEnd);
+    this.bytes = own;
+    this.propertiesStart = 0;
+    this.propertiesEnd = properties;
+    this.payloadStart = properties;
+    this.payloadEnd = own.length;
+  }
+}

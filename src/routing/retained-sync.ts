@@ -1,0 +1,72 @@
+/**
+ * Brings the retained messages of two nodes together when their link comes up. Each tells the other
+ * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins.
+ */
+import type { ClusterPort } from "../cluster/ports.js";
+import { forwardHeaderBytes } from "../cluster/wire/frames.js";
+import { Message } from "./message.js";
+import { decodeForward, encodeForward } from "./forward.js";
+import { type RetainedEntry, type RetainedStore, retainedBucket, retainedBuckets } from "./retained.js";
+import type { TopicTable } from "./topic.js";
+
+const digestKind = 1;
+const entryKind = 2;
+const nothing = Buffer.alloc(0);
+
+export class RetainedSync {
+  readonly counters = { entriesSent: 0, entriesTaken: 0 };
+
+  constructor(
+    private readonly cluster: ClusterPort,
+    private readonly store: RetainedStore,
+    private readonly topics: TopicTable,
+  ) {}
+
+  /** A link came up. */
+  start(peer: number): void {
+    const body = Buffer.alloc(1 + retainedBuckets * 4);
+    body.writeUInt8(digestKind, 0);
+    this.store.digests().forEach((digest, i) => void body.writeUInt32BE(digest, 1 + i * 4));
+    this.cluster.tell(peer, body);
+  }
+
+  /** @throws Error when the body makes no sense */
+  onTold(peer: number, body: Buffer): void {
+    const kind = body[0];
+    if (kind === digestKind && body.length === 1 + retainedBuckets * 4) this.answer(peer, body);
+    else if (kind === entryKind) this.take(body);
+    else throw new Error("retained sync: unknown message");
+  }
+
+  private answer(peer: number, theirs: Buffer): void {
+    const differing = new Set<number>();
+    this.store.digests().forEach((digest, i) => {
+      if (digest !== theirs.readUInt32BE(1 + i * 4)) differing.add(i);
+    });
+    if (differing.size === 0) return;
+    for (const entry of this.store.all()) {
+      if (!differing.has(retainedBucket(entry.topic))) continue;
+      const frame = encodeForward(this.messageOf(entry), 0);
+      // The place of the header of a forward is not needed here, except for the kind.
+      const body = frame.subarray(forwardHeaderBytes - 1);
+      body[0] = entryKind;
+      this.cluster.tell(peer, body);
+      this.counters.entriesSent++;
+    }
+  }
+
+  private take(body: Buffer): void {
+    const message = decodeForward(this.topics, body, 1, body.length);
+    this.cluster.observeStamp(message.stamp);
+    if (this.store.set(message) === "stored") this.counters.entriesTaken++;
+  }
+
+  /** A tombstone travels as what it was: an empty retained message. */
+  private messageOf(entry: RetainedEntry): Message {
+    if (entry.message !== null) return entry.message;
+    const topic = this.topics.internName(entry.topic);
+    const message = new Message(topic, 0, true, "", nothing, 0, 0, 0, 0);
+    message.stamp = entry.stamp;
+    return message;
+  }
+}

@@ -1,0 +1,50 @@
+/** Who gets a message: the result of one match. */
+import type { Qos } from "../protocol/publish.js";
+import type { Message } from "./message.js";
+
+/** Something in this node that receives messages: a session. */
+export interface Subscriber {
+  readonly clientId: string;
+  /**
+   * Takes a message. True: accepted. False: its queue is full for the moment, and it will call
+   * `message.accept()` once, later (only for QoS ≥ 1; it keeps the message, so it calls `own()`).
+   */
+  deliver(message: Message, delivery: Delivery): boolean;
+}
+
+/** How one subscriber gets a message: its overlapping subscriptions folded into one copy. */
+export interface Delivery {
+  readonly subscriber: Subscriber;
+  /** Highest QoS granted among the matching subscriptions. */
+  readonly qos: Qos;
+  /** Retain-as-published [MQTT-3.8.3-4]; else the retain flag is cleared. */
+  readonly retainAsPublished: boolean;
+  /** Not to the connection that published it [MQTT-3.8.3-3]. */
+  readonly noLocal: boolean;
+  /** MQTT 5 subscription identifiers of the matching subscriptions. */
+  readonly subscriptionIds: readonly number[] | null;
+}
+
+/** What a SUBSCRIBE asked for one filter. */
+export interface SubscriptionOptions {
+  readonly qos: Qos;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  /** 0: none. */
+  readonly subscriptionId: number;
+}
+
+/** A peer that has subscribers for the topic. */
+export interface PeerTarget {
+  /** Index of the peer, as the cluster numbers them. */
+  readonly peer: number;
+  /** Highest QoS among its subscribers. */
+  readonly qos: Qos;
+  /** At least one persistent session is behind it. */
+  readonly durable: boolean;
+}
+
+export interface Targets {
+  readonly local: readonly Delivery[];
+  readonly peers: readonly PeerTarget[];
+}
