@@ -1,0 +1,250 @@
+/**
+ * What the commands ask of a running node: narrow interfaces of plain data, so that a command never sees
+ * a socket, a trie or a member table, and a test can stand in for the broker. src/broker.ts builds
+ * the real ones. A method that cannot do what was asked rejects (or throws) with a `Refusal`.
+ */
+
+/** The first items of a list that may be long, and how long it is. */
+export interface Page<T> {
+  readonly total: number;
+  readonly items: readonly T[];
+}
+
+export type MemberState = "joining" | "up" | "suspect" | "down" | "left" | "removed";
+
+export interface MemberStatus {
+  readonly name: string;
+  readonly state: MemberState;
+  /** When it came into this state, ISO 8601. */
+  readonly since: string;
+  readonly incarnation: number;
+  readonly connections: number;
+  readonly sessions: number;
+  readonly routes: number;
+}
+
+export interface ClusterStatus {
+  readonly node: string;
+  readonly version: string;
+  /** Names of the members that are reached, this node included. */
+  readonly running: readonly string[];
+  /** Names of the members that are not. */
+  readonly stopped: readonly string[];
+  /** True when members that did not leave cannot be reached. */
+  readonly partitioned: boolean;
+  readonly members: readonly MemberStatus[];
+}
+
+export interface NodeAddress {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ClusterControl {
+  readonly name: string;
+  /** Joins the cluster that `node` belongs to. `member`: the member that let us in. */
+  join(node: string, options: { readonly discard: boolean }): Promise<{ readonly member: string }>;
+  leave(): Promise<void>;
+  /** Makes all members forget `node`, which may be dead, and refuse it from now on. */
+  remove(node: string): Promise<void>;
+  status(): ClusterStatus;
+  /** The nodes that answer on the link ports of `host` (default: this node's host). */
+  names(host?: string): Promise<readonly NodeAddress[]>;
+}
+
+/** What would be merged, left behind or destroyed: the questions before a command name it. */
+export interface Holdings {
+  /** Persistent sessions, messages queued for them and retained messages in this node. */
+  local(): { readonly sessions: number; readonly queued: number; readonly retained: number };
+  /** Messages in this node that wait for `node`. */
+  waitingFor(node: string): number;
+}
+
+export interface ClientInfo {
+  readonly clientId: string;
+  /** Empty: anonymous. */
+  readonly user: string;
+  /** Address and port of the client. */
+  readonly address: string;
+  /** 3 (MQTT 3.1), 4 (3.1.1) or 5. */
+  readonly protocolVersion: number;
+  readonly keepAliveSeconds: number;
+  /** ISO 8601. */
+  readonly connectedAt: string;
+  /** Its session outlives the connection. */
+  readonly persistent: boolean;
+}
+
+/** The connections at this node. */
+export interface ClientControl {
+  list(limit: number): Page<ClientInfo>;
+  show(clientId: string): ClientInfo | undefined;
+  /** Closes the client's connection (v5: DISCONNECT 0x98). False: not connected here. */
+  kick(clientId: string): boolean;
+}
+
+export interface SessionInfo {
+  readonly clientId: string;
+  readonly user: string;
+  readonly connected: boolean;
+  /** How long it outlives its connection; 0: not at all. */
+  readonly expiryMs: number;
+  readonly subscriptions: number;
+  /** Messages that wait, and their bytes. */
+  readonly queued: number;
+  readonly queuedBytes: number;
+  /** Messages sent and not acknowledged. */
+  readonly inflight: number;
+  /** Incoming QoS 2 messages that wait for PUBREL. */
+  readonly openQos2: number;
+}
+
+/** The sessions that live in this node. */
+export interface SessionControl {
+  list(limit: number): Page<SessionInfo>;
+  show(clientId: string): SessionInfo | undefined;
+  /** Ends the session and closes its connection. False: no such session here. */
+  delete(clientId: string): boolean;
+}
+
+export interface SubscriptionInfo {
+  readonly clientId: string;
+  readonly filter: string;
+  readonly qos: number;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+}
+
+export interface SubscriptionControl {
+  /** Of one client, or of all sessions in this node. */
+  list(clientId: string | undefined, limit: number): Page<SubscriptionInfo>;
+}
+
+export interface RouteInfo {
+  readonly filter: string;
+  readonly node: string;
+  /** Highest QoS among the subscribers. */
+  readonly qos: number;
+  /** At least one persistent session is behind it. */
+  readonly durable: boolean;
+}
+
+export interface RouteCheck {
+  readonly peer: string;
+  /** Whether our copy of the peer's rows equals the peer's own. */
+  readonly equal: boolean;
+  readonly rows: number;
+}
+
+export interface RouteControl {
+  /** Rows of all nodes; `filter`: only those for exactly this filter. */
+  list(filter: string | undefined, limit: number): Page<RouteInfo>;
+  /** Compares digests with every peer that is up. */
+  verify(): Promise<readonly RouteCheck[]>;
+}
+
+export interface Explanation {
+  readonly topic: string;
+  /** Sessions in this node that would get it. */
+  readonly local: readonly {
+    readonly clientId: string;
+    readonly filters: readonly string[];
+    readonly qos: number;
+    readonly connected: boolean;
+  }[];
+  /** Nodes that would get one copy. */
+  readonly peers: readonly {
+    readonly node: string;
+    readonly state: MemberState;
+    readonly filters: readonly string[];
+    readonly qos: number;
+    readonly durable: boolean;
+  }[];
+  /** For the client that was asked about: whether it gets it, and a sentence that says why or why not. */
+  readonly client?: {
+    readonly clientId: string;
+    readonly delivered: boolean;
+    readonly because: string;
+  };
+}
+
+/** Runs the real matcher without sending anything. */
+export interface Explainer {
+  /** @throws Refusal when `topic` is no valid topic name */
+  explain(topic: string, clientId: string | undefined): Explanation;
+}
+
+export interface RetainedInfo {
+  readonly topic: string;
+  readonly qos: number;
+  readonly bytes: number;
+  /** When it was published, ISO 8601. */
+  readonly publishedAt: string;
+}
+
+export interface RetainedControl {
+  /** Those whose topics match `filter`. @throws Refusal when it is no valid filter */
+  list(filter: string, limit: number): Page<RetainedInfo>;
+  get(topic: string): (RetainedInfo & { readonly payload: Uint8Array }) | undefined;
+  /** Deletes it on all nodes. False: there is none on this topic. */
+  delete(topic: string): Promise<boolean>;
+}
+
+export interface PublishRequest {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
+}
+
+export interface Publisher {
+  /** Resolves when it is accepted everywhere. `matched`: sessions here and peers that got it. */
+  publish(request: PublishRequest): Promise<{ readonly matched: number }>;
+}
+
+export interface ListenerInfo {
+  readonly kind: "mqtt" | "link";
+  readonly address: string;
+  readonly port: number;
+  /** Connections open now. */
+  readonly connections: number;
+}
+
+export interface LogControl {
+  level(): string;
+  setLevel(level: string): void;
+}
+
+/** What a node says about itself once it has started. */
+export interface StartReport {
+  readonly name: string;
+  readonly listeners: readonly {
+    readonly kind: string;
+    readonly address: string;
+    readonly port: number;
+  }[];
+  readonly linkPort: number;
+  /** Members that it is connected to, itself included. */
+  readonly members: readonly string[];
+}
+
+/** Everything that a command may use. */
+export interface Parts {
+  readonly cluster: ClusterControl;
+  readonly holdings: Holdings;
+  readonly clients: ClientControl;
+  readonly sessions: SessionControl;
+  readonly subscriptions: SubscriptionControl;
+  readonly routes: RouteControl;
+  readonly explainer: Explainer;
+  readonly retained: RetainedControl;
+  readonly publisher: Publisher;
+  readonly log: LogControl;
+  listeners(): readonly ListenerInfo[];
+  /** Every counter and gauge of the node by name. */
+  metrics(): Readonly<Record<string, number>>;
+  report(): StartReport;
+  /** Begins an orderly stop and returns at once. */
+  stop(): void;
+}
