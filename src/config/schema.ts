@@ -27,8 +27,8 @@ const node = z.strictObject({
   }),
   data_dir: text({
     type: "path",
-    pattern: /^.+$/,
-    allowed: "a path of a directory that this user can write",
+    pattern: /^.*$/,
+    allowed: "a path of a directory that this user can write, or empty",
     default: "",
     defaultText: "./data/<node.name>",
     about:
@@ -37,8 +37,8 @@ const node = z.strictObject({
   }),
   run_dir: text({
     type: "path",
-    pattern: /^.+$/,
-    allowed: "a path of a directory that this user owns",
+    pattern: /^.*$/,
+    allowed: "a path of a directory that this user owns, or empty",
     default: "",
     defaultText: "$XDG_RUNTIME_DIR/trellis, else /tmp/trellis-<uid>",
     about:
