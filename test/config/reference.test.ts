@@ -31,7 +31,9 @@ test("with every '#' before a setting taken out, the file still means the defaul
   const lines = referenceText().split("\n");
   // The last line of each block of comments is the setting itself.
   const text = lines
-    .map((line, index) => (/^ *#/.test(lines[index + 1] ?? "") ? line : line.replace("# ", "")))
+    .map((line, index) =>
+      /^ *#/.test(lines[index + 1] ?? "") ? line : line.replace(/^( +)# /, "$1"),
+    )
     .join("\n");
   const content = parseConfigText(text, "broker.yaml");
   assert.deepEqual(content.problems, []);
