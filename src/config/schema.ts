@@ -6,19 +6,21 @@
 import { z } from "zod";
 import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
 
-/** `name@host`: what operators, peers and logs call a node. */
-export const nodeNamePattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}$/;
+const host = String.raw`(?:[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])`;
+const port = String.raw`(?::[1-9]\d{0,4})?`;
 
-const peerPattern =
-  /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[1-9]\d{0,4})?$/;
+/** `name@host`: what operators, peers and logs call a node. The host is in lower case. */
+export const nodeNamePattern = new RegExp(String.raw`^[A-Za-z0-9_.-]{1,64}@${host}$`);
+
+const peerPattern = new RegExp(String.raw`^[A-Za-z0-9_.-]{1,64}@${host}${port}$`);
 const addressPattern = /^[0-9A-Za-z.:-]{1,253}$/;
-const advertisePattern = /^([0-9A-Za-z.-]{1,253}(:[1-9]\d{0,4})?)?$/;
+const advertisePattern = new RegExp(`^(?:${host}${port})?$`);
 
 const node = z.strictObject({
   name: text({
     type: "node name",
     pattern: nodeNamePattern,
-    allowed: "name@host (letters, digits, '_', '-', '.'), such as node1@10.0.0.5",
+    allowed: "name@host (host in lower case, IPv6 in brackets), such as node1@10.0.0.5",
     default: "trellis@127.0.0.1",
     about:
       "Name of this node, name@host. Peers reach it at the host part, so that must be an address or a " +
