@@ -1,0 +1,264 @@
+/**
+ * The packets that are not on the hot path, through mqtt-packet. Its parser only ever gets whole packets
+ * that passed the strict check; whatever it still finds wrong is a malformed packet.
+ */
+import mqttPacket from "mqtt-packet";
+import { ProtocolError } from "./protocol-error.js";
+import { copyWithout, PropertyId } from "./properties.js";
+import type { Qos } from "./publish.js";
+import { connackReturnCode, ReasonCode, subackReturnCode } from "./reason-codes.js";
+import {
+  checkConnect,
+  checkDisconnect,
+  checkSubscribing,
+  connectCheck,
+  connectVersion,
+  PacketType,
+} from "./strict.js";
+
+// Its cache of all two-byte numbers would cost 6 MiB for a few packets a second.
+mqttPacket.writeToStream.cacheNumbers = false;
+
+export interface WillPacket {
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  /** Raw properties without the will delay; null: none. */
+  readonly properties: Buffer | null;
+  readonly delaySeconds: number;
+}
+
+export interface ConnectPacket {
+  readonly version: number;
+  /** Clean Session, in MQTT 5 Clean Start. */
+  readonly clean: boolean;
+  readonly keepAliveSeconds: number;
+  readonly clientId: string;
+  /** Empty: none. */
+  readonly user: string;
+  readonly will: WillPacket | null;
+  /** MQTT 5; 0 when absent. */
+  readonly sessionExpirySeconds: number;
+  /** 65,535 when absent. */
+  readonly receiveMaximum: number;
+  /** Longest packet that the client takes; infinite when absent. */
+  readonly packetMax: number;
+  readonly authenticationMethod: string | null;
+}
+
+export interface SubscribeRequest {
+  readonly filter: string;
+  readonly qos: Qos;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  /** 0: send retained messages; 1: only for a new subscription; 2: never [MQTT-3.3.1-9..11]. */
+  readonly retainHandling: number;
+}
+
+export interface SubscribePacket {
+  readonly cmd: "subscribe";
+  readonly packetId: number;
+  /** 0: none. */
+  readonly subscriptionId: number;
+  readonly requests: readonly SubscribeRequest[];
+}
+
+export interface UnsubscribePacket {
+  readonly cmd: "unsubscribe";
+  readonly packetId: number;
+  readonly filters: readonly string[];
+}
+
+export interface DisconnectPacket {
+  readonly cmd: "disconnect";
+  readonly reason: number;
+  /** Undefined: the expiry of CONNECT stays. */
+  readonly sessionExpirySeconds: number | undefined;
+}
+
+export type ControlPacket = SubscribePacket | UnsubscribePacket | DisconnectPacket;
+
+/**
+ * Decodes the CONNECT in `bytes`: its first byte at `first`, its variable header from `start` to `end`.
+ * @throws ProtocolError see `connectVersion` and `checkConnect`
+ */
+export function parseConnect(
+  bytes: Buffer,
+  first: number,
+  start: number,
+  end: number,
+  userPropertiesMax: number,
+): ConnectPacket {
+  const version = connectVersion(bytes, start, end);
+  checkConnect(bytes, start, end, version, userPropertiesMax);
+  const { willPropertiesStart, willPropertiesEnd } = connectCheck;
+  const packet = parse(bytes, first, end, version);
+  if (packet.cmd !== "connect") malformed();
+  const { will, properties } = packet;
+  return {
+    version,
+    clean: packet.clean ?? true,
+    keepAliveSeconds: packet.keepalive ?? 0,
+    clientId: packet.clientId,
+    user: packet.username ?? "",
+    will: will === undefined ? null : willOf(will, bytes, willPropertiesStart, willPropertiesEnd),
+    sessionExpirySeconds: properties?.sessionExpiryInterval ?? 0,
+    receiveMaximum: properties?.receiveMaximum ?? 65_535,
+    packetMax: properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    authenticationMethod: properties?.authenticationMethod ?? null,
+  };
+}
+
+function willOf(
+  will: NonNullable<mqttPacket.IConnectPacket["will"]>,
+  bytes: Buffer,
+  propertiesStart: number,
+  propertiesEnd: number,
+): WillPacket {
+  return {
+    topic: will.topic,
+    payload: Buffer.from(will.payload),
+    qos: will.qos ?? 0,
+    retain: will.retain ?? false,
+    properties: copyWithout(bytes, propertiesStart, propertiesEnd, PropertyId.WillDelay),
+    delaySeconds: will.properties?.willDelayInterval ?? 0,
+  };
+}
+
+/**
+ * Decodes a SUBSCRIBE, UNSUBSCRIBE or DISCONNECT.
+ * @throws ProtocolError malformed packet: wrong flags, a type that no client sends, and what the checks of
+ *   strict.ts find
+ */
+export function parseControl(
+  bytes: Buffer,
+  first: number,
+  start: number,
+  end: number,
+  version: number,
+  userPropertiesMax: number,
+): ControlPacket {
+  switch (bytes[first]) {
+    case PacketType.Subscribe:
+      checkSubscribing(bytes, start, end, version, userPropertiesMax, true);
+      break;
+    case PacketType.Unsubscribe:
+      checkSubscribing(bytes, start, end, version, userPropertiesMax, false);
+      break;
+    case PacketType.Disconnect:
+      checkDisconnect(bytes, start, end, version, userPropertiesMax);
+      break;
+    case PacketType.Connect:
+      throw new ProtocolError(ReasonCode.ProtocolError, "a second CONNECT"); // [MQTT-3.1.0-2]
+    case PacketType.Auth:
+      throw new ProtocolError(ReasonCode.ProtocolError, "no authentication is under way");
+    default:
+      malformed();
+  }
+  return controlOf(parse(bytes, first, end, version));
+}
+
+function controlOf(packet: mqttPacket.Packet): ControlPacket {
+  switch (packet.cmd) {
+    case "subscribe":
+      return {
+        cmd: "subscribe",
+        packetId: packet.messageId ?? 0,
+        subscriptionId: packet.properties?.subscriptionIdentifier ?? 0,
+        requests: packet.subscriptions.map(({ topic, qos, nl, rap, rh }) => ({
+          filter: topic,
+          qos,
+          noLocal: nl ?? false,
+          retainAsPublished: rap ?? false,
+          retainHandling: rh ?? 0,
+        })),
+      };
+    case "unsubscribe":
+      return {
+        cmd: "unsubscribe",
+        packetId: packet.messageId ?? 0,
+        filters: packet.unsubscriptions,
+      };
+    case "disconnect":
+      return {
+        cmd: "disconnect",
+        reason: packet.reasonCode ?? 0,
+        sessionExpirySeconds: packet.properties?.sessionExpiryInterval,
+      };
+    default:
+      malformed();
+  }
+}
+
+/** Hands one whole packet to mqtt-packet. */
+function parse(bytes: Buffer, first: number, end: number, version: number): mqttPacket.Packet {
+  const parser = mqttPacket.parser({ protocolVersion: version });
+  let result: mqttPacket.Packet | undefined;
+  let failed = false;
+  parser.on("packet", (packet) => {
+    result = packet;
+  });
+  parser.on("error", () => {
+    failed = true;
+  });
+  try {
+    parser.parse(bytes.subarray(first, end));
+  } catch {
+    // Its reader of numbers throws when a length inside the packet points beyond it.
+    malformed();
+  }
+  if (failed || result === undefined) malformed();
+  return result;
+}
+
+/** What CONNACK tells an MQTT 5 client; what is absent has the protocol's default. */
+export type ConnackProperties = NonNullable<mqttPacket.IConnackPacket["properties"]>;
+
+/** CONNACK in the client's version; MQTT 3 gets the return code that stands for the reason. */
+export function encodeConnack(
+  version: number,
+  sessionPresent: boolean,
+  reason: number,
+  properties: ConnackProperties,
+): Buffer {
+  const codes = version === 5 ? { reasonCode: reason } : { returnCode: connackReturnCode(reason) };
+  return mqttPacket.generate(
+    { cmd: "connack", sessionPresent, properties, ...codes },
+    { protocolVersion: version },
+  );
+}
+
+/** SUBACK: a granted QoS or a reason code for each filter, in their order [MQTT-3.8.4-6]. */
+export function encodeSuback(version: number, packetId: number, codes: readonly number[]): Buffer {
+  const granted = version === 5 ? [...codes] : codes.map(subackReturnCode);
+  return mqttPacket.generate(
+    { cmd: "suback", messageId: packetId, granted },
+    { protocolVersion: version },
+  );
+}
+
+/** UNSUBACK; reason codes go to MQTT 5 clients only. */
+export function encodeUnsuback(
+  version: number,
+  packetId: number,
+  codes: readonly number[],
+): Buffer {
+  return mqttPacket.generate(
+    { cmd: "unsuback", messageId: packetId, granted: [...codes] },
+    { protocolVersion: version },
+  );
+}
+
+/** DISCONNECT from the server: MQTT 5 only. `sentence`: the Reason String; empty: none. */
+export function encodeDisconnect(reason: number, sentence: string): Buffer {
+  const properties = sentence === "" ? {} : { reasonString: sentence };
+  return mqttPacket.generate(
+    { cmd: "disconnect", reasonCode: reason, properties },
+    { protocolVersion: 5 },
+  );
+}
+
+function malformed(): never {
+  throw new ProtocolError(ReasonCode.MalformedPacket);
+}

@@ -1,0 +1,236 @@
+/**
+ * MQTT 5 property tables, checked strictly byte by byte [MQTT5 2.2.2]: known, allowed in this packet,
+ * not twice, of the right type and value. What they mean is read elsewhere.
+ */
+import { ProtocolError } from "./protocol-error.js";
+import { ReasonCode } from "./reason-codes.js";
+import { text } from "./topics.js";
+
+/** Which packet a property table belongs to; bits, so that a property can name several. */
+export const PacketBit = {
+  Connect: 1,
+  Publish: 2,
+  Will: 4,
+  Subscribe: 8,
+  Unsubscribe: 16,
+  Disconnect: 32,
+  /** PUBACK, PUBREC, PUBREL and PUBCOMP. */
+  Ack: 64,
+  Auth: 128,
+} as const;
+const { Connect, Publish, Will, Subscribe, Disconnect, Ack, Auth } = PacketBit;
+const everyPacket = 0xff;
+
+type PropertyType = "flag" | "uint16" | "uint32" | "varint" | "text" | "binary" | "pair";
+interface Property {
+  readonly id: number;
+  readonly type: PropertyType;
+  readonly packets: number;
+  /** 0 is a protocol error. */
+  readonly positive?: boolean;
+}
+
+export const PropertyId = {
+  PayloadFormat: 0x01,
+  ResponseTopic: 0x08,
+  SubscriptionIdentifier: 0x0b,
+  WillDelay: 0x18,
+  TopicAlias: 0x23,
+  UserProperty: 0x26,
+} as const;
+
+/** Those that only a server sends are missing: from a client they are a mistake. */
+const properties: readonly Property[] = [
+  { id: PropertyId.PayloadFormat, type: "flag", packets: Publish | Will },
+  { id: 0x02, type: "uint32", packets: Publish | Will },
+  { id: 0x03, type: "text", packets: Publish | Will },
+  { id: PropertyId.ResponseTopic, type: "text", packets: Publish | Will },
+  { id: 0x09, type: "binary", packets: Publish | Will },
+  { id: PropertyId.SubscriptionIdentifier, type: "varint", packets: Subscribe, positive: true },
+  { id: 0x11, type: "uint32", packets: Connect | Disconnect },
+  { id: 0x15, type: "text", packets: Connect | Auth },
+  { id: 0x16, type: "binary", packets: Connect | Auth },
+  { id: 0x17, type: "flag", packets: Connect },
+  { id: PropertyId.WillDelay, type: "uint32", packets: Will },
+  { id: 0x19, type: "flag", packets: Connect },
+  { id: 0x1f, type: "text", packets: Ack | Disconnect | Auth },
+  { id: 0x21, type: "uint16", packets: Connect, positive: true },
+  { id: 0x22, type: "uint16", packets: Connect },
+  { id: PropertyId.TopicAlias, type: "uint16", packets: Publish },
+  { id: PropertyId.UserProperty, type: "pair", packets: everyPacket },
+  { id: 0x27, type: "uint32", packets: Connect, positive: true },
+];
+const byId: (Property | undefined)[] = [];
+for (const property of properties) byId[property.id] = property;
+/** Properties that exist, but which no client may send. */
+const serverOnly = new Set([0x12, 0x13, 0x1a, 0x1c, 0x24, 0x25, 0x28, 0x29, 0x2a]);
+
+/** What the last `checkProperties` found; the positions are those of the table without its length. */
+export const propertyCheck = { start: 0, end: 0, topicAlias: false };
+
+/**
+ * Checks the property table whose length prefix is at `at`; it must end by `end`. The result is in
+ * `propertyCheck`.
+ * @throws ProtocolError malformed packet: lengths, unknown ids, bad strings; protocol error: a property
+ *   twice, or not allowed in this packet, or with a value that is not; quota exceeded: more user
+ *   properties than `userPropertiesMax`
+ */
+export function checkProperties(
+  bytes: Buffer,
+  at: number,
+  end: number,
+  packet: number,
+  userPropertiesMax: number,
+): void {
+  cursor.set(bytes, at, end);
+  const length = cursor.varint();
+  const start = cursor.at;
+  if (start + length > end) malformed();
+  cursor.end = start + length;
+  propertyCheck.topicAlias = false;
+  let userProperties = 0;
+  let seenLow = 0;
+  let seenHigh = 0;
+  while (cursor.at < cursor.end) {
+    const id = cursor.varint();
+    const property = byId[id];
+    if (property === undefined) unknown(id);
+    if ((property.packets & packet) === 0) {
+      throw new ProtocolError(ReasonCode.ProtocolError, "property not allowed here");
+    }
+    if (id === PropertyId.UserProperty) {
+      if (++userProperties > userPropertiesMax) throw new ProtocolError(ReasonCode.QuotaExceeded);
+    } else {
+      const bit = 1 << (id & 31);
+      const seen = id < 32 ? seenLow : seenHigh;
+      if ((seen & bit) !== 0) throw new ProtocolError(ReasonCode.ProtocolError, "property twice");
+      if (id < 32) seenLow |= bit;
+      else seenHigh |= bit;
+    }
+    checkValue(property);
+  }
+  if (cursor.at !== cursor.end) malformed();
+  propertyCheck.start = start;
+  propertyCheck.end = cursor.end;
+}
+
+function checkValue(property: Property): void {
+  const { id } = property;
+  let value = 1;
+  switch (property.type) {
+    case "flag":
+      value = cursor.byte();
+      if (value > 1) throw new ProtocolError(ReasonCode.ProtocolError, "value neither 0 nor 1");
+      return;
+    case "uint16":
+      value = cursor.uint16();
+      break;
+    case "uint32":
+      value = cursor.uint16() + cursor.uint16();
+      break;
+    case "varint":
+      value = cursor.varint();
+      break;
+    case "text":
+      checkText(id);
+      break;
+    case "binary":
+      cursor.skip(cursor.uint16());
+      break;
+    case "pair":
+      cursor.text();
+      cursor.text();
+      break;
+  }
+  if (property.positive && value === 0)
+    throw new ProtocolError(ReasonCode.ProtocolError, "value 0");
+  if (id === PropertyId.TopicAlias) propertyCheck.topicAlias = true;
+}
+
+function checkText(id: number): void {
+  const value = cursor.text();
+  // [MQTT-3.3.2-14]
+  if (id === PropertyId.ResponseTopic && (value === "" || /[+#]/.test(value))) {
+    throw new ProtocolError(ReasonCode.ProtocolError, "response topic with wildcards");
+  }
+}
+
+function unknown(id: number): never {
+  if (serverOnly.has(id)) throw new ProtocolError(ReasonCode.ProtocolError, "a server's property");
+  malformed();
+}
+
+/** A copy of a checked property table without the property `without`; null: nothing was left. */
+export function copyWithout(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  without: number,
+): Buffer | null {
+  const parts: Buffer[] = [];
+  cursor.set(bytes, start, end);
+  while (cursor.at < end) {
+    const from = cursor.at;
+    const id = cursor.varint();
+    const property = byId[id];
+    if (property === undefined) unknown(id);
+    checkValue(property);
+    if (id !== without) parts.push(bytes.subarray(from, cursor.at));
+  }
+  return parts.length === 0 ? null : Buffer.concat(parts);
+}
+
+/** Reads a packet's fields in order, and never beyond its end. */
+export class Cursor {
+  bytes: Buffer = Buffer.alloc(0);
+  at = 0;
+  end = 0;
+
+  set(bytes: Buffer, at: number, end: number): void {
+    this.bytes = bytes;
+    this.at = at;
+    this.end = end;
+  }
+
+  byte(): number {
+    if (this.at >= this.end) malformed();
+    return this.bytes[this.at++] as number; // below end
+  }
+
+  uint16(): number {
+    const high = this.byte();
+    return (high << 8) | this.byte();
+  }
+
+  /** A variable byte integer of at most four bytes, in its shortest form [MQTT-1.5.5-1]. */
+  varint(): number {
+    let value = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.byte();
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) {
+        if (byte === 0 && shift > 0) malformed();
+        return value;
+      }
+    }
+    malformed();
+  }
+
+  skip(count: number): void {
+    if (this.at + count > this.end) malformed();
+    this.at += count;
+  }
+
+  /** A string with its length prefix: UTF-8 without U+0000. */
+  text(): string {
+    const length = this.uint16();
+    const from = this.at;
+    this.skip(length);
+    return text(this.bytes, from, this.at);
+  }
+}
+const cursor = new Cursor();
+
+function malformed(): never {
+  throw new ProtocolError(ReasonCode.MalformedPacket);
+}

@@ -1,0 +1,80 @@
+/** Topic names and filters: what is well formed [MQTT-4.7]. Limits of size are the configuration's. */
+import { isUtf8 } from "node:buffer";
+import { ProtocolError } from "./protocol-error.js";
+import { ReasonCode } from "./reason-codes.js";
+
+const slash = 0x2f;
+const plus = 0x2b;
+const hash = 0x23;
+
+/**
+ * The topic name in `bytes` from `start` to `end`.
+ * @throws ProtocolError malformed packet: not UTF-8, or U+0000 in it [MQTT-1.5.4-1, MQTT-1.5.4-2];
+ *   topic name invalid: empty, a wildcard in it [MQTT-3.3.2-2], over 65,535 bytes [MQTT-4.7.3-3]
+ */
+export function topicName(bytes: Buffer, start: number, end: number): string {
+  if (end <= start || end - start > 65_535) throw new ProtocolError(ReasonCode.TopicNameInvalid);
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i];
+    if (byte === plus || byte === hash) throw new ProtocolError(ReasonCode.TopicNameInvalid);
+  }
+  return text(bytes, start, end);
+}
+
+/**
+ * The string in `bytes` from `start` to `end`.
+ * @throws ProtocolError malformed packet: not UTF-8 (surrogates are not), or U+0000 in it
+ */
+export function text(bytes: Buffer, start: number, end: number): string {
+  if (!isUtf8(bytes.subarray(start, end))) throw new ProtocolError(ReasonCode.MalformedPacket);
+  for (let i = start; i < end; i++) {
+    if (bytes[i] === 0) throw new ProtocolError(ReasonCode.MalformedPacket);
+  }
+  return bytes.toString("utf8", start, end);
+}
+
+/** Is a topic of these bytes longer or deeper than allowed (`limits.topic_bytes`, `_levels`)? */
+export function beyondTopicLimits(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  bytesMax: number,
+  levelsMax: number,
+): boolean {
+  if (end - start > bytesMax) return true;
+  // Fewer bytes than levels allowed: no need to count.
+  if (end - start < levelsMax) return false;
+  let levels = 1;
+  for (let i = start; i < end; i++) if (bytes[i] === slash) levels++;
+  return levels > levelsMax;
+}
+
+/** The same for a filter or topic given as text. */
+export function textBeyondTopicLimits(name: string, bytesMax: number, levelsMax: number): boolean {
+  const bytes = Buffer.from(name, "utf8");
+  return beyondTopicLimits(bytes, 0, bytes.length, bytesMax, levelsMax);
+}
+
+/** What is wrong with a filter, in a few words; undefined: nothing [MQTT-4.7.1, MQTT-4.7.3]. */
+export function filterFault(filter: string): string | undefined {
+  if (filter.length === 0) return "a filter is never empty";
+  if (filter.includes("\0")) return "a filter has no U+0000";
+  if (/\p{Surrogate}/u.test(filter)) return "a filter is valid Unicode";
+  const manyAt = filter.indexOf("#");
+  if (manyAt !== -1) {
+    if (manyAt !== filter.length - 1) return "# stands only at the end";
+    if (manyAt > 0 && filter.charCodeAt(manyAt - 1) !== slash) return "# fills a whole level";
+  }
+  for (let at = filter.indexOf("+"); at !== -1; at = filter.indexOf("+", at + 1)) {
+    const alone =
+      (at === 0 || filter.charCodeAt(at - 1) === slash) &&
+      (at === filter.length - 1 || filter.charCodeAt(at + 1) === slash);
+    if (!alone) return "+ fills a whole level";
+  }
+  return undefined;
+}
+
+/** Is it a shared subscription's filter, `$share/name/filter` [MQTT-4.8.2]? */
+export function isShared(filter: string): boolean {
+  return filter === "$share" || filter.startsWith("$share/");
+}
