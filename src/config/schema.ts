@@ -10,9 +10,9 @@ const host = String.raw`(?:[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])`;
 const port = String.raw`(?::[1-9]\d{0,4})?`;
 
 /** `name@host`: what operators, peers and logs call a node. The host is in lower case. */
-export const nodeNamePattern = new RegExp(String.raw`^[A-Za-z0-9_.-]{1,64}@${host}$`);
+export const nodeNamePattern = new RegExp(`^[A-Za-z0-9_.-]{1,64}@${host}$`);
 
-const peerPattern = new RegExp(String.raw`^[A-Za-z0-9_.-]{1,64}@${host}${port}$`);
+const peerPattern = new RegExp(`^[A-Za-z0-9_.-]{1,64}@${host}${port}$`);
 const addressPattern = /^[0-9A-Za-z.:-]{1,253}$/;
 const advertisePattern = new RegExp(`^(?:${host}${port})?$`);
 

@@ -1,0 +1,129 @@
+/**
+ * What a ctl command is: a summary, arguments, something to do with a running node, and words for its
+ * result. One file per command in commands/; the help text, the check of arguments and the answer to
+ * `--json` all come from it.
+ */
+import { z } from "zod";
+import { Refusal } from "../lib/refusal.js";
+import type { Parts } from "./parts.js";
+
+/** How an argument is given on the command line. */
+export interface ArgumentInfo {
+  /** In the order of the table, or as `--name`. */
+  readonly positional: boolean;
+  readonly type: "string" | "number" | "boolean";
+  readonly about: string;
+}
+
+/** The explanations of arguments, by their zod types. */
+export const argumentInfo = z.registry<ArgumentInfo>();
+
+/** What a command answers: data for programs, and the same in words. */
+export interface Answer {
+  readonly result: unknown;
+  readonly text: string;
+}
+
+/** A command, with the types of its arguments and result closed over. */
+export interface Command {
+  readonly summary: string;
+  /** Arguments by name. */
+  readonly args: Readonly<Record<string, z.ZodType>>;
+  /** It may ask before it does something; then `-f` is offered. */
+  readonly asks: boolean;
+  /**
+   * Checks `args`. Returns what remains to be done.
+   * @throws WrongUsage when they do not fit
+   */
+  prepare(args: unknown): {
+    /** The question to ask first, if any. */
+    question(parts: Parts): string | undefined;
+    run(parts: Parts): Promise<Answer>;
+  };
+}
+
+/** The command was called in a way that it does not offer. */
+export class WrongUsage extends Refusal {
+  override name = "WrongUsage";
+}
+
+/** Makes a command; the types of `run` and `text` follow from `args`. */
+export function command<
+  Shape extends z.core.$ZodLooseShape & Record<string, z.ZodType>,
+  Result,
+>(spec: {
+  readonly summary: string;
+  readonly args: Shape;
+  /** Returns the question that must be answered with yes first, or undefined. */
+  readonly question?: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => string | undefined;
+  readonly run: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => Result | Promise<Result>;
+  /** The result for people. */
+  readonly text: (result: Result) => string;
+}): Command {
+  const schema = z.strictObject(spec.args);
+  return {
+    summary: spec.summary,
+    args: spec.args,
+    asks: spec.question !== undefined,
+    prepare(given) {
+      const parsed = schema.safeParse(given);
+      if (!parsed.success) throw new WrongUsage(describeIssue(parsed.error.issues[0]));
+      const args = parsed.data;
+      return {
+        question: (parts) => spec.question?.(parts, args),
+        run: async (parts) => {
+          const result = await spec.run(parts, args);
+          return { result, text: spec.text(result) };
+        },
+      };
+    },
+  };
+}
+
+/** A text given by its place. */
+export function argument(about: string) {
+  return describe(z.string().min(1), true, "string", about);
+}
+
+/** A text given by its place, that may be left out. */
+export function optionalArgument(about: string) {
+  return describe(z.string().min(1).optional(), true, "string", about);
+}
+
+/** `--name TEXT`. */
+export function textOption(about: string) {
+  return describe(z.string().min(1).optional(), false, "string", about);
+}
+
+/** `--name`. */
+export function flagOption(about: string) {
+  return describe(z.boolean().default(false), false, "boolean", about);
+}
+
+/** `--name NUMBER`, a whole number from `min` to `max`. */
+export function numberOption(about: string, range: { min: number; max: number; default: number }) {
+  const schema = z.int().min(range.min).max(range.max).default(range.default);
+  return describe(schema, false, "number", `${about} [default: ${range.default}]`);
+}
+
+/** How many items a list shows. */
+export function limitOption() {
+  return numberOption("show at most so many", { min: 1, max: 1_000_000, default: 100 });
+}
+
+function describe<T extends z.ZodType>(
+  schema: T,
+  positional: boolean,
+  type: ArgumentInfo["type"],
+  about: string,
+): T {
+  argumentInfo.add(schema, { positional, type, about });
+  return schema;
+}
+
+function describeIssue(issue: z.core.$ZodIssue | undefined): string {
+  if (issue === undefined) return "the arguments do not fit";
+  if (issue.code === "unrecognized_keys") return `unknown argument ${issue.keys.join(", ")}`;
+  const where = issue.path.join(".");
+  return where === "" ? issue.message : `${where}: ${issue.message}`;
+}

@@ -1,0 +1,54 @@
+/** The commands of `broker ctl`, by name; a newcomer adds one file and one line. */
+import type { Command } from "../command.js";
+import { clientsKick } from "./clients-kick.js";
+import { clientsList } from "./clients-list.js";
+import { clientsShow } from "./clients-show.js";
+import { explain } from "./explain.js";
+import { joinCluster } from "./join-cluster.js";
+import { leaveCluster } from "./leave-cluster.js";
+import { listeners } from "./listeners.js";
+import { logLevel } from "./log-level.js";
+import { metrics } from "./metrics.js";
+import { names } from "./names.js";
+import { publish } from "./publish.js";
+import { removeFromCluster } from "./remove-from-cluster.js";
+import { report } from "./report.js";
+import { retainedDelete } from "./retained-delete.js";
+import { retainedGet } from "./retained-get.js";
+import { retainedList } from "./retained-list.js";
+import { routesList } from "./routes-list.js";
+import { routesVerify } from "./routes-verify.js";
+import { sessionsDelete } from "./sessions-delete.js";
+import { sessionsList } from "./sessions-list.js";
+import { sessionsShow } from "./sessions-show.js";
+import { status } from "./status.js";
+import { stop } from "./stop.js";
+import { subscriptionsList } from "./subscriptions-list.js";
+
+/** The name of a command is one word, or the word of its group and its own. */
+export const commands: ReadonlyMap<string, Command> = new Map([
+  ["join_cluster", joinCluster],
+  ["leave_cluster", leaveCluster],
+  ["remove_from_cluster", removeFromCluster],
+  ["status", status],
+  ["names", names],
+  ["clients list", clientsList],
+  ["clients show", clientsShow],
+  ["clients kick", clientsKick],
+  ["sessions list", sessionsList],
+  ["sessions show", sessionsShow],
+  ["sessions delete", sessionsDelete],
+  ["subscriptions list", subscriptionsList],
+  ["routes list", routesList],
+  ["routes verify", routesVerify],
+  ["explain", explain],
+  ["retained list", retainedList],
+  ["retained get", retainedGet],
+  ["retained delete", retainedDelete],
+  ["publish", publish],
+  ["listeners", listeners],
+  ["metrics", metrics],
+  ["log level", logLevel],
+  ["report", report],
+  ["stop", stop],
+]);
