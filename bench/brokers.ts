@@ -1,0 +1,162 @@
+/**
+ * The brokers that a comparison knows: how each is found, configured and started. Every one listens
+ * on loopback only, runs with queues that do not lose QoS 1 and 2, and keeps nothing on disk that
+ * outlives the run.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Clock } from "../src/lib/clock.js";
+import { accepting, Child, core, findProgram, freePort } from "./children.js";
+
+/** A broker that accepts connections; of a cluster, the first node comes first. */
+export interface RunningBroker {
+  readonly ports: readonly number[];
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+export interface Broker {
+  readonly name: string;
+  /** How many nodes it can form a cluster of. */
+  readonly nodesMax: number;
+  /** Why it cannot be started here, or undefined. */
+  missing(): string | undefined;
+  version(): string;
+  start(clock: Clock, nodes: number): Promise<RunningBroker>;
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const launcher = join(root, "bin/broker");
+const commandMs = 20_000;
+
+const trellis: Broker = {
+  name: "trellis",
+  nodesMax: 2,
+  missing: () => (existsSync(launcher) ? undefined : "bin/broker is missing"),
+  version: () => packageVersion(join(root, "package.json")),
+  start: startTrellis,
+};
+
+const aedes: Broker = {
+  name: "aedes",
+  nodesMax: 1,
+  missing: () =>
+    existsSync(join(root, "node_modules/aedes")) ? undefined : "the package aedes is missing",
+  version: () => packageVersion(join(root, "node_modules/aedes/package.json")),
+  async start(clock) {
+    const port = await freePort();
+    const peer = join(root, "bench/peers/aedes.ts");
+    const args = ["--import", "tsx", peer, String(port)];
+    return single(clock, new Child(clock, process.execPath, args, core.broker), port);
+  },
+};
+
+const mosquitto: Broker = {
+  name: "mosquitto",
+  nodesMax: 1,
+  missing: () => (findProgram("mosquitto") ? undefined : "mosquitto is not installed"),
+  version: mosquittoVersion,
+  async start(clock) {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), "bench-"));
+    const file = join(folder, "mosquitto.conf");
+    writeFileSync(file, mosquittoConfig(port));
+    const program = findProgram("mosquitto") ?? "mosquitto";
+    const child = new Child(clock, program, ["-c", file], core.broker);
+    return single(clock, child, port, () => rmSync(folder, { recursive: true, force: true }));
+  },
+};
+
+export const brokers: readonly Broker[] = [trellis, aedes, mosquitto];
+
+/** No limit on queues and on messages in flight: with its defaults it would drop QoS 1 and 2. */
+export function mosquittoConfig(port: number): string {
+  return `${[
+    `listener ${port} 127.0.0.1`,
+    "allow_anonymous true",
+    "persistence false",
+    "log_dest none",
+    "max_inflight_messages 0",
+    "max_queued_messages 0",
+    "max_queued_bytes 0",
+    "set_tcp_nodelay true",
+  ].join("\n")}\n`;
+}
+
+async function single(
+  clock: Clock,
+  child: Child,
+  port: number,
+  cleanUp: () => void = () => undefined,
+): Promise<RunningBroker> {
+  const stop = async (): Promise<void> => {
+    await child.stop();
+    cleanUp();
+  };
+  try {
+    await accepting(clock, child, port);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { ports: [port], pids: [child.pid], stop };
+}
+
+/** Starts `nodes` nodes, all on the broker's core, and joins them. */
+async function startTrellis(clock: Clock, nodes: number): Promise<RunningBroker> {
+  const folder = mkdtempSync(join(tmpdir(), "bench-"));
+  const children: Child[] = [];
+  const ports: number[] = [];
+  const environment = {
+    BROKER_NODE__RUN_DIR: join(folder, "run"),
+    BROKER_CLUSTER__COOKIE_FILE: join(folder, "cookie"),
+  };
+  mkdirSync(join(folder, "run"), { mode: 0o700 });
+  const broker = (...args: string[]): Child =>
+    new Child(clock, process.execPath, [launcher, ...args], core.broker, environment);
+  const stop = async (): Promise<void> => {
+    await Promise.all(children.map((child) => child.stop()));
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    for (let i = 0; i < nodes; i++) {
+      const port = await freePort();
+      const data = join(folder, `data${i}`);
+      const settings = ["--set", `listeners.tcp.port=${port}`];
+      const child = broker("foreground", "--node", nodeName(i), "--data", data, ...settings);
+      children.push(child);
+      ports.push(port);
+      await accepting(clock, child, port);
+      if (i > 0) await joined(broker("ctl", "--node", nodeName(i), "join_cluster", nodeName(0)));
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { ports, pids: children.map(({ pid }) => pid), stop };
+}
+
+function nodeName(i: number): string {
+  return `bench${i}@127.0.0.1`;
+}
+
+async function joined(command: Child): Promise<void> {
+  if ((await command.end(commandMs)) !== 0) throw new Error(`join_cluster: ${command.tail.trim()}`);
+}
+
+/** From the first line of its help: "mosquitto version 2.0.11". */
+function mosquittoVersion(): string {
+  const { stdout } = spawnSync(findProgram("mosquitto") ?? "mosquitto", ["-h"], {
+    encoding: "utf8",
+  });
+  return /version (\S+)/.exec(stdout ?? "")?.[1] ?? "";
+}
+
+function packageVersion(file: string): string {
+  const content: unknown = JSON.parse(readFileSync(file, "utf8"));
+  if (typeof content !== "object" || content === null || !("version" in content)) return "";
+  return String(content.version);
+}

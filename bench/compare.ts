@@ -1,0 +1,119 @@
+/**
+ * The comparison: for each case, one broker at a time on a core of its own, the load on another, and
+ * the brokers in turn within each run, so that a slow minute of the machine meets all of them. Ends by
+ * itself: every start, load and stop has a time limit.
+ */
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { realClock } from "../src/lib/clock.js";
+import type { Broker } from "./brokers.js";
+import type { Case } from "./cases.js";
+import { canPin, Child, core, stopAll } from "./children.js";
+import { type CompareOptions, compareUsage, parseCompareOptions } from "./compare-options.js";
+import { UsageError } from "./options.js";
+import type { LoadResult } from "./run.js";
+import { type Measured, table } from "./table.js";
+
+/** Measures everything; progress goes to standard error. */
+async function compare(options: CompareOptions): Promise<Measured[]> {
+  const present = options.brokers.filter((broker) => {
+    const reason = broker.missing();
+    if (reason !== undefined) console.error(`${broker.name} is left out: ${reason}`);
+    return reason === undefined;
+  });
+  const pairs = options.cases.flatMap((one) =>
+    present
+      .filter(({ nodesMax }) => nodesMax >= one.nodes)
+      .map((broker) => ({
+        broker,
+        measured: newMeasured(one, broker),
+      })),
+  );
+  for (let run = 1; run <= options.runs; run++) {
+    for (const { broker, measured } of pairs) {
+      const label = `run ${run} of ${options.runs}, ${measured.case.id}, ${broker.name}`;
+      try {
+        const result = await measure(measured.case, broker, options);
+        measured.results.push(result);
+        console.error(`${label}: ${result.msgsPerSecond} msg/s`);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        measured.errors.push(reason);
+        console.error(`${label}: failed: ${reason}`);
+      }
+    }
+  }
+  return pairs.map(({ measured }) => measured);
+}
+
+function newMeasured(one: Case, broker: Broker): Measured {
+  return { case: one, broker: broker.name, results: [], errors: [] };
+}
+
+/** One broker, started for this alone, under one load. */
+async function measure(one: Case, broker: Broker, options: CompareOptions): Promise<LoadResult> {
+  const running = await broker.start(realClock, one.nodes);
+  try {
+    const first = running.ports[0];
+    const last = running.ports.at(-1);
+    const load = new Child(
+      realClock,
+      process.execPath,
+      [
+        ...["--import", "tsx", fileURLToPath(new URL("load.ts", import.meta.url)), ...one.args],
+        ...["--pub", `127.0.0.1:${first}`, "--sub", `127.0.0.1:${last}`],
+        ...["--seconds", String(options.durationMs / 1000)],
+        ...["--warm-up", String(options.warmUpMs / 1000), "--pid", running.pids.join(",")],
+      ],
+      core.load,
+    );
+    // The load's own limits: twice 20 s for the set-up, 10 s for what is outstanding.
+    const code = await load.end(options.durationMs + options.warmUpMs + 60_000);
+    if (code !== 0) throw new Error(load.tail.trim());
+    // Our own generator's line: its form is that of LoadResult.
+    return JSON.parse(load.output) as LoadResult;
+  } finally {
+    await running.stop();
+  }
+}
+
+/** What was measured, where, and how: printed above the table. */
+function description(options: CompareOptions): string {
+  const versions = options.brokers
+    .filter((broker) => broker.missing() === undefined)
+    .map((broker) => `${broker.name} ${broker.version()}`);
+  const pinned = canPin()
+    ? `brokers on core ${core.broker}, load on core ${core.load}`
+    : "not pinned to cores";
+  const { runs, durationMs, warmUpMs } = options;
+  return (
+    `${versions.join(", ")}; Node ${process.versions.node}, ${availableParallelism()} cores, ` +
+    `${pinned}; medians of ${runs} runs of ${durationMs / 1000} s after ${warmUpMs / 1000} s.`
+  );
+}
+
+/** The command. Exit 0 when every run was whole, 1 when one failed, 2 for wrong usage. */
+async function main(args: readonly string[]): Promise<number> {
+  if (args.includes("--help")) {
+    console.log(compareUsage);
+    return 0;
+  }
+  try {
+    const options = parseCompareOptions(args);
+    const measured = await compare(options);
+    const text = description(options);
+    console.log(options.json ? JSON.stringify({ description: text, measured }, null, 2) : text);
+    if (!options.json) console.log(`\n${table(measured)}`);
+    return measured.some(({ errors }) => errors.length > 0) ? 1 : 0;
+  } catch (error) {
+    console.error(`Error: ${error instanceof Error ? error.message : String(error)}`);
+    return error instanceof UsageError ? 2 : 1;
+  } finally {
+    await stopAll();
+  }
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => void stopAll().then(() => process.exit(1)));
+}
+process.exitCode = await main(process.argv.slice(2));

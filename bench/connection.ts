@@ -1,0 +1,162 @@
+/**
+ * One client connection of the load generator: opens the socket, does CONNECT and SUBSCRIBE, hands
+ * the messages of each read to its role, and collects the acknowledgements of a read into one write.
+ * A connection that ends before `close` was called is reported once, with the reason.
+ */
+import { connect, type Socket } from "node:net";
+import {
+  encodeConnect,
+  encodeDisconnect,
+  encodeSubscribe,
+  FrameReader,
+  type PacketSink,
+  type Qos,
+  receiveMaximum,
+  type,
+  WireError,
+} from "./wire.js";
+
+/** Publisher or subscriber: takes the messages and acknowledgements of its connection. */
+export interface Role extends PacketSink {
+  /** All packets of one read were handed over. */
+  endOfRead(): void;
+}
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ConnectionOptions {
+  readonly address: Address;
+  readonly clientId: string;
+  readonly v5: boolean;
+  /** May be shared: what is read is consumed before the next read. */
+  readonly readBuffer: Buffer;
+  /** Called once when the connection ends though nobody closed it. */
+  readonly onLost: (error: Error) => void;
+}
+
+interface Waiter {
+  readonly packetType: number;
+  resolve(body: Uint8Array): void;
+  reject(error: Error): void;
+}
+
+export class Connection {
+  readonly socket: Socket;
+  private readonly reader: FrameReader;
+  private waiter: Waiter | undefined;
+  private acks = new Uint8Array(1024);
+  private ackBytes = 0;
+  private ended = false;
+
+  constructor(
+    private readonly options: ConnectionOptions,
+    private readonly role: Role,
+  ) {
+    this.reader = new FrameReader(role, (kind, body) => this.onOther(kind, body), options.v5);
+    this.socket = connect({
+      host: options.address.host,
+      port: options.address.port,
+      noDelay: true,
+      onread: {
+        buffer: options.readBuffer,
+        callback: (length, bytes) => this.onRead(length, bytes),
+      },
+    });
+    this.socket.on("error", (error) => this.lose(error.message));
+    this.socket.on("close", () => this.lose("closed by the broker"));
+  }
+
+  /** CONNECT; resolves with the broker's receive maximum. */
+  async open(): Promise<number> {
+    const { clientId, v5 } = this.options;
+    const body = await this.ask(encodeConnect(clientId, v5), type.connack);
+    if (body[1] !== 0) throw new WireError(`CONNACK refused: code ${body[1]}`);
+    return v5 ? receiveMaximum(body) : 0xffff;
+  }
+
+  async subscribe(filter: string, qos: Qos): Promise<void> {
+    const body = await this.ask(encodeSubscribe(filter, qos, this.options.v5), type.suback);
+    const granted = body.at(-1);
+    if (granted !== qos) throw new WireError(`SUBACK: asked for QoS ${qos}, got ${granted}`);
+  }
+
+  /** Adds an acknowledgement to those that `sendAcks` writes. */
+  queueAck(firstByte: number, packetId: number): void {
+    const at = this.ackBytes;
+    if (at + 4 > this.acks.length) {
+      const larger = new Uint8Array(this.acks.length * 2);
+      larger.set(this.acks);
+      this.acks = larger;
+    }
+    this.acks[at] = firstByte;
+    this.acks[at + 1] = 2;
+    this.acks[at + 2] = packetId >> 8;
+    this.acks[at + 3] = packetId;
+    this.ackBytes = at + 4;
+  }
+
+  hasAcks(): boolean {
+    return this.ackBytes > 0;
+  }
+
+  /** Writes the collected acknowledgements at once. */
+  sendAcks(): void {
+    if (this.ackBytes === 0) return;
+    // A copy: the socket may keep what it is given beyond the next read.
+    this.socket.write(Buffer.from(this.acks.subarray(0, this.ackBytes)));
+    this.ackBytes = 0;
+  }
+
+  close(): void {
+    if (!this.ended) this.socket.end(encodeDisconnect());
+    this.ended = true;
+  }
+
+  /** Closes at once, without DISCONNECT. */
+  destroy(): void {
+    this.ended = true;
+    this.socket.destroy();
+  }
+
+  private ask(request: Buffer, packetType: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.waiter = { packetType, resolve, reject };
+      this.socket.write(request);
+    });
+  }
+
+  private onRead(length: number, bytes: Uint8Array): boolean {
+    if (this.ended) return true;
+    try {
+      this.reader.read(bytes, length);
+      this.role.endOfRead();
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.lose(error.message);
+    }
+    return true;
+  }
+
+  private onOther(packetType: number, body: Uint8Array): void {
+    const waiter = this.waiter;
+    if (waiter?.packetType === packetType) {
+      this.waiter = undefined;
+      waiter.resolve(Uint8Array.from(body)); // the body is a view of the read buffer
+    } else if (packetType === type.disconnect) {
+      throw new WireError(`the broker sent DISCONNECT, reason 0x${(body[0] ?? 0).toString(16)}`);
+    } else throw new WireError(`unexpected packet type ${packetType}`);
+  }
+
+  private lose(reason: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.socket.destroy();
+    const { clientId, address, onLost } = this.options;
+    const error = new Error(`${clientId} at ${address.host}:${address.port}: ${reason}`);
+    this.waiter?.reject(error);
+    onLost(error);
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * The load generator's command: one run, one line of JSON. Exit 0 when the run was whole, 1 when a
+ * connection failed (one line on standard error), 2 for wrong usage.
+ */
+import { realClock } from "../src/lib/clock.js";
+import { parseLoadOptions, UsageError, usage } from "./options.js";
+import { runLoad } from "./run.js";
+
+async function main(args: readonly string[]): Promise<number> {
+  if (args.includes("--help")) {
+    console.log(usage);
+    return 0;
+  }
+  try {
+    console.log(JSON.stringify(await runLoad(parseLoadOptions(args), realClock)));
+    return 0;
+  } catch (error) {
+    console.error(`Error: ${error instanceof Error ? error.message : String(error)}`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));
