@@ -45,8 +45,8 @@ export interface ClusterPort {
 export interface ClusterUser {
   /**
    * A forward from a peer: `bytes` from `start` to `end` (valid during this call only). True: accepted now.
-   * False: `forwardAccepted` will be called for it, once. With `counter` 0 nobody waits.
-   * Throws when the bytes make no sense; the link is then closed.
+   * False: `forwardAccepted` will be called for it, once. With `counter` 0 nobody waits. Bytes that make
+   * no sense are counted and dropped: refusing them would have them repeated for ever.
    */
   onForward(
     peer: number,
@@ -56,12 +56,12 @@ export interface ClusterUser {
     start: number,
     end: number,
   ): boolean;
-  /** Sets a peer's row (0 deletes it); returns the value it had, 0 for none. */
+  /** Sets a peer's row (0 deletes it); returns the value it had. Throws WireError on another value. */
   setPeerRow(peer: number, key: string, value: number): number;
   /** These are all rows of the peer from now on. */
   replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void;
   /** A link to the peer is up and both sides hold each other's rows. */
   onPeerUp(peer: number): void;
-  /** Something a peer told us. Throws when it makes no sense. */
+  /** Something a peer told us. Counted and dropped when it makes no sense. */
   onTold(peer: number, body: Buffer): void;
 }

@@ -29,6 +29,13 @@ export class Message {
   user = "";
   /** Hybrid-logical-clock stamp of a retained message; else 0. */
   stamp = 0;
+  /**
+   * Shape (`publishShape`) of the whole PUBLISH that `bytes` hold from `frameStart` to `payloadEnd`. It can
+   * be sent as it is where the same shape is due. 0: they hold none, or do not stay as they are until
+   * the end of this turn.
+   */
+  shape = 0;
+  frameStart = 0;
   private owned = false;
 
   constructor(
@@ -55,10 +62,20 @@ export class Message {
     if (--this.pending === 0 && this.sink !== null) this.sink.onAccepted(this);
   }
 
+  /** Bytes of topic, properties and payload: what limits of queues count. */
+  get size(): number {
+    const properties = this.propertiesEnd - this.propertiesStart;
+    return this.topic.bytes.length + properties + this.payloadEnd - this.payloadStart;
+  }
+
   /** Copies the bytes out of the socket's slab, once: a kept 10-byte slice would pin 64 KiB. */
   own(): void {
     if (this.owned) return;
     this.owned = true;
+    if (this.shape !== 0) {
+      this.ownFrame();
+      return;
+    }
     const properties = this.propertiesEnd - this.propertiesStart;
     const own = Buffer.allocUnsafe(properties + this.payloadEnd - this.payloadStart);
     this.bytes.copy(own, 0, this.propertiesStart, this.propertiesEnd);
@@ -68,5 +85,18 @@ export class Message {
     this.propertiesEnd = properties;
     this.payloadStart = properties;
     this.payloadEnd = own.length;
+  }
+
+  /** The whole frame: one copy, and it can still be sent as it is. */
+  private ownFrame(): void {
+    const from = this.frameStart;
+    const own = Buffer.allocUnsafe(this.payloadEnd - from);
+    own.set(this.bytes.subarray(from, this.payloadEnd));
+    this.bytes = own;
+    this.frameStart = 0;
+    this.propertiesStart -= from;
+    this.propertiesEnd -= from;
+    this.payloadStart -= from;
+    this.payloadEnd -= from;
   }
 }

@@ -6,7 +6,12 @@ import type { ClusterPort } from "../cluster/ports.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import { Message } from "./message.js";
 import { decodeForward, encodeForward } from "./forward.js";
-import { type RetainedEntry, type RetainedStore, retainedBucket, retainedBuckets } from "./retained.js";
+import {
+  type RetainedEntry,
+  type RetainedStore,
+  retainedBucket,
+  retainedBuckets,
+} from "./retained.js";
 import type { TopicTable } from "./topic.js";
 
 const digestKind = 1;

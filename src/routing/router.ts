@@ -3,6 +3,7 @@
  * has some. A message from a peer stops here (one hop), so a full mesh cannot loop.
  */
 import type { ClusterPort, ClusterUser } from "../cluster/ports.js";
+import { WireError } from "../cluster/wire/frames.js";
 import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { decodeForward, encodeForward } from "./forward.js";
@@ -28,7 +29,14 @@ class ForwardSink implements AcceptanceSink {
 }
 
 export class Router implements ClusterUser {
-  readonly counters = { published: 0, unmatched: 0, delivered: 0, forwarded: 0, received: 0 };
+  readonly counters = {
+    published: 0,
+    unmatched: 0,
+    delivered: 0,
+    forwarded: 0,
+    received: 0,
+    undecodable: 0,
+  };
   readonly index = new RouteIndex();
   readonly retained: RetainedStore;
   private readonly retainedSync: RetainedSync;
@@ -113,9 +121,10 @@ export class Router implements ClusterUser {
     start: number,
     end: number,
   ): boolean {
-    const message = decodeForward(this.topics, bytes, start, end);
-    message.counter = counter;
     this.counters.received++;
+    const message = this.decode(bytes, start, end);
+    if (message === null) return true;
+    message.counter = counter;
     if (message.retain) this.storeRetained(message);
     message.pending = 1;
     this.deliver(message, this.targetsOf(message.topic).local);
@@ -125,7 +134,7 @@ export class Router implements ClusterUser {
   }
 
   setPeerRow(peer: number, filter: string, value: number): number {
-    if (value !== 0 && !isRowValue(value)) throw new Error(`row with value ${value}`);
+    if (value !== 0 && !isRowValue(value)) throw new WireError(`row with value ${value}`);
     return this.index.setPeer(filter, peer, value);
   }
 
@@ -141,7 +150,21 @@ export class Router implements ClusterUser {
   }
 
   onTold(peer: number, body: Buffer): void {
-    this.retainedSync.onTold(peer, body);
+    try {
+      this.retainedSync.onTold(peer, body);
+    } catch {
+      this.counters.undecodable++;
+    }
+  }
+
+  /** Null: it cannot be read, here or ever; refusing it would bring it back again and again. */
+  private decode(bytes: Buffer, start: number, end: number): Message | null {
+    try {
+      return decodeForward(this.topics, bytes, start, end);
+    } catch {
+      this.counters.undecodable++;
+      return null;
+    }
   }
 
   private deliver(message: Message, local: readonly Delivery[]): void {
@@ -178,7 +201,10 @@ export class Router implements ClusterUser {
   /** A retained message goes to every node: to store it, and to its subscribers in the same frame. */
   private publishRetained(message: Message, targets: Targets): void {
     message.stamp = this.cluster.nextStamp();
-    if (this.storeRetained(message) === "full") message.refused = ReasonCode.QuotaExceeded;
+    if (this.storeRetained(message) === "full" && message.qos > 0) {
+      message.refused = ReasonCode.QuotaExceeded;
+      return;
+    }
     this.deliver(message, targets.local);
     const numbered: PeerTarget[] = [...targets.peers];
     for (const peer of this.cluster.livePeers()) {

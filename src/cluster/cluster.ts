@@ -1,0 +1,519 @@
+/**
+ * The cluster as one node sees it: its members, a peer for each of them, and what routing asks for.
+ * Knows nothing of MQTT. A single node is a cluster of one and goes the same ways.
+ */
+import { assert } from "../lib/assert.js";
+import type { Clock, Timer } from "../lib/clock.js";
+import { HybridClock } from "../lib/hlc.js";
+import type { Log } from "../lib/log.js";
+import type { Random } from "../lib/random.js";
+import type { StateFile } from "../store/state-file.js";
+import { Acceptor } from "./accept.js";
+import { admit, refusalSentence } from "./admission.js";
+import type { ClusterContext, ClusterSettings } from "./context.js";
+import { DirectoryService } from "./directory.js";
+import type { ConnectionHost } from "./directory-types.js";
+import { type DetectorEvent, FailureDetector, type PeerState } from "./failure-detector.js";
+import {
+  type Identity,
+  Purpose,
+  type PurposeCode,
+  type RefuseAnswer,
+  RefuseCode,
+} from "./handshake.js";
+import { answerCall, answerJoin } from "./calls.js";
+import type { Link } from "./link.js";
+import { LinkMaker } from "./link-maker.js";
+import type { ClusterState } from "./member-list.js";
+import { Membership } from "./membership.js";
+import { parseNodeName } from "./names.js";
+import { Peer, type PeerHost } from "./peer.js";
+import type { ClusterPort, ClusterUser, Receipt } from "./ports.js";
+import { Redialer } from "./redialer.js";
+import { RowTable } from "./row-table.js";
+import type { Transport } from "./transport.js";
+import { frame, FrameType } from "./wire/frames.js";
+import type { Body, Member } from "./wire/messages.js";
+import type { Wire } from "./wire/wire.js";
+
+export interface ClusterOptions {
+  /** `name@host` of this node. */
+  readonly name: string;
+  readonly cookie: string;
+  readonly settings: ClusterSettings;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly transport: Transport;
+  readonly stateFile: StateFile<ClusterState>;
+}
+
+/** The layers above. */
+export interface ClusterParts {
+  readonly user: ClusterUser;
+  readonly host: ConnectionHost;
+  /** Answers what a peer asked of the layer above; null: nothing to say. */
+  onAsked(peer: string, body: Uint8Array, answer: (reply: Uint8Array) => void): void;
+  /** What heartbeats say of this node, for `status`. */
+  load(): { readonly connections: number; readonly sessions: number };
+}
+
+interface Slot {
+  readonly peer: Peer;
+  readonly redialer: Redialer;
+  /** Highest incarnation seen. */
+  incarnation: number;
+  /** A dial has failed since the start: waiting for it at start-up is pointless. */
+  tried: boolean;
+  /** The last refusal that was logged: each is logged once. */
+  refusal: number;
+}
+
+export class Cluster implements ClusterPort, PeerHost {
+  readonly counters = { linksMade: 0, linksLost: 0, downs: 0, suspects: 0 };
+  readonly stamps: HybridClock;
+  readonly context: ClusterContext;
+  readonly members: Membership;
+  readonly table: RowTable;
+  readonly directory: DirectoryService;
+  readonly acceptor: Acceptor;
+  private readonly detector: FailureDetector;
+  private readonly linkMaker: LinkMaker;
+  private readonly slots = new Map<string, Slot>();
+  private readonly byIndex: (Peer | undefined)[] = [];
+  private parts: ClusterParts | null = null;
+  private counter = 0;
+  private heartbeatTimer: Timer | undefined;
+  private streamTimer: Timer | undefined;
+  private stopped = false;
+  /** Told after every change of a peer's state. */
+  private readonly watchers = new Set<() => void>();
+
+  constructor(private readonly options: ClusterOptions) {
+    const { name, cookie, settings, clock, random, log, transport } = options;
+    this.stamps = new HybridClock(clock);
+    this.context = {
+      ...{ name, cookie, settings, clock, random, log, transport },
+      identity: (token) => this.members.identity(token),
+    };
+    this.acceptor = new Acceptor(this.context, {
+      admit: (peer, purpose) => this.admit(peer, purpose),
+      onProved: (wire, peer, purpose) => this.onProved(wire, peer, purpose),
+    });
+    const host = settings.advertiseHost ?? parseNodeName(name).host;
+    this.members = new Membership({
+      ...{ name, stamps: this.stamps, random, log, stateFile: options.stateFile },
+      address: () => ({ host, port: settings.advertisePort ?? this.acceptor.port }),
+      wallMs: () => clock.wallMs(),
+      onChanged: (changed) => this.onMembersChanged(changed),
+    });
+    this.detector = new FailureDetector(settings);
+    this.table = new RowTable(clock, () => this.peers(), settings.syncTimeoutMs);
+    this.linkMaker = new LinkMaker(this.context, {
+      hasFreshLink: (peer) => this.hasFreshLink(peer),
+      onLink: (link) => this.onLink(link),
+    });
+    this.directory = new DirectoryService({
+      ...{ self: name, clock, stamps: this.stamps },
+      takeoverTimeoutMs: settings.takeoverTimeoutMs,
+      liveMembers: () => this.liveMembers(),
+      linkTo: (node) => this.peer(node)?.link ?? null,
+    });
+  }
+
+  get name(): string {
+    return this.options.name;
+  }
+
+  /** The layers above; must be called before `start`. */
+  attach(parts: ClusterParts): void {
+    this.parts = parts;
+    this.directory.attachHost(parts.host);
+  }
+
+  /**
+   * Loads who we are and whom we know, listens for links and begins to dial the members. Rejects when the
+   * state cannot be kept or no link port is free.
+   */
+  async start(): Promise<void> {
+    await this.members.load();
+    await this.acceptor.open();
+    await this.members.announceSelf();
+    for (const member of this.members.others()) this.ensureSlot(member.name).redialer.poke();
+    this.heartbeat();
+    this.streamTick();
+  }
+
+  /** Resolves when every member is up or was dialled in vain, at most after `timeoutMs`. */
+  async settled(timeoutMs: number): Promise<void> {
+    await this.when(
+      () => [...this.slots].every(([name, slot]) => slot.tried || this.state(name) === "up"),
+      timeoutMs,
+    );
+  }
+
+  /** Resolves with true once `condition` holds after a change of a peer, false after `timeoutMs`. */
+  when(condition: () => boolean, timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (condition()) end(true);
+      };
+      const end = (held: boolean): void => {
+        this.watchers.delete(check);
+        this.options.clock.clearTimer(timer);
+        resolve(held);
+      };
+      const timer = this.options.clock.setTimer(timeoutMs, () => end(false));
+      this.watchers.add(check);
+      check();
+    });
+  }
+
+  /** Ends all links; peers are told that this node stops. */
+  stop(): void {
+    this.stopped = true;
+    this.options.clock.clearTimer(this.heartbeatTimer);
+    this.options.clock.clearTimer(this.streamTimer);
+    this.acceptor.close();
+    this.linkMaker.close();
+    for (const { peer, redialer } of this.slots.values()) {
+      redialer.stop();
+      peer.drop("stopped");
+    }
+  }
+
+  /** How this node sees a member. */
+  state(name: string): PeerState {
+    return name === this.name ? "up" : this.detector.state(name);
+  }
+
+  peer(name: string): Peer | undefined {
+    return this.slots.get(name)?.peer;
+  }
+
+  /** The peer with that index. */
+  peerAt(index: number): Peer | undefined {
+    return this.byIndex[index];
+  }
+
+  peers(): Peer[] {
+    return this.byIndex.filter((peer) => peer !== undefined);
+  }
+
+  /** Milliseconds since anything came from that node; -1: never. */
+  silenceMs(name: string): number {
+    return this.detector.silenceMs(name, this.options.clock.monotonicMs());
+  }
+
+  /** Every member that is up or suspect, this node included. */
+  liveMembers(): string[] {
+    const live = this.peers().filter((peer) => this.isWaitedFor(peer.name));
+    return [this.name, ...live.map((peer) => peer.name)];
+  }
+
+  /** Sends the member list to all peers that are linked. */
+  gossip(): void {
+    for (const peer of this.peers()) this.sendMembers(peer);
+  }
+
+  nextCounter(): number {
+    return ++this.counter;
+  }
+
+  nextStamp(): number {
+    return this.stamps.next();
+  }
+
+  observeStamp(stamp: number): void {
+    this.stamps.observe(stamp);
+  }
+
+  send(index: number, frame: Buffer): void {
+    this.byIndex[index]?.sender.sendPlain(frame);
+  }
+
+  sendNumbered(
+    index: number,
+    counter: number,
+    frame: Buffer,
+    durable: boolean,
+    receipt: Receipt,
+  ): boolean {
+    return this.byIndex[index]?.sender.send(counter, frame, durable, receipt) ?? false;
+  }
+
+  hasRoom(index: number, bytes: number): boolean {
+    return this.byIndex[index]?.sender.hasRoom(bytes) ?? true;
+  }
+
+  livePeers(): readonly number[] {
+    const live = this.peers().filter((peer) => this.state(peer.name) !== "down");
+    return live.map((peer) => peer.index);
+  }
+
+  setRow(key: string, value: number): void {
+    this.table.set(key, value);
+  }
+
+  whenSynced(done: () => void): void {
+    this.table.whenSynced(done);
+  }
+
+  tell(index: number, body: Uint8Array): void {
+    this.byIndex[index]?.link?.sendControl(frame(FrameType.tell, body));
+  }
+
+  forwardAccepted(index: number, incarnation: number, counter: number): void {
+    this.byIndex[index]?.forwardAccepted(incarnation, counter);
+  }
+
+  /** Asks the layer above at another node. Null: there is no link, or it broke. */
+  ask(node: string, body: Uint8Array, done: (reply: Uint8Array | null) => void): void {
+    const link = this.peer(node)?.link ?? null;
+    if (link === null) done(null);
+    else link.call("ask", body, done);
+  }
+
+  isWaitedFor(name: string): boolean {
+    const state = this.detector.state(name);
+    return state === "up" || state === "suspect";
+  }
+
+  onHeard(peer: Peer): void {
+    this.step({ kind: "heard", peer: peer.name });
+  }
+
+  onSynced(peer: Peer): void {
+    this.step({ kind: "synced", peer: peer.name });
+    this.user.onPeerUp(peer.index);
+  }
+
+  onUnlinked(peer: Peer, fault: string | null): void {
+    this.counters.linksLost++;
+    this.options.log.warn({ peer: peer.name, fault }, "the link is gone");
+    this.step({ kind: "unlinked", peer: peer.name });
+    if (!this.stopped) this.slots.get(peer.name)?.redialer.poke();
+  }
+
+  onMembers(_peer: Peer, members: readonly Member[]): void {
+    this.members.merge(members);
+  }
+
+  onCall(peer: Peer, link: Link, id: number, verb: string, body: unknown): void {
+    const onAsked = this.parts?.onAsked.bind(this.parts);
+    answerCall(this, peer, link, { id, verb, body }, onAsked);
+  }
+
+  onBye(peer: Peer, why: Body<"bye">["why"]): void {
+    this.options.log.info({ peer: peer.name, why }, "the peer closes the link");
+    peer.drop();
+    if (why === "stopped") this.step({ kind: "gone", peer: peer.name });
+  }
+
+  private get user(): ClusterUser {
+    assert(this.parts !== null, "the cluster was started before it was attached");
+    return this.parts.user;
+  }
+
+  private admit(peer: Identity, purpose: PurposeCode): RefuseAnswer | null {
+    const { members, slots } = this;
+    const view = {
+      self: members.identity(),
+      leftStamp: members.leftStamp,
+      member: (name: string) => members.get(name),
+      incarnationOf: (name: string) => slots.get(name)?.incarnation ?? 0,
+    };
+    return admit(view, peer, purpose);
+  }
+
+  private onProved(wire: Wire, peer: Identity, purpose: PurposeCode): void {
+    if (purpose === Purpose.control) this.linkMaker.onControl(wire, peer, null);
+    else if (purpose === Purpose.data) this.linkMaker.onData(wire, peer);
+    else if (purpose === Purpose.join) answerJoin(this, wire, peer);
+    else wire.close();
+  }
+
+  private hasFreshLink(peer: Identity): boolean {
+    const slot = this.slots.get(peer.name);
+    if (slot === undefined || slot.peer.link === null) return false;
+    const silent = this.silenceMs(peer.name) > this.options.settings.heartbeatIntervalMs * 2;
+    return slot.incarnation === peer.incarnation && !silent;
+  }
+
+  private onLink(link: Link): void {
+    const slot = this.slots.get(link.peer.name);
+    if (this.stopped || slot === undefined) {
+      link.close();
+      return;
+    }
+    const { peer } = slot;
+    peer.drop();
+    // A newer incarnation is first a "down" of the older one.
+    if (link.peer.incarnation > slot.incarnation && slot.incarnation > 0) {
+      this.step({ kind: "gone", peer: peer.name });
+    }
+    slot.incarnation = link.peer.incarnation;
+    slot.refusal = 0;
+    slot.redialer.linked();
+    this.counters.linksMade++;
+    this.options.log.info({ peer: peer.name, remote: link.remote }, "linked");
+    this.step({ kind: "linked", peer: peer.name });
+    peer.attach(link);
+    this.sendMembers(peer);
+    const { connections, sessions } = this.load();
+    peer.sendHeartbeat(connections, sessions);
+  }
+
+  private load(): { readonly connections: number; readonly sessions: number } {
+    return this.parts?.load() ?? { connections: 0, sessions: 0 };
+  }
+
+  private sendMembers(peer: Peer): void {
+    peer.link?.send("members", { members: this.members.all(), stamp: this.stamps.next() });
+  }
+
+  private onMembersChanged(changed: readonly Member[]): void {
+    if (this.stopped) return;
+    for (const member of changed) {
+      if (member.name === this.name) {
+        if (this.members.isRemoval(member)) this.onRemoved();
+      } else if (member.status === "in") this.ensureSlot(member.name).redialer.poke();
+      else this.dropSlot(member.name, member.status);
+    }
+    this.gossip();
+    this.notify();
+  }
+
+  /** This node was removed from its cluster: it goes on as a cluster of one. */
+  private onRemoved(): void {
+    this.options.log.error(
+      { node: this.name },
+      "this node was removed from its cluster and is on its own now",
+    );
+    this.members.reset(false).catch((error: unknown) => {
+      this.options.log.error({ error: String(error) }, "the members could not be stored");
+    });
+  }
+
+  private ensureSlot(name: string): Slot {
+    const known = this.slots.get(name);
+    if (known !== undefined) return known;
+    const index = this.byIndex.length;
+    const peer = new Peer(name, index, this.context, this, this.user, this.table);
+    const redialer = new Redialer(name, this.context, {
+      target: () => this.members.get(name) ?? { host: "", port: 0 },
+      hasLink: () => peer.link !== null,
+      onControl: (wire, identity, target) => this.linkMaker.onControl(wire, identity, target),
+      onFailed: (why) => this.onDialFailed(name, why),
+    });
+    const slot: Slot = { peer, redialer, incarnation: 0, tried: false, refusal: 0 };
+    this.slots.set(name, slot);
+    this.byIndex[index] = peer;
+    return slot;
+  }
+
+  /** A member left or was removed: nothing of it is kept. */
+  private dropSlot(name: string, why: "left" | "removed"): void {
+    const slot = this.slots.get(name);
+    if (slot === undefined) return;
+    this.options.log.info({ peer: name, why }, "no member any more");
+    this.slots.delete(name);
+    slot.redialer.stop();
+    // A removed node must learn it from the list before the link closes. One that left knows, and
+    // when it is we who leave, our fresh entry would bring us back.
+    if (why === "removed") this.sendMembers(slot.peer);
+    slot.peer.drop(why);
+    delete this.byIndex[slot.peer.index];
+    slot.peer.sender.discard();
+    this.user.replacePeerRows(slot.peer.index, new Map());
+    this.step({ kind: "forget", peer: name });
+    this.directory.home.forget(name);
+    this.directory.onMembersChanged();
+    this.table.release();
+  }
+
+  private onDialFailed(name: string, why: RefuseAnswer | "gone" | "unreachable"): void {
+    const slot = this.slots.get(name);
+    if (slot === undefined) return;
+    slot.tried = true;
+    if (why === "gone") this.step({ kind: "gone", peer: name });
+    else if (why !== "unreachable") this.onDialRefused(name, slot, why);
+    this.notify();
+  }
+
+  private onDialRefused(name: string, slot: Slot, answer: RefuseAnswer): void {
+    if (answer.code === RefuseCode.removed) {
+      this.onRemoved();
+      return;
+    }
+    if (answer.code === RefuseCode.notMember && answer.detail !== "") {
+      this.members.mark(name, "left", Number(answer.detail));
+      return;
+    }
+    if (slot.refusal === answer.code) return;
+    slot.refusal = answer.code;
+    this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
+  }
+
+  private step(event: DetectorEvent): void {
+    const effects = this.detector.step(event, this.options.clock.monotonicMs());
+    for (const effect of effects) {
+      if (effect.kind === "ask") this.askOthers(effect.peer);
+      else this.onState(effect.peer, effect.before, effect.after);
+    }
+  }
+
+  private onState(name: string, before: PeerState, after: PeerState): void {
+    const slot = this.slots.get(name);
+    if (slot === undefined) return;
+    const { peer } = slot;
+    peer.sinceMs = this.options.clock.wallMs();
+    this.options.log.info({ peer: name, before, after }, `peer is ${after}`);
+    if (after === "suspect") this.counters.suspects++;
+    if (after === "down") {
+      this.counters.downs++;
+      peer.sender.setDown();
+      peer.drop();
+      slot.redialer.poke();
+    } else peer.sender.setLive();
+    this.directory.onMembersChanged();
+    this.table.release();
+    this.notify();
+  }
+
+  /** Does anybody else hear a peer that has gone silent for us? */
+  private askOthers(suspect: string): void {
+    const { suspectAfterMs } = this.options.settings;
+    const others = this.peers().filter((peer) => peer.link !== null && peer.name !== suspect);
+    let open = others.length;
+    if (open === 0) this.step({ kind: "confirmed", peer: suspect, heard: false });
+    for (const other of others) {
+      other.link?.call("heard", { name: suspect }, (reply) => {
+        const heard = reply !== null && reply.ms >= 0 && reply.ms < suspectAfterMs;
+        if (heard) this.step({ kind: "confirmed", peer: suspect, heard: true });
+        else if (--open === 0) this.step({ kind: "confirmed", peer: suspect, heard: false });
+      });
+    }
+  }
+
+  private heartbeat(): void {
+    const { clock, settings } = this.options;
+    this.heartbeatTimer = clock.setTimer(settings.heartbeatIntervalMs, () => this.heartbeat());
+    const { connections, sessions } = this.load();
+    for (const peer of this.peers()) {
+      peer.sendHeartbeat(connections, sessions);
+      peer.sender.pump();
+    }
+    this.step({ kind: "tick" });
+  }
+
+  private streamTick(): void {
+    const { clock, settings } = this.options;
+    this.streamTimer = clock.setTimer(settings.ackTimeoutMs / 2, () => this.streamTick());
+    for (const peer of this.peers()) peer.sender.tick();
+  }
+
+  private notify(): void {
+    for (const watcher of [...this.watchers]) watcher();
+  }
+}

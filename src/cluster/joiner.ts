@@ -1,0 +1,235 @@
+/**
+ * Changes of who belongs to the cluster, as an operator or discovery asks for them: join, leave, remove.
+ * Everything that is refused is refused with a sentence that says what to do.
+ */
+import { Refusal } from "../lib/refusal.js";
+import { nameTakenSentence, refusalSentence, removedSentence } from "./admission.js";
+import type { Cluster } from "./cluster.js";
+import { type DialResult, type DialTarget, dialProved } from "./dial.js";
+import { type Identity, Purpose, RefuseCode } from "./handshake.js";
+import { type NodeAddress, parseNodeAddress, parseNodeName } from "./names.js";
+import { type AnsweringNode, type ProbeResult, probeHost } from "./names-probe.js";
+import { FrameType, WireError } from "./wire/frames.js";
+import { decode, decodeReply, encode, type Member, type ReplyBody } from "./wire/messages.js";
+import type { Wire } from "./wire/wire.js";
+
+/** How long a joined node may take to be linked with the members that are up. */
+const linkTimeoutMs = 10_000;
+const answerTimeoutMs = 10_000;
+
+export class Joiner {
+  private busy = false;
+
+  constructor(private readonly cluster: Cluster) {}
+
+  /**
+   * Joins the cluster of the node `name@host` or `name@host:port`, and waits until the link to it is up.
+   * @throws Refusal with a sentence for the operator
+   */
+  async join(text: string): Promise<{ member: string }> {
+    const address = parseNodeAddress(text);
+    const { name, members } = this.cluster;
+    if (address.node === name) {
+      throw new Refusal(`${name} is this very node: a node cannot join itself`);
+    }
+    if (members.get(address.node)?.status === "in") {
+      throw new Refusal(`${name} and ${address.node} are already members of the same cluster`);
+    }
+    return this.alone(async () => {
+      const target = await this.locate(address);
+      const reply = await this.request(target, address.node);
+      await this.adopt(address.node, reply);
+      return { member: address.node };
+    });
+  }
+
+  /**
+   * Joins a node that discovery found, if it is not a member. Quiet where nobody answers: it comes again.
+   * @throws Refusal when a node answers and will not have us
+   */
+  async joinFound(found: { name?: string; host: string; port?: number }): Promise<boolean> {
+    if (this.busy || (found.name !== undefined && this.knows(found.name))) return false;
+    return this.alone(async () => {
+      const candidates = await this.candidates(found);
+      const stranger = candidates.find((node) => !this.knows(node.name));
+      if (stranger === undefined) return false;
+      const reply = await this.request(stranger, stranger.name);
+      await this.adopt(stranger.name, reply);
+      return true;
+    });
+  }
+
+  /** Leaves the cluster: this node is a cluster of one afterwards. @throws Refusal when it is one already */
+  async leave(): Promise<void> {
+    const { cluster } = this;
+    if (cluster.members.others().length === 0) {
+      throw new Refusal(
+        `${cluster.name} is in no cluster with other nodes: there is nothing to leave`,
+      );
+    }
+    await this.alone(async () => {
+      const leaving = cluster.members.ownLeaving();
+      for (const peer of cluster.peers()) {
+        peer.link?.send("members", { members: [leaving], stamp: leaving.stamp });
+      }
+      await cluster.members.reset(false);
+    });
+  }
+
+  /** Makes all members forget a node, which may be dead. @throws Refusal when it is no other member */
+  async remove(text: string): Promise<void> {
+    const { node } = parseNodeName(text);
+    const { cluster } = this;
+    if (node === cluster.name) {
+      throw new Refusal(`${node} is this very node: use leave_cluster to take it out`);
+    }
+    if (cluster.members.get(node)?.status !== "in") {
+      const names = cluster.members.others().map((member) => member.name);
+      const known = names.length === 0 ? "there is no other" : `the others are ${names.join(", ")}`;
+      throw new Refusal(`${node} is not a member of this cluster: ${known}`);
+    }
+    cluster.members.mark(node, "removed");
+    await cluster.members.store();
+  }
+
+  /** Starts again as a node that nobody has met, alone. */
+  async discardIdentity(): Promise<void> {
+    await this.cluster.members.reset(true);
+  }
+
+  /** The nodes that answer on the link ports of a host. */
+  async names(host: string): Promise<readonly AnsweringNode[]> {
+    return (await this.probe(host)).nodes;
+  }
+
+  private knows(name: string): boolean {
+    return name === this.cluster.name || this.cluster.members.get(name)?.status === "in";
+  }
+
+  /** One change at a time: two joins at once could each refuse what the other accepted. */
+  private async alone<T>(change: () => Promise<T>): Promise<T> {
+    if (this.busy) throw new Refusal("another change of members is under way: try again");
+    this.busy = true;
+    try {
+      return await change();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private probe(host: string): Promise<ProbeResult> {
+    return new Promise((resolve) => probeHost(this.cluster.context, host, resolve));
+  }
+
+  private async locate({ node, host, port }: NodeAddress): Promise<DialTarget> {
+    if (port !== null) return { host, port };
+    const { nodes, wrongCookie, otherVersions } = await this.probe(host);
+    const found = nodes.find((answering) => answering.name === node);
+    if (found !== undefined) return found;
+    const [first, last] = this.cluster.context.settings.portRange;
+    if (wrongCookie && nodes.length === 0) {
+      throw new Refusal(this.sentence(RefuseCode.wrongCookie, `a node on ${host}`));
+    }
+    if (otherVersions[0] !== undefined && nodes.length === 0) {
+      const answer = { code: RefuseCode.version, detail: otherVersions[0] };
+      throw new Refusal(refusalSentence(answer, this.cluster.name, `a node on ${host}`));
+    }
+    const others = nodes.map((answering) => answering.name).join(", ");
+    throw new Refusal(
+      `there is no node ${node}: nobody of that name answers on ports ${first}-${last} of ${host}` +
+        (others === "" ? "" : ` (there: ${others})`),
+    );
+  }
+
+  private async candidates(found: {
+    name?: string;
+    host: string;
+    port?: number;
+  }): Promise<AnsweringNode[]> {
+    const { name, host, port } = found;
+    if (name !== undefined && port !== undefined) return [{ name, host, port }];
+    if (port === undefined) {
+      const { nodes, wrongCookie } = await this.probe(host);
+      if (wrongCookie && nodes.length === 0) {
+        throw new Refusal(this.sentence(RefuseCode.wrongCookie, `a node on ${host}`));
+      }
+      return nodes.filter((node) => name === undefined || node.name === name);
+    }
+    const result = await this.dial({ host, port }, Purpose.names);
+    if (result.kind !== "proved") return [];
+    result.wire.destroy();
+    return [{ name: result.peer.name, host, port }];
+  }
+
+  private sentence(code: typeof RefuseCode.wrongCookie, peer: string): string {
+    return refusalSentence({ code, detail: "" }, this.cluster.name, peer);
+  }
+
+  private dial(target: DialTarget, purpose: 2 | 3): Promise<DialResult> {
+    return new Promise((resolve) => dialProved(this.cluster.context, target, purpose, resolve));
+  }
+
+  /** Asks a node to take us in. */
+  private async request(target: DialTarget, node: string): Promise<readonly Member[]> {
+    const result = await this.dial(target, Purpose.join);
+    if (result.kind === "answered") {
+      throw new Refusal(refusalSentence(result.answer, this.cluster.name, node));
+    }
+    if (result.kind !== "proved") {
+      throw new Refusal(
+        `there is no node ${node}: nobody answers at ${target.host} port ${target.port}`,
+      );
+    }
+    const { wire, peer } = result;
+    if (peer.name !== node) {
+      wire.destroy();
+      throw new Refusal(
+        `there is no node ${node} at ${target.host} port ${target.port}: ${peer.name} answers there`,
+      );
+    }
+    const reply = await this.question(wire, peer);
+    if ("refused" in reply) throw new Refusal(reply.refused);
+    return reply.members;
+  }
+
+  private question(wire: Wire, peer: Identity): Promise<ReplyBody<"join">> {
+    const { clock } = this.cluster.context;
+    return new Promise((resolve, reject) => {
+      const fail = (): void => {
+        clock.clearTimer(timer);
+        reject(new Refusal(`${peer.name} broke off without an answer: see its log, and try again`));
+      };
+      const timer = clock.setTimer(answerTimeoutMs, () => wire.destroy());
+      wire.onClose = fail;
+      wire.listen((type, bytes, start, end) => {
+        if (type !== FrameType.reply) throw new WireError("not a reply on a join connection");
+        const reply = decodeReply("join", decode("reply", bytes, start, end).body);
+        clock.clearTimer(timer);
+        wire.onClose = () => undefined;
+        wire.close();
+        resolve(reply);
+      });
+      const members = this.cluster.members.all();
+      wire.send(encode("call", { id: 1, verb: "join", body: { members } }));
+    });
+  }
+
+  /** We are in: take their members, keep them, and wait for the links. */
+  private async adopt(node: string, theirs: readonly Member[]): Promise<void> {
+    const { cluster } = this;
+    const conflict = cluster.members.conflict(theirs);
+    if (conflict?.kind === "removed") throw new Refusal(removedSentence(conflict.name));
+    if (conflict?.kind === "name-taken") throw new Refusal(nameTakenSentence(conflict.name));
+    cluster.members.merge(theirs);
+    await cluster.members.store();
+    const linked = await cluster.when(() => cluster.state(node) === "up", linkTimeoutMs);
+    if (linked) {
+      await cluster.settled(linkTimeoutMs);
+      return;
+    }
+    throw new Refusal(
+      `${cluster.name} is a member now, but has no link with ${node} yet: check that each can dial the ` +
+        "other's cluster.bind address and link port (cluster.advertise behind NAT); both keep trying",
+    );
+  }
+}

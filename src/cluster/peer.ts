@@ -1,0 +1,236 @@
+/**
+ * Everything that this node keeps about one peer: the link, the copy of its rows, the streams both
+ * ways. Frames come in here; what concerns more than this peer goes on to the cluster.
+ */
+import type { ClusterContext } from "./context.js";
+import type { Link, LinkListener } from "./link.js";
+import { PeerRows } from "./peer-rows.js";
+import type { ClusterUser } from "./ports.js";
+import type { RowFollower, RowTable } from "./row-table.js";
+import { StreamReceiver, StreamSender } from "./stream.js";
+import { forwardHeaderBytes, frameHeaderBytes, FrameType, WireError } from "./wire/frames.js";
+import { type Body, decode, type Member } from "./wire/messages.js";
+
+export interface PeerHost {
+  /** Is the peer up or suspect in the eyes of the failure detector? */
+  isWaitedFor(name: string): boolean;
+  onHeard(peer: Peer): void;
+  /** Both sides hold each other's rows: the peer is up. */
+  onSynced(peer: Peer): void;
+  onUnlinked(peer: Peer, fault: string | null): void;
+  onMembers(peer: Peer, members: readonly Member[]): void;
+  onCall(peer: Peer, link: Link, id: number, verb: string, body: unknown): void;
+  onBye(peer: Peer, why: Body<"bye">["why"]): void;
+}
+
+export class Peer implements LinkListener, RowFollower {
+  readonly counters = { heartbeats: 0, digestMismatches: 0, resyncs: 0, unknownFrames: 0 };
+  link: Link | null = null;
+  ackedSeq = -1;
+  /** What it last said of itself, for `status`. */
+  connections = 0;
+  sessions = 0;
+  sinceMs: number;
+  readonly rows: PeerRows;
+  readonly sender: StreamSender;
+  readonly receiver = new StreamReceiver();
+  private ackDue = false;
+  /** A sign of life is noted once a turn, not once a forward. */
+  private heardThisTurn = false;
+  private readonly endTurn = (): void => {
+    this.heardThisTurn = false;
+  };
+  private wasSynced = false;
+  private resumed = false;
+
+  constructor(
+    readonly name: string,
+    readonly index: number,
+    private readonly context: ClusterContext,
+    private readonly host: PeerHost,
+    private readonly user: ClusterUser,
+    private readonly table: RowTable,
+  ) {
+    this.sinceMs = context.clock.wallMs();
+    this.rows = new PeerRows({
+      set: (key, value) => user.setPeerRow(index, key, value),
+      replace: (rows) => user.replacePeerRows(index, rows),
+    });
+    this.sender = new StreamSender(context.identity().incarnation, context.settings);
+  }
+
+  isWaitedFor(): boolean {
+    return this.host.isWaitedFor(this.name);
+  }
+
+  /** A link to it is up: say where we are, and send what it lacks. */
+  attach(link: Link): void {
+    this.link = link;
+    this.ackedSeq = -1;
+    this.wasSynced = false;
+    this.resumed = false;
+    this.rows.reset();
+    link.send("streamAck", {
+      incarnation: this.receiver.incarnation,
+      counter: this.receiver.accepted,
+    });
+    this.table.sendSnapshot(link);
+    link.start(this);
+  }
+
+  /** Ends the present link, if any; with `why` the peer is told. */
+  drop(why?: Body<"bye">["why"]): void {
+    this.link?.close(why);
+  }
+
+  sendHeartbeat(connections: number, sessions: number): void {
+    this.link?.send("heartbeat", { ...this.table.digest(), connections, sessions });
+  }
+
+  /** A forward that had to wait was accepted by the layer above. */
+  forwardAccepted(incarnation: number, counter: number): void {
+    if (this.receiver.accept(incarnation, counter)) this.acknowledgeSoon();
+  }
+
+  onClose(fault: string | null): void {
+    this.link = null;
+    this.rows.reset();
+    this.sender.pause();
+    this.host.onUnlinked(this, fault);
+  }
+
+  onCall(id: number, verb: string, body: unknown): void {
+    if (this.link !== null) this.host.onCall(this, this.link, id, verb, body);
+  }
+
+  onFrame = (type: number, bytes: Buffer, start: number, end: number): void => {
+    if (!this.heardThisTurn) {
+      this.heardThisTurn = true;
+      this.context.clock.defer(this.endTurn);
+      this.host.onHeard(this);
+    }
+    if (type === FrameType.forward) this.onForward(bytes, start, end);
+    else this.onControl(type, bytes, start, end);
+  };
+
+  private onControl(type: number, bytes: Buffer, start: number, end: number): void {
+    switch (type) {
+      case FrameType.heartbeat:
+        this.onHeartbeat(decode("heartbeat", bytes, start, end));
+        return;
+      case FrameType.members:
+        this.host.onMembers(this, decode("members", bytes, start, end).members);
+        return;
+      case FrameType.streamAck: {
+        const { incarnation, counter } = decode("streamAck", bytes, start, end);
+        if (incarnation === this.context.identity().incarnation) this.sender.accepted(counter);
+        // The first one on a link says where it stands: only now is known what to repeat.
+        if (!this.resumed && this.link !== null) this.sender.resume(this.link);
+        this.resumed = true;
+        return;
+      }
+      case FrameType.call: {
+        const { id, verb, body } = decode("call", bytes, start, end);
+        this.onCall(id, verb, body);
+        return;
+      }
+      case FrameType.reply: {
+        const { id, body } = decode("reply", bytes, start, end);
+        this.link?.onReply(id, body);
+        return;
+      }
+      case FrameType.tell:
+        this.user.onTold(this.index, bytes.subarray(start, end));
+        return;
+      case FrameType.bye:
+        this.host.onBye(this, decode("bye", bytes, start, end).why);
+        return;
+      default:
+        this.onRows(type, bytes, start, end);
+    }
+  }
+
+  private onRows(type: number, bytes: Buffer, start: number, end: number): void {
+    switch (type) {
+      case FrameType.rowsBegin:
+        this.rows.begin();
+        return;
+      case FrameType.rowsPart:
+        this.rows.part(decode("rowsPart", bytes, start, end));
+        return;
+      case FrameType.rowsEnd:
+        this.rows.end(decode("rowsEnd", bytes, start, end));
+        this.link?.send("rowsAck", { seq: this.rows.seq });
+        this.checkSynced();
+        return;
+      case FrameType.rowsDelta: {
+        if (this.rows.delta(decode("rowsDelta", bytes, start, end))) {
+          if (this.rows.seq >= 0) this.link?.send("rowsAck", { seq: this.rows.seq });
+        } else this.resync();
+        return;
+      }
+      case FrameType.rowsAck:
+        this.ackedSeq = Math.max(this.ackedSeq, decode("rowsAck", bytes, start, end).seq);
+        this.checkSynced();
+        this.table.release();
+        return;
+      case FrameType.rowsResync:
+        if (this.link !== null) this.table.sendSnapshot(this.link);
+        return;
+      default:
+        this.counters.unknownFrames++;
+        throw new WireError(`frame of unknown type ${type}`);
+    }
+  }
+
+  private onHeartbeat(heartbeat: Body<"heartbeat">): void {
+    this.counters.heartbeats++;
+    this.connections = heartbeat.connections;
+    this.sessions = heartbeat.sessions;
+    if (!this.rows.differs(heartbeat)) return;
+    this.counters.digestMismatches++;
+    this.context.log.warn({ peer: this.name }, "our copy of its routes is not right: asking anew");
+    this.resync();
+  }
+
+  private onForward(bytes: Buffer, start: number, end: number): void {
+    const body = start + forwardHeaderBytes - frameHeaderBytes;
+    if (end < body) throw new WireError("forward cut off");
+    const incarnation = bytes.readDoubleBE(start);
+    const counter = bytes.readDoubleBE(start + 8);
+    if (counter === 0) {
+      this.user.onForward(this.index, incarnation, 0, bytes, body, end);
+      return;
+    }
+    if (!this.receiver.take(incarnation, counter)) {
+      this.acknowledgeSoon();
+      return;
+    }
+    const accepted = this.user.onForward(this.index, incarnation, counter, bytes, body, end);
+    this.receiver.settle(counter, accepted);
+    if (accepted) this.acknowledgeSoon();
+  }
+
+  /** One acknowledgement a turn, however many forwards came. */
+  private acknowledgeSoon(): void {
+    if (this.ackDue) return;
+    this.ackDue = true;
+    this.context.clock.defer(() => {
+      this.ackDue = false;
+      const { incarnation, accepted } = this.receiver;
+      this.link?.send("streamAck", { incarnation, counter: accepted });
+    });
+  }
+
+  private checkSynced(): void {
+    if (this.wasSynced || this.ackedSeq < 0 || this.rows.seq < 0) return;
+    this.wasSynced = true;
+    this.host.onSynced(this);
+  }
+
+  private resync(): void {
+    this.counters.resyncs++;
+    this.rows.reset();
+    this.link?.send("rowsResync", {});
+  }
+}

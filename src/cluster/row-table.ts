@@ -1,0 +1,159 @@
+/**
+ * This node's own rows, and how its peers come to hold them: a snapshot when a link comes up, then
+ * numbered deltas, one a turn. The node is their only writer; peers hold copies (peer-rows.ts).
+ */
+import type { Clock, Timer } from "../lib/clock.js";
+import { hashString, mix32 } from "../lib/hash.js";
+import { Ring } from "../lib/ring.js";
+import type { Link } from "./link.js";
+import { type Body, encode } from "./wire/messages.js";
+
+/** Share of one row in the hash of a set of rows (docs/wire.md, "Rows"). */
+export function rowHash(key: string, value: number): number {
+  return mix32(hashString(key) ^ mix32(value));
+}
+
+/** A place where snapshots and deltas are sent, and what it has acknowledged. */
+export interface RowFollower {
+  readonly link: Link | null;
+  /** Highest sequence acknowledged on this link; -1: not even the snapshot. */
+  ackedSeq: number;
+  /** Is it up or suspect, so that subscribers wait for it? */
+  isWaitedFor(): boolean;
+}
+
+interface Waiter {
+  readonly seq: number;
+  readonly dueMs: number;
+  readonly done: () => void;
+}
+
+/** Rows in one frame of a snapshot. */
+const partRows = 2_000;
+
+export class RowTable {
+  readonly counters = { syncTimeouts: 0, snapshotsSent: 0, deltasSent: 0 };
+  private readonly rows = new Map<string, number>();
+  private readonly changed = new Map<string, number>();
+  private readonly waiters = new Ring<Waiter>();
+  private hash = 0;
+  private seq = 0;
+  private timer: Timer | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly followers: () => Iterable<RowFollower>,
+    /** How long a subscriber waits for a peer, milliseconds. */
+    private readonly syncTimeoutMs: number,
+  ) {}
+
+  get size(): number {
+    return this.rows.size;
+  }
+
+  /** Sets a row; 0 deletes it. Peers hear of it at the end of the turn. */
+  set(key: string, value: number): void {
+    const before = this.rows.get(key) ?? 0;
+    if (before === value) return;
+    if (before !== 0) this.hash = (this.hash - rowHash(key, before)) >>> 0;
+    if (value === 0) this.rows.delete(key);
+    else {
+      this.rows.set(key, value);
+      this.hash = (this.hash + rowHash(key, value)) >>> 0;
+    }
+    if (this.changed.size === 0) this.clock.defer(() => this.flush());
+    this.changed.set(key, value);
+  }
+
+  /** What heartbeats say of these rows. */
+  digest(): { seq: number; count: number; hash: number } {
+    this.flush();
+    return { seq: this.seq, count: this.rows.size, hash: this.hash };
+  }
+
+  entries(): Iterable<[string, number]> {
+    return this.rows;
+  }
+
+  /**
+   * Calls `done` when every peer that is waited for holds all rows set so far, at once if they do, and in
+   * any case after the time-out (counted).
+   */
+  whenSynced(done: () => void): void {
+    const seq = this.seq + (this.changed.size > 0 ? 1 : 0);
+    if (this.waiters.length === 0 && this.heldSeq() >= seq) {
+      done();
+      return;
+    }
+    this.waiters.push({ seq, dueMs: this.clock.monotonicMs() + this.syncTimeoutMs, done });
+    this.timer ??= this.clock.setTimer(this.syncTimeoutMs, () => this.onTimer());
+  }
+
+  /** Sends every row to a peer whose link came up, or that asked for it. */
+  sendSnapshot(link: Link): void {
+    this.flush();
+    this.counters.snapshotsSent++;
+    link.send("rowsBegin", { seq: this.seq });
+    let part: Body<"rowsPart"> = [];
+    for (const [key, value] of this.rows) {
+      part.push(key, value);
+      if (part.length < partRows * 2) continue;
+      link.send("rowsPart", part);
+      part = [];
+    }
+    if (part.length > 0) link.send("rowsPart", part);
+    link.send("rowsEnd", { seq: this.seq, count: this.rows.size, hash: this.hash });
+  }
+
+  /** A peer acknowledged something, or is no longer waited for: some may have waited just for that. */
+  release(): void {
+    if (this.waiters.length === 0) return;
+    const held = this.heldSeq();
+    for (let first = this.waiters.peek(); first !== undefined; first = this.waiters.peek()) {
+      if (first.seq > held) return;
+      this.waiters.shift();
+      first.done();
+    }
+    this.clock.clearTimer(this.timer);
+    this.timer = undefined;
+  }
+
+  /** The newest sequence that all those waited for hold. */
+  private heldSeq(): number {
+    let held = Number.MAX_SAFE_INTEGER;
+    for (const follower of this.followers()) {
+      if (follower.isWaitedFor() && follower.ackedSeq < held) held = follower.ackedSeq;
+    }
+    return held;
+  }
+
+  private flush(): void {
+    if (this.changed.size === 0) return;
+    this.seq++;
+    const rows: Body<"rowsDelta">["rows"] = [];
+    for (const [key, value] of this.changed) rows.push(key, value);
+    this.changed.clear();
+    let delta: Buffer | null = null;
+    for (const follower of this.followers()) {
+      if (follower.link === null) continue;
+      delta ??= encode("rowsDelta", { seq: this.seq, rows });
+      follower.link.sendControl(delta);
+      this.counters.deltasSent++;
+    }
+    if (delta === null) this.release();
+  }
+
+  private onTimer(): void {
+    this.timer = undefined;
+    const nowMs = this.clock.monotonicMs();
+    for (let first = this.waiters.peek(); first !== undefined; first = this.waiters.peek()) {
+      if (first.dueMs > nowMs) {
+        this.timer = this.clock.setTimer(first.dueMs - nowMs, () => this.onTimer());
+        return;
+      }
+      this.waiters.shift();
+      this.counters.syncTimeouts++;
+      first.done();
+    }
+  }
+}

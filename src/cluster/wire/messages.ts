@@ -1,0 +1,127 @@
+/** Bodies of the control frames: msgpack, checked against a schema when they are read (docs/wire.md). */
+import { pack, unpack } from "msgpackr";
+import { z } from "zod";
+import { frame, FrameType, WireError } from "./frames.js";
+
+const count = z.number().int().nonnegative();
+const nodeName = z.string().min(3).max(320);
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, "not bytes");
+
+export const memberSchema = z.object({
+  name: nodeName,
+  /** Id of the data directory, hexadecimal. */
+  id: z.string().regex(/^[0-9a-f]{32}$/),
+  host: z.string().max(255),
+  port: z.number().int().min(0).max(65_535),
+  incarnation: count,
+  status: z.enum(["in", "left", "removed"]),
+  stamp: count,
+});
+/** One entry of the member list, as it travels and as it is stored. */
+export type Member = z.infer<typeof memberSchema>;
+
+const entrySchema = z.object({
+  clientId: z.string(),
+  user: z.string(),
+  epoch: count,
+  connected: z.boolean(),
+  persistent: z.boolean(),
+});
+
+export const bodies = {
+  activate: z.object({ token: bytes }),
+  heartbeat: z.object({ seq: count, count, hash: count, connections: count, sessions: count }),
+  members: z.object({ members: z.array(memberSchema).max(4096), stamp: count }),
+  rowsBegin: z.object({ seq: count }),
+  rowsPart: z.array(z.union([z.string(), z.number()])),
+  rowsEnd: z.object({ seq: count, count, hash: count }),
+  rowsDelta: z.object({ seq: count, rows: z.array(z.union([z.string(), z.number()])) }),
+  rowsAck: z.object({ seq: count }),
+  rowsResync: z.object({}),
+  streamAck: z.object({ incarnation: count, counter: count }),
+  call: z.object({ id: count, verb: z.string(), body: z.unknown() }),
+  reply: z.object({ id: count, body: z.unknown() }),
+  bye: z.object({ why: z.enum(["left", "removed", "stopped"]) }),
+};
+export type BodyKind = keyof typeof bodies;
+export type Body<K extends BodyKind> = z.infer<(typeof bodies)[K]>;
+
+export const calls = {
+  join: z.object({ members: z.array(memberSchema).max(4096) }),
+  heard: z.object({ name: nodeName }),
+  claim: z.object({ clientId: z.string(), user: z.string(), list: count }),
+  displace: z.object({ clientId: z.string(), epoch: count }),
+  entry: z.object({ clientId: z.string() }),
+  attached: entrySchema.pick({ clientId: true, epoch: true }),
+  released: entrySchema.pick({ clientId: true, epoch: true, persistent: true }),
+  ended: entrySchema.pick({ clientId: true, epoch: true }),
+  announce: z.object({ list: count, entries: z.array(entrySchema) }),
+  ask: bytes,
+};
+export type CallVerb = keyof typeof calls;
+export type CallBody<V extends CallVerb> = z.infer<(typeof calls)[V]>;
+
+export const replies = {
+  join: z.union([
+    z.object({ members: z.array(memberSchema).max(4096) }),
+    z.object({ refused: z.string().max(1000) }),
+  ]),
+  heard: z.object({ ms: z.number() }),
+  claim: z.union([
+    z.object({
+      epoch: count,
+      connections: z.array(z.object({ node: nodeName, epoch: count })),
+      session: nodeName.nullable(),
+    }),
+    z.object({ refused: z.enum(["other-user", "other-list", "superseded"]) }),
+  ]),
+  displace: z.object({ persistent: z.boolean() }),
+  entry: entrySchema.nullable(),
+  attached: z.object({}),
+  released: z.object({}),
+  ended: z.object({}),
+  announce: z.object({}),
+  ask: bytes,
+};
+export type ReplyBody<V extends CallVerb> = z.infer<(typeof replies)[V]>;
+
+/** The frame of a control message. */
+export function encode<K extends BodyKind>(kind: K, body: Body<K>): Buffer {
+  return frame(FrameType[kind], pack(body));
+}
+
+/** @throws WireError when the bytes are not such a body */
+export function decode<K extends BodyKind>(
+  kind: K,
+  source: Buffer,
+  start: number,
+  end: number,
+): Body<K> {
+  return check(bodies[kind], unpackBytes(source.subarray(start, end)), kind) as Body<K>; // by `kind`
+}
+
+/** @throws WireError when it is not a body of that verb */
+export function decodeCall<V extends CallVerb>(verb: V, body: unknown): CallBody<V> {
+  return check(calls[verb], body, verb) as CallBody<V>; // by `verb`
+}
+
+/** @throws WireError when it is not a reply to that verb */
+export function decodeReply<V extends CallVerb>(verb: V, body: unknown): ReplyBody<V> {
+  return check(replies[verb], body, verb) as ReplyBody<V>; // by `verb`
+}
+
+export const isCallVerb = (verb: string): verb is CallVerb => Object.hasOwn(calls, verb);
+
+function unpackBytes(source: Buffer): unknown {
+  try {
+    return unpack(source);
+  } catch {
+    throw new WireError("a body that is not msgpack");
+  }
+}
+
+function check(schema: z.ZodType, body: unknown, what: string): unknown {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  throw new WireError(`${what}: ${result.error.issues[0]?.message ?? "wrong fields"}`);
+}
