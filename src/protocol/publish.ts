@@ -14,6 +14,14 @@ export const publishType = 0x30;
 export const dupFlag = 0x08;
 export const retainFlag = 0x01;
 
+/**
+ * The shape of a PUBLISH: two with the same shape and content differ in nothing but their packet ids, so
+ * that one can be sent as it came. DUP is never set in it.
+ */
+export function publishShape(version: number, qos: Qos, retain: boolean): number {
+  return publishType | (qos << 1) | (retain ? retainFlag : 0) | (version === 5 ? 0x100 : 0);
+}
+
 /** Where the parts of a PUBLISH are. Each decoder has one and fills it again and again. */
 export class PublishView {
   dup = false;

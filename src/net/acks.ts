@@ -1,0 +1,80 @@
+/**
+ * Answers to a client's QoS 1 and 2 publishes: PUBACKs and PUBRECs leave in the order in which the
+ * publishes came [MQTT-4.6.0-2, MQTT-4.6.0-3], each when its message is accepted everywhere.
+ */
+import { Ring } from "../lib/ring.js";
+import { AckType } from "../protocol/acks.js";
+import { ReasonCode } from "../protocol/reason-codes.js";
+import type { AcceptanceSink, Message } from "../routing/message.js";
+import type { Session } from "../session/session.js";
+import type { NetCounters } from "./counters.js";
+import type { Output } from "./output.js";
+
+export class Acks implements AcceptanceSink {
+  /** Bytes of the messages that are not answered. */
+  bytes = 0;
+  private readonly waiting = new Ring<Message>();
+  private isOpen = true;
+
+  constructor(
+    private readonly session: Session,
+    private readonly output: Output,
+    private readonly version: number,
+    private readonly counters: NetCounters,
+    /** Some were answered. */
+    private readonly onAnswered: () => void,
+  ) {}
+
+  /** Publishes that are not answered. */
+  get length(): number {
+    return this.waiting.length;
+  }
+
+  /** A message was published: answers it now, or in its turn. */
+  published(message: Message): void {
+    if (message.pending === 0 && this.waiting.length === 0) {
+      this.answer(message);
+      return;
+    }
+    this.waiting.push(message);
+    this.bytes += message.size;
+  }
+
+  onAccepted(message: Message): void {
+    if (!this.isOpen) {
+      if (message.qos === 2) this.settleQos2(message);
+      return;
+    }
+    let first = this.waiting.peek();
+    while (first !== undefined && first.pending === 0) {
+      this.waiting.shift();
+      this.bytes -= first.size;
+      this.answer(first);
+      first = this.waiting.peek();
+    }
+    this.onAnswered();
+  }
+
+  /** The connection is gone: nothing is answered any more. */
+  close(): void {
+    this.isOpen = false;
+    this.waiting.clear();
+  }
+
+  private answer(message: Message): void {
+    const { refused, packetId } = message;
+    if (message.qos === 2) this.settleQos2(message);
+    if (refused !== 0) this.counters.publishesRefused++;
+    const type = message.qos === 2 ? AckType.Pubrec : AckType.Puback;
+    if (this.version === 5) {
+      const unmatched = message.matched === 0 ? ReasonCode.NoMatchingSubscribers : 0;
+      this.output.acknowledge(type, packetId, refused === 0 ? unmatched : refused);
+    } else if (refused === 0) this.output.acknowledge(type, packetId, 0);
+  }
+
+  /** An accepted id waits for PUBREL; a refused one is free again. */
+  private settleQos2(message: Message): void {
+    if (message.refused >= 0x80) this.session.incoming.release(message.packetId);
+    else this.session.incoming.accepted(message.packetId);
+  }
+}

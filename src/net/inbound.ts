@@ -1,0 +1,152 @@
+/**
+ * The publishes that come in on one connection: decoded, checked against the limits, handed to routing, and
+ * answered. One message record each, nothing else is made.
+ */
+import type { Config } from "../config/schema.js";
+import { ProtocolError } from "../protocol/protocol-error.js";
+import { decodePublish, PublishView } from "../protocol/publish.js";
+import { ReasonCode } from "../protocol/reason-codes.js";
+import { beyondTopicLimits } from "../protocol/topics.js";
+import { Message } from "../routing/message.js";
+import type { Router } from "../routing/router.js";
+import type { Topic } from "../routing/topic.js";
+import { isReservedTopic } from "../session/reserved.js";
+import type { Session } from "../session/session.js";
+import { Acks } from "./acks.js";
+import type { NetCounters } from "./counters.js";
+import type { Output } from "./output.js";
+
+export interface InboundShare {
+  readonly config: Pick<Config, "limits">;
+  readonly router: Pick<Router, "publish" | "topics">;
+  readonly counters: NetCounters;
+}
+
+/** Packets are handled one after the other, so one view serves all connections. */
+const view = new PublishView();
+const mqtt5Shape = 0x100;
+
+export class Inbound {
+  private lastTopic: Topic | null = null;
+  private lastReserved = false;
+  private acks: Acks | null = null;
+
+  constructor(
+    private readonly session: Session,
+    private readonly version: number,
+    private readonly output: Output,
+    private readonly share: InboundShare,
+    private readonly onAnswered: () => void,
+  ) {}
+
+  /** After a halt: is enough answered to read on? */
+  get mayResume(): boolean {
+    const { acks } = this;
+    if (acks === null) return true;
+    const { receive_maximum: most, inflight_bytes: bytes } = this.share.config.limits;
+    return acks.length <= most >> 1 && acks.bytes <= bytes / 2;
+  }
+
+  /**
+   * Handles a PUBLISH. False: so much is unanswered that nothing more should be read for now.
+   * @throws ProtocolError what `decodePublish` and `TopicTable.intern` throw; topic name invalid: beyond
+   *   the limits; receive maximum exceeded [MQTT-3.3.4-9]
+   */
+  onPublish(bytes: Buffer, first: number, start: number, end: number): boolean {
+    const { config, router, counters } = this.share;
+    const { version } = this;
+    const type = bytes[first] as number; // a whole packet is there
+    decodePublish(bytes, type, start, end, version, config.limits.user_properties, view);
+    const topic = this.topicOf(bytes);
+    const message = new Message(
+      topic,
+      view.qos,
+      view.retain,
+      this.session.clientId,
+      bytes,
+      view.propertiesStart,
+      view.propertiesEnd,
+      view.payloadStart,
+      view.payloadEnd,
+    );
+    message.user = this.session.user;
+    if (!view.dup) {
+      message.shape = version === 5 ? type | mqtt5Shape : type;
+      message.frameStart = first;
+    }
+    if (view.qos !== 0) return this.onNumbered(message, view.packetId, view.qos);
+    counters.receivedQos0++;
+    if (this.lastReserved) counters.ignoredReserved++;
+    else router.publish(message);
+    return true;
+  }
+
+  /** The connection is gone. */
+  close(): void {
+    this.acks?.close();
+  }
+
+  /** The topic that the view points at; a client often publishes to the same one again. */
+  private topicOf(bytes: Buffer): Topic {
+    const { topicStart, topicEnd } = view;
+    const last = this.lastTopic;
+    if (last?.is(bytes, topicStart, topicEnd)) return last;
+    const { topic_bytes: bytesMax, topic_levels: levelsMax } = this.share.config.limits;
+    if (beyondTopicLimits(bytes, topicStart, topicEnd, bytesMax, levelsMax)) {
+      throw new ProtocolError(ReasonCode.TopicNameInvalid);
+    }
+    const topic = this.share.router.topics.intern(bytes, topicStart, topicEnd);
+    this.lastTopic = topic;
+    this.lastReserved = isReservedTopic(topic.name);
+    return topic;
+  }
+
+  /** A QoS 1 or 2 publish, which is to be answered. */
+  private onNumbered(message: Message, packetId: number, qos: number): boolean {
+    const { counters, config, router } = this.share;
+    const { receive_maximum: most, inflight_bytes: bytesMax } = config.limits;
+    this.acks ??= new Acks(this.session, this.output, this.version, counters, this.onAnswered);
+    const { acks } = this;
+    if (this.version === 5 && acks.length >= most) {
+      throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+    }
+    message.packetId = packetId;
+    message.sink = acks;
+    if (qos === 1) counters.receivedQos1++;
+    else if (!this.opens(message, acks)) return true;
+    if (this.lastReserved) {
+      counters.ignoredReserved++;
+      message.matched = 1;
+    } else router.publish(message);
+    acks.published(message);
+    if (acks.length === 0) return true;
+    if (qos === 2 && message.pending > 0) this.session.incoming.add(packetId, message);
+    return (this.version === 5 || acks.length < most) && acks.bytes < bytesMax;
+  }
+
+  /** Is it the first PUBLISH of its packet id? Another one only gets its PUBREC again. */
+  private opens(message: Message, acks: Acks): boolean {
+    const { counters, config } = this.share;
+    const { incoming } = this.session;
+    const { packetId } = message;
+    if (!incoming.has(packetId)) {
+      const { open_qos2: openMax, receive_maximum: most } = config.limits;
+      const limit = this.version === 5 ? Math.min(openMax, most) : openMax;
+      if (incoming.size >= limit) throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+      incoming.add(packetId, null);
+      counters.receivedQos2++;
+      return true;
+    }
+    counters.receivedQos2Again++;
+    const unaccepted = incoming.unaccepted(packetId);
+    if (unaccepted === null) {
+      message.matched = 1;
+      acks.published(message);
+    } else if (unaccepted.sink !== acks) {
+      // It was sent on an earlier connection; this one answers when it is accepted.
+      unaccepted.sink = acks;
+      acks.published(unaccepted);
+    }
+    return false;
+  }
+}

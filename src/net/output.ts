@@ -1,0 +1,228 @@
+/**
+ * What leaves on one connection. Everything of a turn is gathered and goes out in one write at its end.
+ * PUBLISH frames are not even copied one by one: frames that lie side by side in the bytes where they
+ * arrived (or were encoded) are remembered as one run and copied together, their packet ids patched
+ * in the copy. A connection that has nothing to send holds no buffer.
+ */
+import type { Socket } from "node:net";
+import type { Clock } from "../lib/clock.js";
+import { type AckType, ackBytesMax, writeAck } from "../protocol/acks.js";
+import { uint16 } from "../protocol/publish.js";
+import type { NetCounters } from "./counters.js";
+
+/** A run of a whole read (64 KiB) and some small packets fit one buffer. */
+const bufferBytes = 81_920;
+const runBytesMax = 65_536;
+/** Frames from this size on are written from where they are, without a copy. */
+export const largeBytes = 16_384;
+const freeBuffersMax = 256;
+
+/** What all connections share: free buffers, and the list of those that have something to send. */
+export class OutputShare {
+  private readonly free: Buffer[] = [];
+  private dirty: Output[] = [];
+  private spare: Output[] = [];
+  private readonly flushAll = (): void => {
+    const flushing = this.dirty;
+    this.dirty = this.spare;
+    for (let i = 0; i < flushing.length; i++) (flushing[i] as Output).flush(); // below length
+    flushing.length = 0;
+    this.spare = flushing;
+    this.onFlushed();
+  };
+
+  constructor(
+    private readonly clock: Clock,
+    readonly counters: NetCounters,
+    /** `limits.connection_output_bytes`. */
+    readonly bytesMax: number,
+    /** Everything of the turn was handed to the sockets. */
+    private readonly onFlushed: () => void,
+  ) {}
+
+  /** The output is flushed at the end of this turn. */
+  add(output: Output): void {
+    if (this.dirty.length === 0) this.clock.defer(this.flushAll);
+    this.dirty.push(output);
+  }
+
+  takeBuffer(): Buffer {
+    return this.free.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+  }
+
+  giveBuffer(buffer: Buffer): void {
+    if (this.free.length < freeBuffersMax) this.free.push(buffer);
+  }
+}
+
+export class Output {
+  /** More waits in the socket than `limits.connection_output_bytes`. */
+  congested = false;
+  private buffer: Buffer | null = null;
+  private used = 0;
+  private dirty = false;
+  private runBytes: Buffer | null = null;
+  private runStart = 0;
+  private runEnd = 0;
+  private runFirstId = 0;
+  private runNextId = 0;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly share: OutputShare,
+    /** Told when `congested` changes, in the midst of a write: it must not send. */
+    private readonly onCongestion: (congested: boolean) => void,
+  ) {}
+
+  /**
+   * Sends the PUBLISH in `bytes` from `start` to `end` under a packet id (0 with QoS 0, as in the bytes). The
+   * bytes must stay as they are.
+   */
+  publish(bytes: Buffer, start: number, end: number, packetId: number): void {
+    if (
+      this.runBytes === bytes &&
+      this.runEnd === start &&
+      this.runNextId === packetId &&
+      end - this.runStart <= runBytesMax
+    ) {
+      this.runEnd = end;
+      if (packetId !== 0) this.runNextId = packetId + 1;
+      return;
+    }
+    if (this.runBytes !== null) this.copyRun();
+    if (end - start >= largeBytes) {
+      this.publishLarge(bytes, start, end, packetId);
+      return;
+    }
+    this.runBytes = bytes;
+    this.runStart = start;
+    this.runEnd = end;
+    this.runFirstId = packetId;
+    this.runNextId = packetId === 0 ? 0 : packetId + 1;
+    if (!this.dirty) this.touch();
+  }
+
+  /** Sends an acknowledgement; `reason` other than 0 only to an MQTT 5 client. */
+  acknowledge(type: AckType, packetId: number, reason: number): void {
+    const buffer = this.reserve(ackBytesMax);
+    this.used = writeAck(buffer, this.used, type, packetId, reason);
+  }
+
+  /** Sends a whole packet. */
+  packet(bytes: Buffer): void {
+    if (bytes.length >= largeBytes) {
+      this.writeOut();
+      this.write(bytes);
+      return;
+    }
+    const buffer = this.reserve(bytes.length);
+    buffer.set(bytes, this.used);
+    this.used += bytes.length;
+  }
+
+  /** Hands everything to the socket. */
+  flush(): void {
+    this.dirty = false;
+    this.writeOut();
+  }
+
+  /** Reads the socket's backlog anew. */
+  measure(): void {
+    const congested = this.socket.writableLength > this.share.bytesMax;
+    if (congested === this.congested) return;
+    this.congested = congested;
+    this.onCongestion(congested);
+  }
+
+  /** A buffer with room for `count` bytes at `used`; the run before them is in it. */
+  private reserve(count: number): Buffer {
+    if (this.runBytes !== null) this.copyRun();
+    if (!this.dirty) this.touch();
+    if (this.buffer !== null && this.used + count > bufferBytes) this.writeBuffer();
+    this.buffer ??= this.share.takeBuffer();
+    return this.buffer;
+  }
+
+  private touch(): void {
+    this.dirty = true;
+    this.share.add(this);
+  }
+
+  private copyRun(): void {
+    const source = this.runBytes;
+    if (source === null) return;
+    this.runBytes = null;
+    const length = this.runEnd - this.runStart;
+    const buffer = this.reserve(length);
+    const at = this.used;
+    // A view made by hand costs half of Buffer#subarray.
+    buffer.set(new Uint8Array(source.buffer, source.byteOffset + this.runStart, length), at);
+    this.used = at + length;
+    if (this.runFirstId !== 0) patchPacketIds(buffer, at, at + length, this.runFirstId);
+  }
+
+  private publishLarge(bytes: Buffer, start: number, end: number, packetId: number): void {
+    let from = start;
+    if (packetId !== 0) {
+      const idAt = packetIdAt(bytes, start);
+      from = idAt + 2;
+      const buffer = this.reserve(from - start);
+      buffer.set(bytes.subarray(start, from), this.used);
+      this.used += from - start;
+      buffer[this.used - 2] = packetId >> 8;
+      buffer[this.used - 1] = packetId & 0xff;
+    }
+    this.writeOut();
+    this.write(bytes.subarray(from, end));
+  }
+
+  private writeOut(): void {
+    if (this.runBytes !== null) this.copyRun();
+    if (this.used > 0) this.writeBuffer();
+  }
+
+  private writeBuffer(): void {
+    const buffer = this.buffer;
+    if (buffer === null) return;
+    const { used } = this;
+    this.buffer = null;
+    this.used = 0;
+    this.write(buffer.subarray(0, used));
+    // Nothing waits in the socket: the kernel has taken a copy of every byte.
+    if (this.socket.writableLength === 0) this.share.giveBuffer(buffer);
+  }
+
+  private write(bytes: Buffer): void {
+    if (this.socket.destroyed) return;
+    this.share.counters.bytesOut += bytes.length;
+    if (!this.socket.write(bytes)) this.measure();
+  }
+}
+
+/** Position of the packet id of the PUBLISH (QoS ≥ 1) that starts at `at`. */
+function packetIdAt(bytes: Buffer, at: number): number {
+  let next = at + 1;
+  while ((bytes[next] as number) >= 0x80) next++; // a whole header is there
+  next++;
+  return next + 2 + uint16(bytes, next);
+}
+
+/** Numbers the PUBLISH frames (QoS ≥ 1) between `at` and `end` from `id` on. */
+function patchPacketIds(bytes: Buffer, at: number, end: number, id: number): void {
+  while (at < end) {
+    let next = at + 1;
+    let remaining = 0;
+    let shift = 0;
+    let byte = 0x80;
+    while (byte >= 0x80) {
+      byte = bytes[next++] as number; // a whole header is there
+      remaining |= (byte & 0x7f) << shift;
+      shift += 7;
+    }
+    const idAt = next + 2 + uint16(bytes, next);
+    bytes[idAt] = id >> 8;
+    bytes[idAt + 1] = id & 0xff;
+    at = next + remaining;
+    id++;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The pipe between a session and its connection. A session knows nothing else of the network; the local
+ * channel is the connection itself (net/connection.ts), by direct calls.
+ */
+import type { AckType } from "../protocol/acks.js";
+import type { Qos } from "../protocol/publish.js";
+import type { Message } from "../routing/message.js";
+
+/** What a listing tells of a connection. */
+export interface ChannelInfo {
+  readonly address: string;
+  /** 3 (MQTT 3.1), 4 (3.1.1) or 5. */
+  readonly version: number;
+  readonly keepAliveSeconds: number;
+  readonly connectedAtMs: number;
+}
+
+export interface Channel {
+  readonly version: number;
+  /** More waits to be sent than `limits.connection_output_bytes`; `Session.onDrain` follows. */
+  readonly congested: boolean;
+  readonly isOpen: boolean;
+  info(): ChannelInfo;
+  /**
+   * Sends a PUBLISH; with QoS 0 (packet id 0) it is dropped and counted when the channel is congested.
+   * False: it is larger than this client accepts and was not sent [MQTT-3.1.2-24, MQTT-3.1.2-25].
+   */
+  publish(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    packetId: number,
+    subscriptionIds: readonly number[] | null,
+  ): boolean;
+  /** Sends a PUBLISH once more, with DUP set [MQTT-3.3.1-1]. */
+  republish(
+    message: Message,
+    qos: Qos,
+    retain: boolean,
+    packetId: number,
+    subscriptionIds: readonly number[] | null,
+  ): boolean;
+  /** Sends PUBREC, PUBREL or PUBCOMP; `reason` goes to MQTT 5 clients only. */
+  acknowledge(type: AckType, packetId: number, reason: number): void;
+  /** Sends a whole packet. */
+  send(packet: Buffer): void;
+  /** Closes the connection with a reason; the session is detached before this returns. */
+  close(reason: number): void;
+}

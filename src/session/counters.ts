@@ -1,0 +1,30 @@
+/** What the session layer counts. Plain fields: a count on the publish path is one addition. */
+
+export class SessionCounters {
+  /** Messages sent to clients, by QoS; resent ones are not counted again. */
+  sentQos0 = 0;
+  sentQos1 = 0;
+  sentQos2 = 0;
+  resent = 0;
+  acknowledged = 0;
+  queued = 0;
+  /** Messages whose acceptance was delayed because a session's queue was full. */
+  parked = 0;
+  /** The oldest of a full queue. */
+  droppedQueueFull = 0;
+  /** QoS 0 messages for a session without a connection. */
+  droppedOffline = 0;
+  /** Larger than the client accepts. */
+  droppedTooLarge = 0;
+  /** QoS 0 messages while too much waited to be sent. */
+  droppedOutputFull = 0;
+  /** Messages that waited for a session when it ended. */
+  droppedSessionEnd = 0;
+  sessionsCreated = 0;
+  sessionsResumed = 0;
+  sessionsExpired = 0;
+  takenOver = 0;
+  willsPublished = 0;
+  subscriptionsRefused = 0;
+  claimsRefused = 0;
+}

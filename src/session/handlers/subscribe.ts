@@ -1,0 +1,86 @@
+/** SUBSCRIBE: each filter is granted or refused on its own; SUBACK waits until the peers know. */
+import type { Config } from "../../config/schema.js";
+import {
+  encodeSuback,
+  type SubscribePacket,
+  type SubscribeRequest,
+} from "../../protocol/packets.js";
+import { ReasonCode } from "../../protocol/reason-codes.js";
+import { filterFault, isShared, textBeyondTopicLimits } from "../../protocol/topics.js";
+import type { Message } from "../../routing/message.js";
+import type { Delivery } from "../../routing/targets.js";
+import type { Channel } from "../channel.js";
+import { Replays } from "../replays.js";
+import { Replies } from "../replies.js";
+import type { Session } from "../session.js";
+
+interface Retained {
+  readonly messages: readonly Message[];
+  readonly delivery: Delivery;
+}
+
+/** Subscribes and answers. Retained messages are read now and sent after SUBACK. */
+export function subscribe(session: Session, channel: Channel, packet: SubscribePacket): void {
+  const { host } = session;
+  const codes: number[] = [];
+  const retained: Retained[] = [];
+  for (const request of packet.requests) {
+    const refusal = refusalOf(session, request.filter, host.limits);
+    if (refusal !== 0) {
+      host.counters.subscriptionsRefused++;
+      codes.push(refusal);
+      continue;
+    }
+    codes.push(request.qos);
+    const found = subscribeOne(session, request, packet.subscriptionId);
+    if (found !== null) retained.push(found);
+  }
+  const answer = (): void => {
+    if (session.channel !== channel) return;
+    channel.send(encodeSuback(channel.version, packet.packetId, codes));
+    for (const { messages, delivery } of retained) {
+      session.replays ??= new Replays();
+      session.replays.add(messages, delivery);
+    }
+    if (retained.length > 0) session.pump();
+  };
+  session.replies ??= new Replies();
+  session.replies.push(answer, (ready) => host.router.whenSynced(ready));
+}
+
+function refusalOf(session: Session, filter: string, limits: Config["limits"]): number {
+  if (filterFault(filter) !== undefined) return ReasonCode.TopicFilterInvalid;
+  if (isShared(filter)) return ReasonCode.SharedSubscriptionsNotSupported;
+  if (textBeyondTopicLimits(filter, limits.topic_bytes, limits.topic_levels)) {
+    return ReasonCode.TopicFilterInvalid;
+  }
+  const { subscriptions } = session;
+  const full = subscriptions.size >= limits.filters_per_client && !subscriptions.has(filter);
+  return full ? ReasonCode.QuotaExceeded : 0;
+}
+
+function subscribeOne(
+  session: Session,
+  request: SubscribeRequest,
+  subscriptionId: number,
+): Retained | null {
+  const { filter, qos, noLocal, retainAsPublished, retainHandling } = request;
+  const { router } = session.host;
+  const isNew = !session.subscriptions.has(filter);
+  const options = { qos, noLocal, retainAsPublished, subscriptionId };
+  session.subscriptions.set(filter, options);
+  router.subscribe(session, filter, options, session.persistent);
+  if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return null; // [MQTT-3.3.1-10..11]
+  const messages = [...router.retainedFor(filter)];
+  if (messages.length === 0) return null;
+  const subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
+  // Sent because of the subscription, so the retain flag is set [MQTT-3.3.1-8].
+  const delivery = {
+    subscriber: session,
+    qos,
+    retainAsPublished: true,
+    noLocal: false,
+    subscriptionIds,
+  };
+  return { messages, delivery };
+}

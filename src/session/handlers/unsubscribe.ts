@@ -1,0 +1,23 @@
+/** UNSUBSCRIBE: what was sent already is completed, nothing new is added [MQTT-3.10.4-2]. */
+import { encodeUnsuback, type UnsubscribePacket } from "../../protocol/packets.js";
+import { ReasonCode } from "../../protocol/reason-codes.js";
+import type { Channel } from "../channel.js";
+import { Replies } from "../replies.js";
+import type { Session } from "../session.js";
+
+export function unsubscribe(session: Session, channel: Channel, packet: UnsubscribePacket): void {
+  const codes: number[] = [];
+  for (const filter of packet.filters) {
+    if (session.subscriptions.delete(filter)) {
+      session.host.router.unsubscribe(session, filter);
+      codes.push(ReasonCode.Success);
+    } else codes.push(ReasonCode.NoSubscriptionExisted);
+  }
+  const answer = (): void => {
+    if (session.channel !== channel) return;
+    channel.send(encodeUnsuback(channel.version, packet.packetId, codes));
+  };
+  // Not before the SUBACKs of earlier requests.
+  session.replies ??= new Replies();
+  session.replies.push(answer, (ready) => ready());
+}

@@ -1,0 +1,303 @@
+/**
+ * One client id's MQTT state: subscriptions, what is on its way to the client, what waits, open QoS 2
+ * exchanges, expiry and will. It never sees a socket: while a connection is attached it speaks to it
+ * through a channel.
+ */
+import type { WheelEntry } from "../lib/timer-wheel.js";
+import { AckType } from "../protocol/acks.js";
+import type { WillPacket } from "../protocol/packets.js";
+import { ReasonCode } from "../protocol/reason-codes.js";
+import type { Message } from "../routing/message.js";
+import { deliveryQos } from "../routing/router.js";
+import type { Delivery, Subscriber, SubscriptionOptions } from "../routing/targets.js";
+import type { Channel } from "./channel.js";
+import type { SessionHost } from "./host.js";
+import { IncomingQos2 } from "./incoming-qos2.js";
+import { SessionQueue } from "./queue.js";
+import type { Replays } from "./replays.js";
+import type { Replies } from "./replies.js";
+import { Awaiting, OutgoingWindow } from "./window.js";
+
+/** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
+const aliveMs = 1000;
+
+/** What a connection brings to its session. */
+export interface Attachment {
+  readonly channel: Channel;
+  readonly epoch: number;
+  readonly expiryMs: number;
+  /** Most QoS 1 and 2 messages in flight to this client. */
+  readonly receiveMaximum: number;
+  readonly will: WillPacket | null;
+}
+
+export class Session implements Subscriber, WheelEntry {
+  wheelDue = 0;
+  wheelNext: WheelEntry | null = null;
+  wheelPrevious: WheelEntry | null = null;
+  readonly subscriptions = new Map<string, SubscriptionOptions>();
+  channel: Channel | null = null;
+  epoch = 0;
+  /** How long it outlives its connection; 0: not at all. */
+  expiryMs = 0;
+  will: WillPacket | null = null;
+  /** Times on the monotonic clock, of a session without connection; infinite: never. */
+  willDueMs = Number.POSITIVE_INFINITY;
+  endDueMs = Number.POSITIVE_INFINITY;
+  readonly window: OutgoingWindow;
+  queue: SessionQueue | null = null;
+  replies: Replies | null = null;
+  replays: Replays | null = null;
+  private incomingQos2: IncomingQos2 | null = null;
+  private lastAckMs = 0;
+
+  constructor(
+    readonly clientId: string,
+    readonly user: string,
+    readonly host: SessionHost,
+  ) {
+    this.window = new OutgoingWindow(0, host.limits.inflight_bytes, false);
+  }
+
+  /** It outlives its connection. */
+  get persistent(): boolean {
+    return this.expiryMs > 0;
+  }
+
+  get queued(): number {
+    return this.queue === null ? 0 : this.queue.length;
+  }
+
+  get openQos2(): number {
+    return this.incomingQos2 === null ? 0 : this.incomingQos2.size;
+  }
+
+  /** Incoming QoS 2 exchanges; made when the first begins. */
+  get incoming(): IncomingQos2 {
+    this.incomingQos2 ??= new IncomingQos2();
+    return this.incomingQos2;
+  }
+
+  /** A connection takes the session up; CONNACK has been sent. Sends again what was in flight. */
+  attach(attachment: Attachment): void {
+    const { channel, epoch, expiryMs, receiveMaximum, will } = attachment;
+    const wasPersistent = this.persistent;
+    this.channel = channel;
+    this.epoch = epoch;
+    this.expiryMs = expiryMs;
+    this.will = will;
+    this.willDueMs = this.endDueMs = Number.POSITIVE_INFINITY;
+    this.host.wheel.stop(this);
+    this.lastAckMs = this.host.turn.nowMs;
+    // A session that ends with its connection keeps no message in flight, so it needs no cap of ours.
+    const cap = this.persistent ? this.host.limits.receive_maximum : 65_535;
+    this.window.restart(Math.min(receiveMaximum, cap), this.persistent);
+    if (wasPersistent !== this.persistent) this.renewSubscriptions();
+    this.resendDue(channel);
+    for (const id of this.window.ids()) {
+      if (this.window.stateOf(id) === Awaiting.Pubcomp) channel.acknowledge(AckType.Pubrel, id, 0);
+    }
+    this.pump();
+  }
+
+  /** The connection is gone; the session goes on without it. What cannot wait is settled now. */
+  detach(): void {
+    this.channel = null;
+    this.replies?.clear();
+    this.host.wheel.stop(this);
+    if (this.persistent) this.replays?.queueRest(this);
+    this.replays = null;
+    this.admitParked();
+  }
+
+  /** Forgets everything that waits. Returns how many messages are lost. */
+  clear(): number {
+    const lost = this.queued + this.window.inFlight;
+    this.queue?.clear();
+    this.queue = null;
+    this.replays = null;
+    return lost;
+  }
+
+  deliver(message: Message, delivery: Delivery): boolean {
+    const qos = deliveryQos(message, delivery);
+    const channel = this.channel;
+    if (qos === 0) {
+      if (channel === null) this.host.counters.droppedOffline++;
+      else this.sendQos0(channel, message, delivery);
+      return true;
+    }
+    if (channel === null || this.queued > 0 || !this.window.hasRoom || channel.congested) {
+      return this.enqueue(message, delivery);
+    }
+    this.send(channel, message, delivery, qos);
+    return true;
+  }
+
+  /** Sends what may be sent now: what was in flight before, retained messages, then the queue. */
+  pump(): void {
+    const channel = this.channel;
+    if (channel === null) return;
+    const { window } = this;
+    if (window.resending) this.resendDue(channel);
+    this.replays?.pump(this, channel);
+    const queue = this.queue;
+    if (queue === null) return;
+    while (queue.length > 0 && window.hasRoom && !channel.congested) {
+      const message = queue.peekMessage();
+      const delivery = queue.peekDelivery();
+      if (message === undefined || delivery === undefined) break;
+      this.send(channel, message, delivery, deliveryQos(message, delivery));
+      queue.shift();
+    }
+  }
+
+  /** PUBACK: ids that are not in flight are ignored. */
+  onPuback(packetId: number): void {
+    if (this.window.stateOf(packetId) === Awaiting.Puback) this.complete(packetId);
+  }
+
+  onPubrec(packetId: number, reason: number): void {
+    const state = this.window.stateOf(packetId);
+    if (state === Awaiting.Pubrec && reason >= 0x80) {
+      this.complete(packetId); // [MQTT-4.3.3-4]
+      return;
+    }
+    if (state === Awaiting.Pubrec) {
+      this.lastAckMs = this.host.turn.nowMs;
+      this.window.received(packetId);
+    }
+    const found = state === Awaiting.Pubrec || state === Awaiting.Pubcomp;
+    if (reason >= 0x80) return;
+    const code = found ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
+    this.channel?.acknowledge(AckType.Pubrel, packetId, code);
+  }
+
+  onPubcomp(packetId: number): void {
+    if (this.window.stateOf(packetId) === Awaiting.Pubcomp) this.complete(packetId);
+  }
+
+  /** PUBREL ends an incoming exchange; PUBCOMP answers it in any case [MQTT-4.3.3-11]. */
+  onPubrel(packetId: number): void {
+    const found = this.incomingQos2?.release(packetId) ?? false;
+    const code = found ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
+    this.channel?.acknowledge(AckType.Pubcomp, packetId, code);
+  }
+
+  /** The channel is no longer congested. */
+  onDrain(): void {
+    this.pump();
+  }
+
+  onDeadline(): void {
+    if (this.channel !== null) this.checkParked();
+    else this.host.onSessionDeadline(this);
+  }
+
+  /** Puts a message into the queue. False: parked, `message.accept()` follows. */
+  enqueue(message: Message, delivery: Delivery): boolean {
+    const { counters, limits } = this.host;
+    const bytes = limits.session_queue_bytes;
+    this.queue ??= new SessionQueue({ messages: limits.session_queue_messages, bytes });
+    message.own();
+    const { size } = message;
+    if (size > bytes) {
+      counters.droppedQueueFull++;
+      return true;
+    }
+    if (!this.queue.hasRoom(size)) {
+      if (this.channel !== null && this.acknowledgedLately()) {
+        this.park(this.queue, message, delivery);
+        return false;
+      }
+      counters.droppedQueueFull += this.queue.makeRoom(size);
+    }
+    counters.queued++;
+    this.queue.push(message, delivery);
+    return true;
+  }
+
+  /** Sends a QoS 1 or 2 message for the first time. */
+  send(channel: Channel, message: Message, delivery: Delivery, qos: number): void {
+    const { counters } = this.host;
+    const retain = message.retain && delivery.retainAsPublished;
+    const id = this.window.nextId;
+    if (!channel.publish(message, qos === 2 ? 2 : 1, retain, id, delivery.subscriptionIds)) {
+      counters.droppedTooLarge++;
+      return;
+    }
+    this.window.take(qos, message, delivery);
+    if (qos === 1) counters.sentQos1++;
+    else counters.sentQos2++;
+  }
+
+  sendQos0(channel: Channel, message: Message, delivery: Delivery): void {
+    const { counters } = this.host;
+    const retain = message.retain && delivery.retainAsPublished;
+    if (channel.congested) counters.droppedOutputFull++;
+    else if (channel.publish(message, 0, retain, 0, delivery.subscriptionIds)) counters.sentQos0++;
+    else counters.droppedTooLarge++;
+  }
+
+  private resendDue(channel: Channel): void {
+    while (!channel.congested) {
+      const id = this.window.nextResend();
+      if (id === 0) return;
+      this.resend(channel, id);
+    }
+  }
+
+  private resend(channel: Channel, id: number): void {
+    const message = this.window.messageOf(id);
+    const delivery = this.window.deliveryOf(id);
+    if (message === null || delivery === null) return;
+    const retain = message.retain && delivery.retainAsPublished;
+    const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
+    if (channel.republish(message, qos, retain, id, delivery.subscriptionIds)) {
+      this.host.counters.resent++;
+      return;
+    }
+    // The client takes less than it did before: as if it had been delivered [MQTT-3.1.2-25].
+    this.host.counters.droppedTooLarge++;
+    this.window.complete(id);
+  }
+
+  private complete(packetId: number): void {
+    this.lastAckMs = this.host.turn.nowMs;
+    this.host.counters.acknowledged++;
+    this.window.complete(packetId);
+    if (this.queue !== null || this.replays !== null || this.window.resending) this.pump();
+  }
+
+  private acknowledgedLately(): boolean {
+    return this.host.turn.nowMs - this.lastAckMs <= aliveMs;
+  }
+
+  private park(queue: SessionQueue, message: Message, delivery: Delivery): void {
+    this.host.counters.parked++;
+    queue.park(message, delivery);
+    if (this.wheelDue === 0) this.host.wheel.set(this, aliveMs);
+  }
+
+  /** While messages are parked: has the client been silent for too long? */
+  private checkParked(): void {
+    if (this.queue === null || this.queue.parked === 0) return;
+    const silentMs = this.host.turn.refresh() - this.lastAckMs;
+    if (silentMs < aliveMs) this.host.wheel.set(this, aliveMs - silentMs);
+    else this.admitParked();
+  }
+
+  /** The drop policy takes over: parked messages push out the oldest. */
+  private admitParked(): void {
+    const queue = this.queue;
+    if (queue === null || queue.parked === 0) return;
+    this.host.counters.droppedQueueFull += queue.admitParked();
+  }
+
+  /** Tells routing anew whether these subscriptions outlive the connection. */
+  private renewSubscriptions(): void {
+    for (const [filter, options] of this.subscriptions) {
+      this.host.router.subscribe(this, filter, options, this.persistent);
+    }
+  }
+}

@@ -1,0 +1,134 @@
+/** A session as plain data, complete enough to go on with it elsewhere; it holds no connection. */
+import type { Qos } from "../protocol/publish.js";
+import { Message } from "../routing/message.js";
+import type { Delivery, SubscriptionOptions } from "../routing/targets.js";
+import type { TopicTable } from "../routing/topic.js";
+import type { SessionHost } from "./host.js";
+import { SessionQueue } from "./queue.js";
+import { Session } from "./session.js";
+import type { Awaiting } from "./window.js";
+
+export interface MessageState {
+  readonly topic: string;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  readonly publisher: string;
+  readonly user: string;
+  /** Raw MQTT 5 properties. */
+  readonly properties: Uint8Array;
+  readonly payload: Uint8Array;
+  /** How this subscriber gets it. */
+  readonly grantedQos: Qos;
+  readonly retainAsPublished: boolean;
+  readonly subscriptionIds: readonly number[] | null;
+}
+
+export interface InFlightState {
+  readonly packetId: number;
+  readonly awaiting: Awaiting;
+  /** Null when only PUBCOMP is awaited. */
+  readonly message: MessageState | null;
+}
+
+export interface SessionState {
+  readonly clientId: string;
+  readonly user: string;
+  readonly expiryMs: number;
+  readonly subscriptions: readonly (readonly [filter: string, options: SubscriptionOptions])[];
+  readonly nextPacketId: number;
+  readonly inFlight: readonly InFlightState[];
+  readonly queue: readonly MessageState[];
+  /** Packet ids of incoming QoS 2 messages that are not released. */
+  readonly openQos2: readonly number[];
+}
+
+/** The state of a session that has no connection. */
+export function exportState(session: Session): SessionState {
+  const { window } = session;
+  const inFlight: InFlightState[] = [];
+  for (const packetId of window.ids()) {
+    const message = window.messageOf(packetId);
+    const delivery = window.deliveryOf(packetId);
+    const kept = message === null || delivery === null ? null : messageState(message, delivery);
+    inFlight.push({ packetId, awaiting: window.stateOf(packetId), message: kept });
+  }
+  const queue: MessageState[] = [];
+  for (const [message, delivery] of session.queue?.entries() ?? []) {
+    queue.push(messageState(message, delivery));
+  }
+  return {
+    clientId: session.clientId,
+    user: session.user,
+    expiryMs: session.expiryMs,
+    subscriptions: [...session.subscriptions],
+    nextPacketId: window.nextId,
+    inFlight,
+    queue,
+    openQos2: session.openQos2 === 0 ? [] : session.incoming.ids(),
+  };
+}
+
+/** A session from its state, subscribed with the router. */
+export function importState(state: SessionState, host: SessionHost): Session {
+  const session = new Session(state.clientId, state.user, host);
+  session.expiryMs = state.expiryMs;
+  for (const { packetId, awaiting, message } of state.inFlight) {
+    const kept = message === null ? null : messageFrom(message, host.router.topics);
+    const delivery = message === null ? null : deliveryFrom(message, session);
+    session.window.restore(packetId, awaiting, kept, delivery);
+  }
+  session.window.restoreNext(state.nextPacketId);
+  if (state.queue.length > 0) {
+    const { session_queue_messages: messages, session_queue_bytes: bytes } = host.limits;
+    const queue = new SessionQueue({ messages, bytes });
+    session.queue = queue;
+    for (const one of state.queue) {
+      queue.push(messageFrom(one, host.router.topics), deliveryFrom(one, session));
+    }
+  }
+  for (const packetId of state.openQos2) session.incoming.add(packetId, null);
+  for (const [filter, options] of state.subscriptions) {
+    session.subscriptions.set(filter, options);
+    host.router.subscribe(session, filter, options, session.persistent);
+  }
+  return session;
+}
+
+function messageState(message: Message, delivery: Delivery): MessageState {
+  const { bytes, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+  return {
+    topic: message.topic.name,
+    qos: message.qos,
+    retain: message.retain,
+    publisher: message.publisher,
+    user: message.user,
+    properties: bytes.subarray(propertiesStart, propertiesEnd),
+    payload: bytes.subarray(payloadStart, payloadEnd),
+    grantedQos: delivery.qos,
+    retainAsPublished: delivery.retainAsPublished,
+    subscriptionIds: delivery.subscriptionIds,
+  };
+}
+
+function messageFrom(state: MessageState, topics: TopicTable): Message {
+  const bytes = Buffer.concat([state.properties, state.payload]);
+  const properties = state.properties.length;
+  const message = new Message(
+    topics.internName(state.topic),
+    state.qos,
+    state.retain,
+    state.publisher,
+    bytes,
+    0,
+    properties,
+    properties,
+    bytes.length,
+  );
+  message.user = state.user;
+  return message;
+}
+
+function deliveryFrom(state: MessageState, subscriber: Session): Delivery {
+  const { grantedQos: qos, retainAsPublished, subscriptionIds } = state;
+  return { subscriber, qos, retainAsPublished, noLocal: false, subscriptionIds };
+}

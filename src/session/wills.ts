@@ -1,0 +1,33 @@
+/** Wills: published for a client whose connection ended without a DISCONNECT that says otherwise. */
+import { Message } from "../routing/message.js";
+import { isReservedTopic } from "./reserved.js";
+import type { Session } from "./session.js";
+
+/**
+ * Publishes the session's will and forgets it [MQTT-3.1.2-8, MQTT-3.1.2-10]. Returns the message, whose `pending`
+ * tells whether it is accepted; null: there was none, or its topic is the node's own.
+ */
+export function publishWill(session: Session): Message | null {
+  const { will, host } = session;
+  session.will = null;
+  session.willDueMs = Number.POSITIVE_INFINITY;
+  if (will === null || isReservedTopic(will.topic)) return null;
+  const properties = will.properties?.length ?? 0;
+  const bytes = will.properties ? Buffer.concat([will.properties, will.payload]) : will.payload;
+  const topic = host.router.topics.internName(will.topic);
+  const message = new Message(
+    topic,
+    will.qos,
+    will.retain,
+    session.clientId,
+    bytes,
+    0,
+    properties,
+    properties,
+    bytes.length,
+  );
+  message.user = session.user;
+  host.router.publish(message);
+  host.counters.willsPublished++;
+  return message;
+}

@@ -1,0 +1,205 @@
+/**
+ * QoS 1 and 2 messages that were sent to the client and are not acknowledged. Packet ids count 1, 2, 3 …
+ * 65535, 1 … and none is used twice while in flight: ids in flight lie between the oldest and the
+ * next one, and each has its place in arrays that wrap around. A session that ends with its
+ * connection keeps only the states; one that can be resumed keeps the messages too.
+ */
+import type { Message } from "../routing/message.js";
+import type { Delivery } from "../routing/targets.js";
+
+/** What a packet id in flight waits for. */
+export const Awaiting = { Nothing: 0, Puback: 1, Pubrec: 2, Pubcomp: 3 } as const;
+export type Awaiting = (typeof Awaiting)[keyof typeof Awaiting];
+
+const idMask = 0xffff;
+const spanMax = 65_000;
+const firstPlaces = 16;
+
+export class OutgoingWindow {
+  /** Ids in flight. */
+  inFlight = 0;
+  /** Bytes of the messages kept. */
+  keptBytes = 0;
+  /** Messages that were in flight before this connection have still to be sent again. */
+  resending = false;
+  private states = new Uint8Array(0);
+  private messages: (Message | null)[] = [];
+  private deliveries: (Delivery | null)[] = [];
+  private oldest = 1;
+  private next = 1;
+  /** Sent on this connection and not completed: what the client's Receive Maximum limits. */
+  private outstanding = 0;
+  private resendAt = 1;
+
+  constructor(
+    private max: number,
+    private readonly bytesMax: number,
+    private keeps: boolean,
+  ) {}
+
+  /** The id that the next message will get. */
+  get nextId(): number {
+    return this.next;
+  }
+
+  /** May another message be sent? */
+  get hasRoom(): boolean {
+    return (
+      this.outstanding < this.max &&
+      !this.resending &&
+      this.keptBytes < this.bytesMax &&
+      ((this.next - this.oldest) & idMask) < spanMax
+    );
+  }
+
+  /** A message leaves under `nextId`. */
+  take(qos: number, message: Message, delivery: Delivery): void {
+    const id = this.next;
+    if (((id - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+    const place = id & (this.states.length - 1);
+    this.states[place] = qos; // QoS 1 waits for PUBACK, QoS 2 for PUBREC
+    if (this.keeps) this.keep(place, message, delivery);
+    this.inFlight++;
+    this.outstanding++;
+    this.next = id === idMask ? 1 : id + 1;
+  }
+
+  /** What the id waits for. */
+  stateOf(id: number): Awaiting {
+    if (((id - this.oldest) & idMask) >= ((this.next - this.oldest) & idMask)) return 0;
+    // Only values of Awaiting are ever stored.
+    return this.states[id & (this.states.length - 1)] as Awaiting;
+  }
+
+  /** The client answered a QoS 2 PUBLISH with PUBREC: its message is no longer needed. */
+  received(id: number): void {
+    const place = id & (this.states.length - 1);
+    this.states[place] = Awaiting.Pubcomp;
+    this.forget(place);
+  }
+
+  /** The exchange of an id in flight is complete; the id is free. */
+  complete(id: number): void {
+    const place = id & (this.states.length - 1);
+    if (!this.resending || this.wasSent(id)) this.outstanding--;
+    this.states[place] = Awaiting.Nothing;
+    this.forget(place);
+    this.inFlight--;
+    if (id !== this.oldest) return;
+    const mask = this.states.length - 1;
+    // Place of id 0, which is skipped, is always free.
+    let oldest = (id + 1) & idMask;
+    while (oldest !== this.next && this.states[oldest & mask] === 0) oldest = (oldest + 1) & idMask;
+    this.oldest = oldest;
+  }
+
+  /** A new connection: everything in flight is to be sent again. `max`: its Receive Maximum. */
+  restart(max: number, keeps: boolean): void {
+    this.max = max;
+    this.keeps = keeps;
+    this.resendAt = this.oldest;
+    this.resending = this.inFlight > 0;
+    this.outstanding = 0;
+    for (const id of this.ids()) if (this.stateOf(id) === Awaiting.Pubcomp) this.outstanding++;
+  }
+
+  /**
+   * The id of the next message to send again, in their order [MQTT-4.4.0-1, MQTT-4.6.0-1]; 0: none may be sent
+   * now, and when `resending` is false none is left.
+   */
+  nextResend(): number {
+    while (this.resending) {
+      const id = this.resendAt;
+      if (id === this.next) {
+        this.resending = false;
+        break;
+      }
+      const state = this.stateOf(id);
+      const due = state === Awaiting.Puback || state === Awaiting.Pubrec;
+      if (due && this.outstanding >= this.max) return 0;
+      this.resendAt = (id + 1) & idMask;
+      if (!due) continue;
+      this.outstanding++;
+      return id;
+    }
+    return 0;
+  }
+
+  /** The message in flight under an id, if it is kept. */
+  messageOf(id: number): Message | null {
+    return this.messages[id & (this.states.length - 1)] ?? null;
+  }
+
+  deliveryOf(id: number): Delivery | null {
+    return this.deliveries[id & (this.states.length - 1)] ?? null;
+  }
+
+  /** Ids in flight, oldest first. */
+  *ids(): Iterable<number> {
+    for (let id = this.oldest; id !== this.next; id = (id + 1) & idMask) {
+      if (this.stateOf(id) !== Awaiting.Nothing) yield id;
+    }
+  }
+
+  /** Puts back an id in flight of a session that comes from elsewhere; ids come in their order. */
+  restore(id: number, state: Awaiting, message: Message | null, delivery: Delivery | null): void {
+    if (this.inFlight === 0) this.oldest = id;
+    this.next = id === idMask ? 1 : id + 1;
+    while (((this.next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+    const place = id & (this.states.length - 1);
+    this.states[place] = state;
+    if (message !== null && delivery !== null) this.keep(place, message, delivery);
+    this.inFlight++;
+  }
+
+  /** After `restore`: the id that the next message will get. */
+  restoreNext(id: number): void {
+    if (this.inFlight === 0) this.oldest = id;
+    this.next = id;
+    while (((this.next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+  }
+
+  private wasSent(id: number): boolean {
+    return ((id - this.oldest) & idMask) < ((this.resendAt - this.oldest) & idMask);
+  }
+
+  private keep(place: number, message: Message, delivery: Delivery): void {
+    message.own();
+    this.messages[place] = message;
+    this.deliveries[place] = delivery;
+    this.keptBytes += message.size;
+  }
+
+  private forget(place: number): void {
+    if (this.messages.length === 0) return;
+    const message = this.messages[place];
+    if (message === undefined || message === null) return;
+    this.keptBytes -= message.size;
+    this.messages[place] = null;
+    this.deliveries[place] = null;
+  }
+
+  private grow(): void {
+    const length = Math.max(firstPlaces, this.states.length * 2);
+    const states = new Uint8Array(length);
+    const messages: (Message | null)[] = [];
+    const deliveries: (Delivery | null)[] = [];
+    if (this.keeps || this.messages.length > 0) {
+      messages.length = deliveries.length = length;
+      messages.fill(null);
+      deliveries.fill(null);
+    }
+    const oldMask = this.states.length - 1;
+    for (let id = this.oldest; id !== this.next; id = (id + 1) & idMask) {
+      const from = id & oldMask;
+      const to = id & (length - 1);
+      states[to] = this.states[from] ?? 0;
+      if (messages.length === 0) continue;
+      messages[to] = this.messages[from] ?? null;
+      deliveries[to] = this.deliveries[from] ?? null;
+    }
+    this.states = states;
+    this.messages = messages;
+    this.deliveries = deliveries;
+  }
+}
