@@ -1,0 +1,67 @@
+/** Another process of this program: a node, or the supervisor of one. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import type { Dependencies } from "./dependencies.js";
+import { type StartOutcome, startOutcome } from "./parent.js";
+
+export interface Child {
+  readonly pid: number | undefined;
+  /** How its start went; an end before that counts as a refusal. */
+  readonly outcome: Promise<StartOutcome>;
+  /** Resolves when it has ended, to the exit code or the signal. */
+  readonly ended: Promise<number | string>;
+  kill(signal: "SIGTERM" | "SIGKILL"): void;
+  /** Lets this process end before the child does. */
+  release(): void;
+}
+
+/**
+ * Starts this program again with `args`, its output appended to `logFile`. It gets a process group of its
+ * own, so that Ctrl-C reaches only whoever has to stop it.
+ */
+export function startChild(
+  args: readonly string[],
+  logFile: string,
+  dependencies: Dependencies,
+): Child {
+  const [program = process.execPath, ...first] = dependencies.self;
+  mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
+  const log = openSync(logFile, "a", 0o600);
+  const child = spawn(program, [...first, ...args], {
+    detached: true,
+    stdio: ["ignore", log, log, "ipc"],
+  });
+  closeSync(log);
+  const ended = endOf(child);
+  return {
+    pid: child.pid,
+    outcome: outcomeOf(child, ended),
+    ended,
+    kill: (signal) => void child.kill(signal),
+    release: () => {
+      if (child.connected) child.disconnect();
+      child.unref();
+    },
+  };
+}
+
+function endOf(child: ChildProcess): Promise<number | string> {
+  return new Promise((resolve) => {
+    child.once("exit", (code, signal) => resolve(code ?? signal ?? "unknown"));
+    child.once("error", (error) => resolve(error.message));
+  });
+}
+
+function outcomeOf(child: ChildProcess, ended: Promise<number | string>): Promise<StartOutcome> {
+  const told = new Promise<StartOutcome>((resolve) => {
+    child.on("message", (message) => {
+      const outcome = startOutcome.safeParse(message);
+      if (outcome.success) resolve(outcome.data);
+    });
+  });
+  const died = ended.then((how) => ({
+    refused: `the process ended (${how}) before it had started`,
+  }));
+  return Promise.race([told, died]);
+}

@@ -1,0 +1,100 @@
+/** Runs one node in this process until it is told to stop. */
+import { answers } from "../admin/ctl-client.js";
+import { ctlPath } from "../admin/ctl-protocol.js";
+import { alreadyRuns } from "../admin/ctl-server.js";
+import { readCookie } from "../config/cookie.js";
+import { sleep } from "../lib/clock.js";
+import { createLog, type Log } from "../lib/log.js";
+import { Refusal } from "../lib/refusal.js";
+import type { Dependencies, RunningNode } from "./dependencies.js";
+import { type CommonOptions, configOf } from "./options.js";
+import { onParentGone, tellParent } from "./parent.js";
+import { onStopSignal } from "./signals.js";
+import { startReportText } from "./start-report.js";
+
+export interface ForegroundOptions extends CommonOptions {
+  /** Stop when the process that started this one is gone. */
+  readonly "stop-with-parent"?: boolean | undefined;
+}
+
+/**
+ * Starts a node, prints its report, and waits until it has stopped. `meanwhile` is called when it
+ * runs. Returns the exit code.
+ * @throws Refusal when it cannot start
+ */
+export async function foreground(
+  options: ForegroundOptions,
+  dependencies: Dependencies,
+  meanwhile?: (node: RunningNode) => Promise<void>,
+): Promise<number> {
+  let node: RunningNode;
+  let log: Log;
+  try {
+    ({ node, log } = await start(options, dependencies));
+  } catch (error) {
+    tellParent({ refused: error instanceof Refusal ? error.message : String(error) });
+    throw error;
+  }
+  tellParent({ started: node.report });
+  const forget = [
+    onStopSignal(dependencies.clock, () => void stop(node, log, dependencies)),
+    onUncaught(log),
+    options["stop-with-parent"] === true
+      ? onParentGone(() => void stop(node, log, dependencies))
+      : () => undefined,
+  ];
+  try {
+    await Promise.race([node.stopped, meanwhile?.(node).then(() => node.stop()) ?? node.stopped]);
+    await node.stopped;
+    return 0;
+  } catch (error) {
+    log.error({ error: String(error) }, "the node had to stop");
+    throw new Refusal(`the node ${node.report.name} had to stop: ${String(error)}`);
+  } finally {
+    for (const off of forget) off();
+  }
+}
+
+async function start(
+  options: CommonOptions,
+  dependencies: Dependencies,
+): Promise<{ node: RunningNode; log: Log }> {
+  const { environment, random, terminal, version } = dependencies;
+  const loaded = configOf(options, dependencies);
+  const { config } = loaded;
+  const path = ctlPath(config.node.run_dir, config.node.name);
+  if (await answers(path)) throw new Refusal(alreadyRuns(config.node.name, path));
+  const cookie = readCookie(config.cluster.cookie_file, environment.cookie, random);
+  const log = createLog(config.log.level);
+  const node = await dependencies.startBroker({ config, cookie, log, version });
+  terminal.print(startReportText(node.report, version, loaded));
+  return { node, log };
+}
+
+/** Stops in order; a stop that hangs ends the process all the same. */
+async function stop(
+  node: RunningNode,
+  log: Log,
+  { clock, supervision }: Dependencies,
+): Promise<void> {
+  const late = sleep(clock, supervision.stopMs / 2).then(() => "late");
+  const ended = node.stop().then(
+    () => "ended",
+    (error: unknown) => String(error),
+  );
+  const outcome = await Promise.race([late, ended]);
+  if (outcome === "ended") return;
+  log.error({ outcome }, "the node does not stop in order; the process ends now");
+  process.exit(1);
+}
+
+/** A bug anywhere: the process ends before it could acknowledge what it may not hold. */
+function onUncaught(log: Log): () => void {
+  const handler = (error: unknown): void => {
+    const stack = error instanceof Error ? error.stack : String(error);
+    log.error({ error: stack }, "uncaught exception: the process ends");
+    process.exit(1);
+  };
+  process.on("uncaughtException", handler);
+  return () => process.off("uncaughtException", handler);
+}

@@ -1,0 +1,24 @@
+/** SIGINT and SIGTERM: the first asks for an orderly stop, a later one ends the process. */
+import type { Clock } from "../lib/clock.js";
+
+// Ctrl-C under npm arrives twice, from the terminal and passed on: that is one wish, not two.
+const sameWishMs = 1000;
+
+/** Calls `callback` at the first signal. Returns a function that stops listening. */
+export function onStopSignal(clock: Clock, callback: () => void): () => void {
+  let firstMs: number | undefined;
+  const handler = (): void => {
+    if (firstMs === undefined) {
+      firstMs = clock.monotonicMs();
+      callback();
+    } else if (clock.monotonicMs() - firstMs > sameWishMs) {
+      process.exit(1);
+    }
+  };
+  process.on("SIGINT", handler);
+  process.on("SIGTERM", handler);
+  return () => {
+    process.off("SIGINT", handler);
+    process.off("SIGTERM", handler);
+  };
+}

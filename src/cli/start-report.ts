@@ -1,0 +1,55 @@
+/** What a node prints once it has started, and what it warns about. */
+import type { StartReport } from "../admin/parts.js";
+import { fileDescriptorLimit } from "../config/file-descriptors.js";
+import type { LoadedConfig } from "../config/load.js";
+
+const descriptorsMin = 4096;
+
+/** Name, version, listeners, connected members, changed settings and warnings. */
+export function startReportText(
+  report: StartReport,
+  version: string,
+  { config, changed }: LoadedConfig,
+): string {
+  const listeners = report.listeners.map(
+    ({ kind, address, port }) => `  ${kind} ${address}:${port}`,
+  );
+  const settings = changed.map(({ key, value, defaultText, origin }) => {
+    return `  ${key} = ${value} (${origin}; default ${defaultText})`;
+  });
+  return [
+    `Trellis ${version}: the node ${report.name} is running`,
+    "Listeners:",
+    ...listeners,
+    `  link ${config.cluster.bind}:${report.linkPort}`,
+    `Connected members: ${report.members.join(", ")}`,
+    settings.length === 0
+      ? "Settings: all at their defaults"
+      : "Settings that are not the default:",
+    ...settings,
+    ...warnings(config.cluster.bind, fileDescriptorLimit()),
+  ].join("\n");
+}
+
+/** What the operator must know before trusting the node with anything. */
+export function warnings(linkBind: string, descriptors: number | undefined): string[] {
+  const found: string[] = [];
+  if (descriptors !== undefined && descriptors < descriptorsMin) {
+    found.push(
+      `WARNING: this process may open ${descriptors} files and sockets only; each client needs one. ` +
+        "Raise the limit with `ulimit -n 1048576` before the start (systemd: LimitNOFILE=1048576, " +
+        "docker: --ulimit nofile=1048576).",
+    );
+  }
+  if (!isLoopback(linkBind)) {
+    found.push(
+      `WARNING: links between nodes are accepted on ${linkBind} and are NOT ENCRYPTED: whoever can read ` +
+        "this network can read all messages. Use a private network, or cluster.bind = 127.0.0.1.",
+    );
+  }
+  return found;
+}
+
+function isLoopback(address: string): boolean {
+  return address === "localhost" || address === "::1" || /^127(\.\d+){3}$/.test(address);
+}

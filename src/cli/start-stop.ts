@@ -1,0 +1,142 @@
+/** `broker start`, `stop` and `started`: a node in the background, seen from outside. */
+import { createConnection } from "node:net";
+import { answers, request } from "../admin/ctl-client.js";
+import { ctlPath } from "../admin/ctl-protocol.js";
+import { alreadyRuns } from "../admin/ctl-server.js";
+import { readCookie } from "../config/cookie.js";
+import { sleep } from "../lib/clock.js";
+import { Refusal } from "../lib/refusal.js";
+import { startChild } from "./child.js";
+import type { Dependencies } from "./dependencies.js";
+import { argumentsOf, type CommonOptions, configOf, findNode } from "./options.js";
+import { startReportText } from "./start-report.js";
+import { logPath, supervisorPath } from "./supervisor.js";
+
+const pollMs = 50;
+
+/** Starts a node under a supervisor, and waits until it answers. */
+export async function start(
+  options: CommonOptions,
+  wait: boolean,
+  dependencies: Dependencies,
+): Promise<number> {
+  const { environment, random, terminal, version } = dependencies;
+  const loaded = configOf(options, dependencies);
+  const { name, run_dir: runDir, data_dir: dataDir } = loaded.config.node;
+  const path = ctlPath(runDir, name);
+  if (await answers(path)) throw new Refusal(alreadyRuns(name, path));
+  if (await answers(supervisorPath(runDir, name))) {
+    throw new Refusal(
+      `the node ${name} has crashed and is about to be started again; \`broker stop\` ends that`,
+    );
+  }
+  // Said here and now rather than in a log file.
+  readCookie(loaded.config.cluster.cookie_file, environment.cookie, random);
+  const log = logPath(dataDir);
+  const supervisor = startChild(["supervise", ...argumentsOf(options)], log, dependencies);
+  if (!wait) {
+    supervisor.release();
+    terminal.print(`The node ${name} is being started; its log is ${log}`);
+    return 0;
+  }
+  const outcome = await supervisor.outcome;
+  supervisor.release();
+  if ("refused" in outcome) {
+    throw new Refusal(`the node ${name} did not start: ${outcome.refused} (log: ${log})`);
+  }
+  terminal.print(startReportText(outcome.started, version, loaded));
+  terminal.print(`Log: ${log}`);
+  return 0;
+}
+
+/** Stops a node, its supervisor first, and waits until both have ended. */
+export async function stop(options: CommonOptions, dependencies: Dependencies): Promise<number> {
+  const loaded = configOf(options, dependencies);
+  const { run_dir: runDir } = loaded.config.node;
+  const name = await findNode(loaded);
+  const supervised = await askSupervisor(supervisorPath(runDir, name));
+  if (!supervised && !(await stopUnsupervised(ctlPath(runDir, name), name, dependencies))) {
+    throw new Refusal(`no node named ${name} runs here`);
+  }
+  dependencies.terminal.print(`The node ${name} has been stopped`);
+  return 0;
+}
+
+/** Waits until the node answers, at most `timeoutS` seconds. */
+export async function started(
+  options: CommonOptions,
+  timeoutS: number,
+  dependencies: Dependencies,
+): Promise<number> {
+  const { clock, terminal } = dependencies;
+  const loaded = configOf(options, dependencies);
+  const deadlineMs = clock.monotonicMs() + timeoutS * 1000;
+  for (;;) {
+    const problem = await whyNotStarted(loaded);
+    if (problem === undefined) break;
+    if (clock.monotonicMs() >= deadlineMs) {
+      throw new Refusal(`${problem} (waited ${timeoutS} s)`);
+    }
+    await sleep(clock, pollMs);
+  }
+  terminal.print(`The node ${await findNode(loaded)} is running`);
+  return 0;
+}
+
+async function whyNotStarted(loaded: ReturnType<typeof configOf>): Promise<string | undefined> {
+  try {
+    const path = ctlPath(loaded.config.node.run_dir, await findNode(loaded));
+    const response = await request(path, { command: "report" }, 5000);
+    return "ok" in response && response.ok ? undefined : "the node refuses to answer";
+  } catch (error) {
+    if (error instanceof Refusal) return error.message;
+    throw error;
+  }
+}
+
+/** True when there was a supervisor and it has ended. Connecting to its socket is the wish to stop. */
+function askSupervisor(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    let reached = false;
+    const socket = createConnection(path);
+    socket.on("connect", () => {
+      reached = true;
+      socket.resume();
+    });
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => resolve(reached));
+  });
+}
+
+/** Stops a node that runs in somebody's foreground. False: nobody answers. */
+async function stopUnsupervised(
+  path: string,
+  name: string,
+  { clock, supervision }: Dependencies,
+): Promise<boolean> {
+  if (!(await answers(path))) return false;
+  const response = await request(path, { command: "stop" });
+  if (!("ok" in response) || !response.ok) throw new Refusal(`the node ${name} refuses to stop`);
+  const pid = pidOf(response.result);
+  const deadlineMs = clock.monotonicMs() + supervision.stopMs;
+  while ((await answers(path)) || isAlive(pid)) {
+    if (clock.monotonicMs() > deadlineMs) throw new Refusal(`the node ${name} is still stopping`);
+    await sleep(clock, pollMs);
+  }
+  return true;
+}
+
+function pidOf(result: unknown): number | undefined {
+  const has = typeof result === "object" && result !== null && "pid" in result;
+  return has && typeof result.pid === "number" ? result.pid : undefined;
+}
+
+function isAlive(pid: number | undefined): boolean {
+  if (pid === undefined || pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,177 @@
+/** Every command: its data, its words, its refusals and its question. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { argumentInfo } from "../../src/admin/command.js";
+import { commands } from "../../src/admin/commands/index.js";
+import type { CtlResponse } from "../../src/admin/ctl-protocol.js";
+import { respond } from "../../src/admin/ctl-server.js";
+import { silentLog } from "../../src/lib/log.js";
+import { type FakeOptions, fakeParts } from "./fake-parts.js";
+
+function ask(
+  command: string,
+  args: object = {},
+  options: FakeOptions = {},
+  force = false,
+): Promise<CtlResponse> {
+  return respond(JSON.stringify({ command, args, force }), fakeParts(options), silentLog);
+}
+
+async function textOf(command: string, args: object = {}, options: FakeOptions = {}) {
+  const response = await ask(command, args, options);
+  assert.ok("ok" in response && response.ok, JSON.stringify(response));
+  return response.text;
+}
+
+async function refusal(command: string, args: object): Promise<string> {
+  const response = await ask(command, args);
+  assert.ok("ok" in response && !response.ok, JSON.stringify(response));
+  return response.error;
+}
+
+async function question(command: string, args: object, options: FakeOptions): Promise<string> {
+  const response = await ask(command, args, options);
+  assert.ok("confirm" in response, JSON.stringify(response));
+  return response.confirm;
+}
+
+test("every command has a summary and explains its arguments", () => {
+  for (const [name, command] of commands) {
+    assert.ok(command.summary.length > 10, name);
+    for (const schema of Object.values(command.args)) {
+      assert.ok((argumentInfo.get(schema)?.about.length ?? 0) > 5, name);
+    }
+  }
+});
+
+test("join_cluster says who joined whom", async () => {
+  assert.equal(
+    await textOf("join_cluster", { node: "b@h" }, { name: "a@h" }),
+    "You have successfully joined the node a@h to the cluster with node member b@h",
+  );
+});
+
+test("join_cluster asks when the node holds data, and not when it is forced or empty", async () => {
+  const data = { sessions: 1, retained: 2 };
+  assert.equal(
+    await question("join_cluster", { node: "b@h" }, data),
+    "This node holds 1 persistent session, 0 queued messages and 2 retained messages, which will be " +
+      "merged into the cluster of b@h. Do you want to continue?",
+  );
+  assert.match(await question("join_cluster", { node: "b@h", discard: true }, data), /discarded/);
+  const forced = await ask("join_cluster", { node: "b@h" }, data, true);
+  assert.ok("ok" in forced && forced.ok);
+});
+
+test("leave_cluster says who left, and asks when sessions stay behind", async () => {
+  assert.equal(
+    await textOf("leave_cluster", {}, { name: "a@h" }),
+    "You have successfully left the node a@h from the cluster",
+  );
+  assert.match(await question("leave_cluster", {}, { sessions: 2 }), /^2 persistent sessions/);
+});
+
+test("remove_from_cluster says what it gives up, asks, and removes", async () => {
+  const options = { others: ["b@h"] };
+  assert.equal(
+    await question("remove_from_cluster", { node: "b@h" }, options),
+    "Removing the node b@h (up) gives up its 3 sessions and 4 messages that wait for it here. " +
+      "Do you want to continue?",
+  );
+  const forced = await ask("remove_from_cluster", { node: "b@h" }, options, true);
+  assert.ok("ok" in forced && forced.ok);
+  assert.equal(forced.text, "The node b@h has been removed from the cluster");
+});
+
+test("remove_from_cluster leaves the refusal of a stranger to the cluster, without a question", async () => {
+  const response = await ask("remove_from_cluster", { node: "stranger@h" });
+  assert.ok("ok" in response);
+});
+
+test("status is one JSON document", async () => {
+  const status = JSON.parse(await textOf("status", {}, { name: "a@h", others: ["b@h"] }));
+  assert.deepEqual(Object.keys(status), [
+    ...["node", "version", "running", "stopped", "partitioned", "members"],
+  ]);
+  assert.deepEqual(status.running, ["a@h", "b@h"]);
+});
+
+test("lists are tables, say what they left out, and cannot move the terminal", async () => {
+  assert.match(await textOf("clients list"), /^client .*\nc1 .*\n\.\.\. and 1 more \(--limit\)$/);
+  assert.match(await textOf("sessions list"), /\nc1 +yes +60s +1 +0 +0$/);
+  const rows = await textOf("subscriptions list", { client: "c9" });
+  assert.match(rows, /f\\u001b\[2J\/c9 +1 +no-local$/);
+  assert.match(await textOf("routes list", { filter: "a/b" }), /\na\/b +a@127\.0\.0\.1 +2 +yes$/);
+  assert.match(await textOf("retained list"), /\n# +1 +2 +2026/);
+  assert.match(await textOf("listeners"), /\nmqtt +127\.0\.0\.1 +1883 +1$/);
+  assert.match(await textOf("metrics"), /\na +1\nb +2$/);
+  assert.equal(await textOf("routes verify"), "no peers");
+  assert.match(await textOf("routes verify", {}, { others: ["b@h"] }), /\nb@h +3 +yes$/);
+});
+
+test("one client, session or retained message is shown as a record, or refused", async () => {
+  assert.match(await textOf("clients show", { client: "c1" }), /^clientId: +c1\nuser:/);
+  assert.match(await textOf("sessions show", { client: "c1" }), /\nconnected: +true\n/);
+  assert.match(await textOf("retained get", { topic: "text" }), /\npayload: +hi\nencoding: +utf8/);
+  assert.match(
+    await textOf("retained get", { topic: "bytes" }),
+    /\npayload: +\/wA=\nencoding: +base64/,
+  );
+  assert.equal(
+    await refusal("clients show", { client: "x" }),
+    "no client x is connected to this node",
+  );
+  assert.equal(
+    await refusal("sessions show", { client: "x" }),
+    "no session of x lives in this node",
+  );
+  assert.equal(await refusal("retained get", { topic: "x" }), "no message is retained on x");
+});
+
+test("kick and delete say whom they met, or refuse", async () => {
+  assert.equal(
+    await textOf("clients kick", { client: "c1" }),
+    "The client c1 has been disconnected",
+  );
+  assert.match(await textOf("sessions delete", { client: "c1" }), /session of c1 has been deleted/);
+  assert.match(
+    await textOf("retained delete", { topic: "text" }),
+    /message on text has been deleted/,
+  );
+  assert.match(await refusal("clients kick", { client: "\u001b" }), /no client \\u001b is/);
+  assert.match(await refusal("sessions delete", { client: "x" }), /no session/);
+  assert.match(await refusal("retained delete", { topic: "x" }), /no message/);
+});
+
+test("publish hands over topic, payload, QoS and retain", async () => {
+  const parts = fakeParts();
+  const args = { topic: "t", payload: "grüß", qos: 2, retain: true };
+  const answer = await respond(JSON.stringify({ command: "publish", args }), parts, silentLog);
+  assert.ok("ok" in answer && answer.ok && answer.text === "Published and accepted");
+  assert.deepEqual(parts.asked, [
+    ["publish", { topic: "t", payload: Buffer.from("grüß"), qos: 2, retain: true }],
+  ]);
+  assert.match(await textOf("publish", { topic: "nowhere" }), /no matching subscribers/);
+});
+
+test("explain names filters, nodes and the reason for one client", async () => {
+  const text = await textOf("explain", { topic: "t/1", client: "c2" });
+  assert.match(text, /^A message on t\/1 goes to\nclient here.*\nc1 +t\/# +1 +yes\n/);
+  assert.match(text, /\nb@h +up +t\/\+ +0 +no\nc2 does not get it: no filter of it matches$/);
+});
+
+test("log level shows, sets and refuses", async () => {
+  assert.equal(await textOf("log level"), "The log level is info");
+  assert.equal(await textOf("log level", { level: "debug" }), "The log level is debug");
+  assert.match(await refusal("log level", { level: "loud" }), /one of debug, info, warn, error/);
+});
+
+test("stop begins the stop and says which process is to end", async () => {
+  let stops = 0;
+  const response = await ask("stop", {}, { onStop: () => stops++ });
+  assert.equal(stops, 1);
+  assert.deepEqual("ok" in response && response.ok && response.result, {
+    stopping: "a@127.0.0.1",
+    pid: process.pid,
+  });
+});

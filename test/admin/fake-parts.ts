@@ -1,0 +1,126 @@
+/** Parts of a node that only remember what they were asked, for tests of commands and of the socket. */
+import type { MemberStatus, Parts } from "../../src/admin/parts.js";
+import { Refusal } from "../../src/lib/refusal.js";
+
+export interface FakeOptions {
+  readonly name?: string;
+  readonly version?: string;
+  /** Other members, all up. */
+  readonly others?: readonly string[];
+  /** What this node holds. */
+  readonly sessions?: number;
+  readonly retained?: number;
+  readonly onStop?: () => void;
+}
+
+export type FakeParts = Parts & { readonly asked: unknown[] };
+
+const since = "2026-01-01T00:00:00.000Z";
+
+/** Parts whose cluster lets everybody in but `nobody@nowhere`. */
+export function fakeParts(options: FakeOptions = {}): FakeParts {
+  const { name = "a@127.0.0.1", version = "0.0.0", others = [] } = options;
+  const { sessions = 0, retained = 0, onStop = () => undefined } = options;
+  const asked: unknown[] = [];
+  const running = [name, ...others].sort();
+  let level = "info";
+  const client = {
+    ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
+    ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
+  };
+  const session = {
+    ...{ clientId: "c1", user: "", connected: true, expiryMs: 60_000, subscriptions: 1 },
+    ...{ queued: 0, queuedBytes: 0, inflight: 0, openQos2: 0 },
+  };
+  const message = { topic: "t", qos: 1, bytes: 2, publishedAt: since };
+  return {
+    asked,
+    cluster: {
+      name,
+      join: async (node, { discard }) => {
+        asked.push(["join", node, discard]);
+        if (node === "nobody@nowhere") throw new Refusal(`no node answers as ${node}`);
+        if (node === "bug@nowhere") throw new TypeError("a bug");
+        return { member: node };
+      },
+      leave: async () => void asked.push(["leave"]),
+      remove: async (node) => void asked.push(["remove", node]),
+      status: () => ({
+        ...{ node: name, version, running, stopped: [], partitioned: false },
+        members: running.map(member),
+      }),
+      names: async (host) => [{ name, host: host ?? "127.0.0.1", port: 4370 }],
+    },
+    holdings: {
+      local: () => ({ sessions, queued: 0, retained }),
+      waitingFor: () => 4,
+    },
+    clients: {
+      list: (limit) => ({ total: 2, items: [client].slice(0, limit) }),
+      show: (clientId) => (clientId === "c1" ? client : undefined),
+      kick: (clientId) => clientId === "c1",
+    },
+    sessions: {
+      list: () => ({ total: 1, items: [session] }),
+      show: (clientId) => (clientId === "c1" ? session : undefined),
+      delete: (clientId) => clientId === "c1",
+    },
+    subscriptions: {
+      list: (clientId) => {
+        const filter = `f\u001b[2J/${clientId ?? "all"}`;
+        const row = { clientId: "c1", filter, qos: 1, noLocal: true, retainAsPublished: false };
+        return { total: 1, items: [row] };
+      },
+    },
+    routes: {
+      list: (filter) => ({
+        total: 1,
+        items: [{ filter: filter ?? "t/#", node: name, qos: 2, durable: true }],
+      }),
+      verify: async () => others.map((peer) => ({ peer, equal: true, rows: 3 })),
+    },
+    explainer: {
+      explain: (topic, clientId) => ({
+        topic,
+        local: [{ clientId: "c1", filters: ["t/#"], qos: 1, connected: true }],
+        peers: [{ node: "b@h", state: "up", filters: ["t/+"], qos: 0, durable: false }],
+        ...(clientId === undefined
+          ? {}
+          : { client: { clientId, delivered: false, because: "no filter of it matches" } }),
+      }),
+    },
+    retained: {
+      list: (filter) => ({ total: 1, items: [{ ...message, topic: filter }] }),
+      get: (topic) => {
+        if (topic === "text") return { ...message, payload: Buffer.from("hi") };
+        return topic === "bytes" ? { ...message, payload: Buffer.of(0xff, 0) } : undefined;
+      },
+      delete: async (topic) => topic === "text",
+    },
+    publisher: {
+      publish: async (request) => {
+        asked.push(["publish", request]);
+        return { matched: request.topic === "nowhere" ? 0 : 1 };
+      },
+    },
+    log: {
+      level: () => level,
+      setLevel: (given) => {
+        level = given;
+      },
+    },
+    listeners: () => [{ kind: "mqtt", address: "127.0.0.1", port: 1883, connections: 1 }],
+    metrics: () => ({ b: 2, a: 1 }),
+    report: () => ({
+      name,
+      listeners: [{ kind: "mqtt", address: "127.0.0.1", port: 1883 }],
+      linkPort: 4370,
+      members: running,
+    }),
+    stop: onStop,
+  };
+}
+
+function member(name: string): MemberStatus {
+  return { name, state: "up", since, incarnation: 1, connections: 0, sessions: 3, routes: 0 };
+}
