@@ -30,6 +30,9 @@ export function answerCall(
     case "heard":
       link.reply(id, verb, { ms: cluster.silenceMs(decodeCall(verb, body).name) });
       return;
+    case "digest":
+      link.reply(id, verb, cluster.table.digest());
+      return;
     case "claim":
       directory.home.claim(peer.name, decodeCall(verb, body), (reply) => {
         link.reply(id, verb, reply);

@@ -23,6 +23,9 @@ export interface PeerHost {
   onBye(peer: Peer, why: Body<"bye">["why"]): void;
 }
 
+const verifyTries = 20;
+const verifyPauseMs = 50;
+
 export class Peer implements LinkListener, RowFollower {
   readonly counters = { heartbeats: 0, digestMismatches: 0, resyncs: 0, unknownFrames: 0 };
   link: Link | null = null;
@@ -85,6 +88,28 @@ export class Peer implements LinkListener, RowFollower {
 
   sendHeartbeat(connections: number, sessions: number): void {
     this.link?.send("heartbeat", { ...this.table.digest(), connections, sessions });
+  }
+
+  /**
+   * Asks the peer for the digest of its rows and compares our copy at the same sequence; a copy that
+   * differs is asked for anew. Calls `done` with whether it was right; null: the link broke.
+   */
+  verifyRows(done: (equal: boolean | null) => void, triesLeft = verifyTries): void {
+    if (this.link === null) {
+      done(null);
+      return;
+    }
+    this.link.call("digest", {}, (digest) => {
+      if (digest === null) done(null);
+      else if (digest.seq !== this.rows.seq && triesLeft > 0) {
+        // Deltas are under way: the next answer may be at the sequence that we hold.
+        this.context.clock.setTimer(verifyPauseMs, () => this.verifyRows(done, triesLeft - 1));
+      } else {
+        const equal = digest.seq === this.rows.seq && !this.rows.differs(digest);
+        if (!equal) this.resync();
+        done(equal);
+      }
+    });
   }
 
   /** A forward that had to wait was accepted by the layer above. */

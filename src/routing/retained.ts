@@ -74,6 +74,15 @@ export class RetainedStore {
     return "stored";
   }
 
+  /** Drops everything, without tombstones: for a node that starts anew. */
+  clear(): void {
+    this.entries.clear();
+    this.root.children = undefined;
+    this.digest.fill(0);
+    this.liveCount = 0;
+    this.liveBytes = 0;
+  }
+
   get(topic: string): RetainedEntry | undefined {
     return this.entries.get(topic);
   }

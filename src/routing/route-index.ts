@@ -81,6 +81,13 @@ export class RouteIndex {
     return merge.targets();
   }
 
+  /** The filters that match a topic, with what is subscribed to each: for those who ask why. */
+  matchNamed(topic: string, visit: (entry: Entry, filter: string) => void): void {
+    const exact = this.exact.get(topic);
+    if (exact !== undefined) visit(exact, topic);
+    this.wild.matchNamed(topic, visit);
+  }
+
   private put(filter: string, entry: Entry | undefined): void {
     this.generation++;
     if (isWild(filter)) this.wild.set(filter, entry);

@@ -96,6 +96,20 @@ export class FilterTrie {
 
   /** Calls `visit` with the entry of every filter that matches the topic. */
   match(topic: string, visit: (entry: Entry) => void): void {
+    this.walk(topic, null, visit);
+  }
+
+  /** The same, with the filters: for those who ask why. */
+  matchNamed(topic: string, visit: (entry: Entry, filter: string) => void): void {
+    this.walk(topic, [undefined], visit);
+  }
+
+  /** `paths`: a stack of the filters so far, kept only when they are wanted. */
+  private walk(
+    topic: string,
+    paths: (string | undefined)[] | null,
+    visit: (entry: Entry, filter: string) => void,
+  ): void {
     const levels = topic.split("/");
     const nodes: TrieNode[] = [this.root];
     const depths: number[] = [0];
@@ -103,22 +117,27 @@ export class FilterTrie {
     const reserved = topic.charCodeAt(0) === 0x24;
     for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
       const depth = depths.pop() ?? 0;
+      const path = paths === null ? undefined : paths.pop();
       const wild = depth > 0 || !reserved;
       // "sport/#" also matches "sport" [MQTT-4.7.1-2].
-      if (wild && node.hashEntry !== undefined) visit(node.hashEntry);
+      if (wild && node.hashEntry !== undefined) {
+        visit(node.hashEntry, paths === null ? "" : join(path, "#"));
+      }
       const level = levels[depth];
       if (level === undefined) {
-        if (node.entry !== undefined) visit(node.entry);
+        if (node.entry !== undefined) visit(node.entry, path ?? "");
         continue;
       }
       if (wild && node.plus !== undefined) {
         nodes.push(node.plus);
         depths.push(depth + 1);
+        paths?.push(join(path, "+"));
       }
       const child = node.child(level);
       if (child !== undefined) {
         nodes.push(child);
         depths.push(depth + 1);
+        paths?.push(join(path, level));
       }
     }
   }

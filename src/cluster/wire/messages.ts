@@ -49,6 +49,7 @@ export type Body<K extends BodyKind> = z.infer<(typeof bodies)[K]>;
 export const calls = {
   join: z.object({ members: z.array(memberSchema).max(4096) }),
   heard: z.object({ name: nodeName }),
+  digest: z.object({}),
   claim: z.object({ clientId: z.string(), user: z.string(), list: count }),
   displace: z.object({ clientId: z.string(), epoch: count }),
   entry: z.object({ clientId: z.string() }),
@@ -67,6 +68,7 @@ export const replies = {
     z.object({ refused: z.string().max(1000) }),
   ]),
   heard: z.object({ ms: z.number() }),
+  digest: z.object({ seq: count, count, hash: count }),
   claim: z.union([
     z.object({
       epoch: count,

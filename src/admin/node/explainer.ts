@@ -1,0 +1,105 @@
+/** Why a message would reach somebody, or not: asks the real matcher without sending anything. */
+import type { Cluster } from "../../cluster/cluster.js";
+import { packedDurable, packedIndex, packedQos } from "../../routing/leaf.js";
+import type { Router } from "../../routing/router.js";
+import type { Delivery } from "../../routing/targets.js";
+import type { Sessions } from "../../session/sessions.js";
+import type { Explainer, Explanation } from "../parts.js";
+import { topicOf } from "./routing-control.js";
+
+interface Matches {
+  /** Filters by client id of our own sessions, and by peer index. */
+  readonly local: Map<string, string[]>;
+  readonly peers: Map<number, PeerMatch>;
+}
+
+interface PeerMatch {
+  readonly filters: string[];
+  qos: number;
+  durable: boolean;
+}
+
+export function explainer(router: Router, cluster: Cluster, sessions: Sessions): Explainer {
+  return {
+    explain: (name, clientId) => {
+      const topic = topicOf(router, name);
+      const { local } = router.targetsOf(topic);
+      const matches = matchesOf(router, name);
+      const explanation: Explanation = {
+        topic: name,
+        local: local.map((delivery) => ({
+          clientId: delivery.subscriber.clientId,
+          filters: matches.local.get(delivery.subscriber.clientId) ?? [],
+          qos: delivery.qos,
+          connected: isConnected(sessions, delivery.subscriber.clientId),
+        })),
+        peers: peerTargets(cluster, matches),
+      };
+      if (clientId === undefined) return explanation;
+      return { ...explanation, client: verdict(clientId, name, local, matches, sessions) };
+    },
+  };
+}
+
+function matchesOf(router: Router, topic: string): Matches {
+  const local = new Map<string, string[]>();
+  const peers = new Map<number, PeerMatch>();
+  router.index.matchNamed(topic, (entry, filter) => {
+    for (const packed of typeof entry === "number" ? [entry] : entry.peers) {
+      const index = packedIndex(packed);
+      const match = peers.get(index) ?? { filters: [], qos: 0, durable: false };
+      match.filters.push(filter);
+      match.qos = Math.max(match.qos, packedQos(packed));
+      match.durable ||= packedDurable(packed);
+      peers.set(index, match);
+    }
+    if (typeof entry === "number" || entry.local === null) return;
+    for (const { clientId } of entry.local.keys()) {
+      const filters = local.get(clientId);
+      if (filters === undefined) local.set(clientId, [filter]);
+      else filters.push(filter);
+    }
+  });
+  return { local, peers };
+}
+
+function peerTargets(cluster: Cluster, { peers }: Matches): Explanation["peers"] {
+  return [...peers].flatMap(([index, { filters, qos, durable }]) => {
+    const peer = cluster.peerAt(index);
+    if (peer === undefined) return [];
+    return [{ node: peer.name, state: cluster.state(peer.name), filters, qos, durable }];
+  });
+}
+
+const isConnected = (sessions: Sessions, clientId: string): boolean =>
+  sessions.entry(clientId)?.connected ?? false;
+
+function verdict(
+  clientId: string,
+  topic: string,
+  local: readonly Delivery[],
+  { local: filters }: Matches,
+  sessions: Sessions,
+): NonNullable<Explanation["client"]> {
+  const session = sessions.get(clientId);
+  const no = (because: string) => ({ clientId, delivered: false, because });
+  if (session === undefined) return no("it has no session in this node");
+  const delivery = local.find(({ subscriber }) => subscriber.clientId === clientId);
+  if (delivery === undefined) {
+    const subscribed = [...session.subscriptions.keys()];
+    if (subscribed.length === 0) return no("it has no subscription");
+    const shown = subscribed.slice(0, 5).join(", ");
+    return no(`none of its ${subscribed.length} filters matches ${topic} (${shown})`);
+  }
+  const matching = (filters.get(clientId) ?? []).join(", ");
+  if (delivery.noLocal) {
+    const because = `${matching} matches, with no-local: it does not get what it publishes itself`;
+    return { clientId, delivered: true, because };
+  }
+  if (session.channel === null) {
+    const fate = delivery.qos === 0 ? "QoS 0 is not kept" : "QoS 1 and 2 wait in its queue";
+    const delivered = delivery.qos > 0;
+    return { clientId, delivered, because: `${matching} matches; it is not connected: ${fate}` };
+  }
+  return { clientId, delivered: true, because: `${matching} matches, at most QoS ${delivery.qos}` };
+}

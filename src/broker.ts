@@ -1,0 +1,324 @@
+/**
+ * One node: builds every part, starts them in order and stops them in reverse. MQTT clients are let in
+ * only when the node has met the members that it knew, so that nothing is acknowledged into the void.
+ */
+import { join } from "node:path";
+import { z } from "zod";
+import { type CtlServer, openCtl } from "./admin/ctl-server.js";
+import { clusterControl } from "./admin/node/cluster-control.js";
+import { explainer } from "./admin/node/explainer.js";
+import { collectMetrics, type CounterSource } from "./admin/node/metrics.js";
+import { publisher, retainedControl, routeControl } from "./admin/node/routing-control.js";
+import {
+  clientControl,
+  sessionControl,
+  subscriptionControl,
+} from "./admin/node/session-control.js";
+import type { ListenerInfo, Parts, StartReport } from "./admin/parts.js";
+import { Cluster } from "./cluster/cluster.js";
+import type { ClusterSettings } from "./cluster/context.js";
+import { Discovery, openStrategies } from "./cluster/discovery/index.js";
+import { Joiner } from "./cluster/joiner.js";
+import type { ClusterState } from "./cluster/member-list.js";
+import { parseHostPort, parseNodeName } from "./cluster/names.js";
+import { tcpTransport } from "./cluster/tcp.js";
+import { memberSchema } from "./cluster/wire/messages.js";
+import { fileDescriptorLimit } from "./config/file-descriptors.js";
+import type { Config } from "./config/schema.js";
+import { realClock } from "./lib/clock.js";
+import type { Log, LogLevel } from "./lib/log.js";
+import { realRandom } from "./lib/random.js";
+import { Refusal } from "./lib/refusal.js";
+import { TimerWheel } from "./lib/timer-wheel.js";
+import { FrontEnd } from "./net/front-end.js";
+import { Router } from "./routing/router.js";
+import { type DirectoryLock, lockDirectory } from "./store/directory-lock.js";
+import { DiskStateFile } from "./store/state-file.js";
+
+export interface BrokerOptions {
+  readonly config: Config;
+  /** The secret that all nodes of the cluster share. */
+  readonly cookie: string;
+  readonly log: Log;
+  readonly version: string;
+}
+
+/** A node that runs. */
+export interface Broker {
+  readonly parts: Parts;
+  readonly report: StartReport;
+  /** Begins an orderly stop; resolves when it is over. May be called again. */
+  stop(): Promise<void>;
+  /** Resolves when the node has stopped, whoever stopped it. */
+  readonly stopped: Promise<void>;
+}
+
+const stateSchema = z.object({
+  id: memberSchema.shape.id,
+  incarnation: z.number(),
+  members: z.array(memberSchema),
+  leftStamp: z.number(),
+});
+
+/** File descriptors that a node keeps for itself: links, store, log, control socket. */
+const ownDescriptors = 64;
+const tombstoneSweepMs = 3_600_000;
+
+/** Starts a node. Rejects with a Refusal when something it needs cannot be had; nothing is left behind. */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const node = new Node(options);
+  try {
+    await node.start();
+  } catch (error) {
+    await node.stop();
+    throw error instanceof Error && !("code" in error) ? error : new Refusal(startFailure(error));
+  }
+  return node;
+}
+
+function startFailure(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!message.includes("EADDRINUSE")) return `the node cannot start: ${message}`;
+  return `the node cannot start: ${message}; another program has this port, choose one with --set listeners.tcp.port=N`;
+}
+
+class Node implements Broker {
+  readonly parts: Parts;
+  readonly stopped: Promise<void>;
+  private readonly clock = realClock;
+  private readonly random = realRandom;
+  private readonly wheel = new TimerWheel(realClock);
+  private readonly cluster: Cluster;
+  private readonly joiner: Joiner;
+  private readonly router: Router;
+  private readonly frontEnd: FrontEnd;
+  private readonly discovery: Discovery;
+  private readonly startedMs = realClock.wallMs();
+  private lock: DirectoryLock | null = null;
+  private ctl: CtlServer | null = null;
+  private stopping: Promise<void> | null = null;
+  private onStopped: () => void = () => undefined;
+
+  constructor(private readonly options: BrokerOptions) {
+    const { config, cookie, log } = options;
+    const { clock, random, wheel } = this;
+    const { name } = config.node;
+    parseNodeName(name);
+    this.stopped = new Promise((resolve) => {
+      this.onStopped = resolve;
+    });
+    this.cluster = new Cluster({
+      ...{ name, cookie, clock, random, log },
+      settings: clusterSettings(config),
+      transport: tcpTransport(clock, log),
+      stateFile: new DiskStateFile(join(config.node.data_dir, "cluster.state"), parseState),
+    });
+    const { retained_messages: messages, retained_bytes: bytes } = config.limits;
+    const forgetAfterMs = config.cluster.forget_after;
+    this.router = new Router(this.cluster, { messages, bytes, forgetAfterMs });
+    this.frontEnd = new FrontEnd({
+      ...{ config, clock, wheel, random, log, router: this.router },
+      directory: this.cluster.directory,
+      connectionsMax: connectionsMax(config),
+      fetchSession: (_clientId, _node, done) => done(null),
+    });
+    this.cluster.attach({
+      user: this.router,
+      host: this.frontEnd.sessions,
+      onAsked: (_peer, _body, answer) => answer(new Uint8Array()),
+      load: () => this.load(),
+    });
+    this.joiner = new Joiner(this.cluster);
+    this.discovery = new Discovery({
+      ...{ clock, random, log, strategies: openStrategies(config.cluster.discovery) },
+      self: () => ({ name, host: parseNodeName(name).host, port: this.cluster.acceptor.port }),
+      onFound: (found) => this.onFound(found),
+    });
+    this.parts = this.buildParts();
+  }
+
+  get report(): StartReport {
+    const { cluster } = this;
+    const linkAddress = this.options.config.cluster.bind;
+    const link = { kind: "link", address: linkAddress, port: cluster.acceptor.port };
+    return {
+      name: cluster.name,
+      listeners: [...this.frontEnd.listeners(), link],
+      linkPort: cluster.acceptor.port,
+      members: cluster.liveMembers().sort(),
+    };
+  }
+
+  /** Order: data directory, control socket, links, members, then clients. */
+  async start(): Promise<void> {
+    const { config, log } = this.options;
+    this.lock = await lockDirectory(config.node.data_dir, this.random);
+    await this.cluster.start();
+    this.discovery.start();
+    await this.cluster.settled(config.start.sync_timeout);
+    await this.frontEnd.start();
+    const { run_dir: runDir, name } = config.node;
+    this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
+    this.sweepTombstones();
+  }
+
+  stop(): Promise<void> {
+    this.stopping ??= this.stopInOrder();
+    return this.stopping;
+  }
+
+  private async stopInOrder(): Promise<void> {
+    this.discovery.stop();
+    await this.frontEnd.stop();
+    this.cluster.stop();
+    this.wheel.close();
+    await this.ctl?.close();
+    await this.lock?.release();
+    this.onStopped();
+  }
+
+  private load(): { connections: number; sessions: number } {
+    return { connections: this.frontEnd.connected, sessions: this.frontEnd.sessions.size };
+  }
+
+  private onFound(found: Parameters<Joiner["joinFound"]>[0]): void {
+    const { log } = this.options;
+    this.joiner.joinFound(found).then(
+      (joined) => {
+        if (joined) log.info({ ...found }, "joined a node that discovery found");
+      },
+      (error: unknown) => {
+        const why = error instanceof Error ? error.message : String(error);
+        log.warn({ ...found, why }, "a node that discovery found cannot be joined");
+      },
+    );
+  }
+
+  private sweepTombstones(): void {
+    this.clock.setTimer(tombstoneSweepMs, () => {
+      this.router.retained.sweep(this.clock.wallMs());
+      this.sweepTombstones();
+    });
+  }
+
+  private buildParts(): Parts {
+    const { cluster, joiner, router, frontEnd, startedMs } = this;
+    const { sessions } = frontEnd;
+    const { version, log } = this.options;
+    return {
+      cluster: clusterControl({
+        ...{ cluster, joiner, version, startedMs },
+        load: () => this.load(),
+        discardData: () => this.discardData(),
+      }),
+      holdings: {
+        local: () => this.holdings(),
+        waitingFor: (node) => cluster.peer(node)?.sender.length ?? 0,
+      },
+      clients: clientControl(sessions),
+      sessions: sessionControl(sessions),
+      subscriptions: subscriptionControl(sessions),
+      routes: routeControl(router, cluster),
+      explainer: explainer(router, cluster, sessions),
+      retained: retainedControl(router),
+      publisher: publisher(router),
+      log: {
+        level: () => log.level,
+        setLevel: (level) => {
+          // The command has checked that it is one of them.
+          log.level = level as LogLevel;
+        },
+      },
+      listeners: () => this.listeners(),
+      metrics: () => this.metrics(),
+      report: () => this.report,
+      stop: () => void this.stop(),
+    };
+  }
+
+  private listeners(): ListenerInfo[] {
+    const { bind } = this.options.config.cluster;
+    const connections = this.cluster.peers().filter(({ link }) => link !== null).length;
+    const { port } = this.cluster.acceptor;
+    return [...this.frontEnd.listeners(), { kind: "link", address: bind, port, connections }];
+  }
+
+  private holdings(): { sessions: number; queued: number; retained: number } {
+    let count = 0;
+    let queued = 0;
+    for (const session of this.frontEnd.sessions.all()) {
+      if (session.persistent) count++;
+      queued += session.queued;
+    }
+    return { sessions: count, queued, retained: this.router.retained.size };
+  }
+
+  private discardData(): void {
+    const { sessions } = this.frontEnd;
+    for (const { clientId } of [...sessions.all()]) sessions.delete(clientId);
+    this.router.retained.clear();
+  }
+
+  private metrics(): Record<string, number> {
+    const { cluster, router, frontEnd } = this;
+    const { directory, acceptor, members, table } = cluster;
+    const { sessions } = frontEnd;
+    const { heapUsed, rss } = process.memoryUsage();
+    const sources: Record<string, CounterSource> = {
+      net: { ...frontEnd.counters, connected: frontEnd.connected },
+      session: { ...sessions.counters, held: sessions.size },
+      routing: { ...router.counters },
+      retained: {
+        ...router.retained.counters,
+        messages: router.retained.size,
+        bytes: router.retained.bytes,
+      },
+      rows: { ...table.counters, held: table.size },
+      cluster: { ...cluster.counters, ...members.counters },
+      link_port: { ...acceptor.counters },
+      directory: { ...directory.counters, home: { ...directory.home.counters } },
+      process: { heap_used: heapUsed, rss },
+    };
+    for (const peer of cluster.peers()) {
+      const { sender, receiver, rows } = peer;
+      sources[`peer.${peer.name}`] = {
+        ...peer.counters,
+        ...sender.counters,
+        ...receiver.counters,
+        ...{ rows: rows.count, unaccepted: sender.length, unaccepted_bytes: sender.heldBytes },
+      };
+    }
+    return collectMetrics(sources);
+  }
+}
+
+/** @throws ZodError when it is no state of a cluster */
+const parseState = (parsed: unknown): ClusterState => stateSchema.parse(parsed);
+
+function connectionsMax(config: Config): number {
+  if (config.limits.connections > 0) return config.limits.connections;
+  const descriptors = fileDescriptorLimit();
+  return descriptors === undefined ? Number.POSITIVE_INFINITY : descriptors - ownDescriptors;
+}
+
+function clusterSettings(config: Config): ClusterSettings {
+  const { cluster, limits } = config;
+  const advertise = cluster.advertise === "" ? null : parseHostPort(cluster.advertise);
+  return {
+    bind: cluster.bind,
+    portRange: cluster.port_range,
+    advertiseHost: advertise?.host ?? null,
+    advertisePort: advertise?.port ?? null,
+    heartbeatIntervalMs: cluster.heartbeat_interval,
+    suspectAfterMs: cluster.suspect_after,
+    confirmTimeoutMs: cluster.confirm_timeout,
+    redialMaxMs: cluster.redial_max,
+    outputBytes: cluster.output_bytes,
+    ackTimeoutMs: config.publish.ack_timeout,
+    syncTimeoutMs: config.subscribe.sync_timeout,
+    takeoverTimeoutMs: config.takeover.timeout,
+    outboxMessages: limits.outbox_messages,
+    outboxBytes: limits.outbox_bytes,
+    frameMax: Math.max(16 * 1024 * 1024, limits.max_packet + 1024 * 1024),
+  };
+}
