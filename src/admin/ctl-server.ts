@@ -16,6 +16,9 @@ const connectionsMax = 64;
 /** The kernel has room for 108 bytes on Linux and 104 elsewhere, and the last one is a zero. */
 const pathBytesMax = 103;
 
+/** How long an answer may take that a node owes when it stops. */
+const closeMs = 1000;
+
 export interface CtlServer {
   readonly path: string;
   /** Takes no further requests; answers that are on their way still leave. */
@@ -45,15 +48,15 @@ export async function openCtl(options: {
   await prepareDirectory(runDir);
   if (await answers(path)) throw new Refusal(alreadyRuns(name, path));
   await rm(path, { force: true });
-  const sockets = new Set<Socket>();
+  const connections = new Set<Connection>();
   const server = createServer((socket) => {
-    if (sockets.size >= connectionsMax) {
+    if (connections.size >= connectionsMax) {
       socket.end(encode({ ok: false, error: "too many control connections" }));
       return;
     }
-    sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
-    serve(socket, parts, log);
+    const connection = new Connection(socket, parts, log);
+    connections.add(connection);
+    socket.on("close", () => connections.delete(connection));
   });
   await listen(server, path, name);
   await chmod(path, 0o600);
@@ -62,7 +65,7 @@ export async function openCtl(options: {
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroySoon();
+        for (const connection of connections) connection.close();
       }),
   };
 }
@@ -94,34 +97,52 @@ export async function respond(line: string, parts: Parts, log: Log): Promise<Ctl
   }
 }
 
-function serve(socket: Socket, parts: Parts, log: Log): void {
-  let pending = Buffer.alloc(0);
-  let busy = false;
-  const work = async (): Promise<void> => {
-    if (busy) return;
-    busy = true;
+class Connection {
+  private pending = Buffer.alloc(0);
+  private busy = false;
+  private closing = false;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly parts: Parts,
+    private readonly log: Log,
+  ) {
+    socket.on("error", () => socket.destroy());
+    socket.on("data", (bytes) => {
+      this.pending = Buffer.concat([this.pending, bytes]);
+      if (!this.busy) void this.work();
+    });
+  }
+
+  /** Ends the connection after the answer that it waits for, if that comes soon. */
+  close(): void {
+    this.closing = true;
+    if (this.busy) this.socket.setTimeout(closeMs, () => this.socket.destroy());
+    else this.socket.destroySoon();
+  }
+
+  /** Answers every complete line, in order. */
+  private async work(): Promise<void> {
+    this.busy = true;
     // Nothing more is read while requests are at work: the socket's own buffer is the limit.
-    socket.pause();
-    for (let end = pending.indexOf(10); end >= 0; end = pending.indexOf(10)) {
-      const line = pending.subarray(0, end).toString("utf8");
-      pending = pending.subarray(end + 1);
-      const response = await respond(line, parts, log);
-      if (!socket.writable) return;
-      socket.write(encode(response));
+    this.socket.pause();
+    for (let end = this.pending.indexOf(10); end >= 0; end = this.pending.indexOf(10)) {
+      const line = this.pending.subarray(0, end).toString("utf8");
+      this.pending = this.pending.subarray(end + 1);
+      const response = await respond(line, this.parts, this.log);
+      if (this.socket.writable) this.socket.write(encode(response));
+      if (this.closing) break;
     }
-    busy = false;
-    if (pending.length <= requestBytesMax) {
-      socket.resume();
-      return;
-    }
+    this.busy = false;
+    if (this.closing) this.socket.destroySoon();
+    else if (this.pending.length > requestBytesMax) this.refuse();
+    else this.socket.resume();
+  }
+
+  private refuse(): void {
     const error = `the request is longer than ${requestBytesMax} bytes`;
-    socket.end(encode({ ok: false, error, usage: true }));
-  };
-  socket.on("data", (bytes) => {
-    pending = Buffer.concat([pending, bytes]);
-    void work();
-  });
-  socket.on("error", () => socket.destroy());
+    this.socket.end(encode({ ok: false, error, usage: true }));
+  }
 }
 
 async function prepareDirectory(runDir: string): Promise<void> {

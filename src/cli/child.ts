@@ -29,6 +29,7 @@ export function startChild(
   mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, "a", 0o600);
   const child = spawn(program, [...first, ...args], {
+    cwd: dependencies.place.cwd,
     detached: true,
     stdio: ["ignore", log, log, "ipc"],
   });

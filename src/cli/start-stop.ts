@@ -10,7 +10,7 @@ import { startChild } from "./child.js";
 import type { Dependencies } from "./dependencies.js";
 import { argumentsOf, type CommonOptions, configOf, findNode } from "./options.js";
 import { startReportText } from "./start-report.js";
-import { logPath, supervisorPath } from "./supervisor.js";
+import { logPath, stopWord, supervisorPath } from "./supervisor.js";
 
 const pollMs = 50;
 
@@ -94,13 +94,14 @@ async function whyNotStarted(loaded: ReturnType<typeof configOf>): Promise<strin
   }
 }
 
-/** True when there was a supervisor and it has ended. Connecting to its socket is the wish to stop. */
+/** True when there was a supervisor and it has ended. */
 function askSupervisor(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     let reached = false;
     const socket = createConnection(path);
     socket.on("connect", () => {
       reached = true;
+      socket.write(stopWord);
       socket.resume();
     });
     socket.on("error", () => socket.destroy());

@@ -15,10 +15,13 @@ import { argumentsOf, type CommonOptions, configOf } from "./options.js";
 import { tellParent } from "./parent.js";
 import { onStopSignal } from "./signals.js";
 
-/** Path of the socket of a node's supervisor: any connection to it asks to stop. */
+/** Path of the socket of a node's supervisor. A line of `stop` to it is obeyed; it ends when all has. */
 export function supervisorPath(runDir: string, name: string): string {
   return join(runDir, `${name}.supervisor.sock`);
 }
+
+/** What is written to that socket. */
+export const stopWord = "stop\n";
 
 /** Path of the log of a node in the background. */
 export function logPath(dataDir: string): string {
@@ -139,8 +142,9 @@ async function listen(path: string, waiting: Set<Socket>, onStop: () => void): P
       waiting.add(socket);
       socket.on("error", () => socket.destroy());
       socket.on("close", () => waiting.delete(socket));
-      socket.resume();
-      onStop();
+      socket.on("data", (bytes) => {
+        if (bytes.toString("utf8").startsWith(stopWord)) onStop();
+      });
     });
     server.once("error", reject);
     server.listen(path, () => resolve(server));

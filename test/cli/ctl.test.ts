@@ -9,7 +9,7 @@ import { Place } from "./support.js";
 
 async function withNodes(t: TestContext, ...nodes: FakeOptions[]) {
   const place = new Place(t, fakeDependencies());
-  const runDir = place.environment["BROKER_NODE__RUN_DIR"] ?? "";
+  const runDir = place.environment.BROKER_NODE__RUN_DIR ?? "";
   const all = [];
   for (const options of nodes) {
     const parts = fakeParts(options);
@@ -39,7 +39,7 @@ test("with several nodes the name is needed: flag, environment or error", async 
   });
   const flagged = await place.run(["ctl", "--node", "z@h", "status"]);
   assert.equal(JSON.parse(flagged.output).node, "z@h");
-  place.environment["BROKER_NODE__NAME"] = "a@h";
+  place.environment.BROKER_NODE__NAME = "a@h";
   assert.equal(JSON.parse((await place.run(["ctl", "status"])).output).node, "a@h");
 });
 
