@@ -139,11 +139,9 @@ class Node implements Broker {
 
   get report(): StartReport {
     const { cluster } = this;
-    const linkAddress = this.options.config.cluster.bind;
-    const link = { kind: "link", address: linkAddress, port: cluster.acceptor.port };
     return {
       name: cluster.name,
-      listeners: [...this.frontEnd.listeners(), link],
+      listeners: this.frontEnd.listeners(),
       linkPort: cluster.acceptor.port,
       members: cluster.liveMembers().sort(),
     };

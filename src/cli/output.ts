@@ -44,6 +44,8 @@ function makeLineReader(): { next(): Promise<string | undefined> } {
   const lines: string[] = [];
   let ended = false;
   let wake: (() => void) | undefined;
+  // A file or /dev/null as standard input has neither of them.
+  const input: { ref?(): unknown; unref?(): unknown } = process.stdin;
   const reader = createInterface({ input: process.stdin });
   reader.on("line", (line) => {
     lines.push(line);
@@ -55,14 +57,14 @@ function makeLineReader(): { next(): Promise<string | undefined> } {
   });
   return {
     async next() {
-      process.stdin.ref();
+      input.ref?.();
       while (lines.length === 0 && !ended) {
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
       }
       // An answer has been read: standard input alone must not keep the process alive.
-      process.stdin.unref();
+      input.unref?.();
       return lines.shift();
     },
   };
