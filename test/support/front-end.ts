@@ -108,10 +108,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
 }
 
 /** Starts one for a test; it stops with the test, which fails if a bug was counted. */
-export async function testBroker(
-  t: TestContext,
-  options: BrokerOptions = {},
-): Promise<TestBroker> {
+export async function testBroker(t: TestContext, options: BrokerOptions = {}): Promise<TestBroker> {
   const broker = await startBroker(options);
   t.after(async () => {
     await broker.stop();

@@ -1,0 +1,232 @@
+/** Persistent sessions, takeover and expiry over real sockets. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { ClaimResult, Directory } from "../../src/cluster/directory-types.js";
+import { testBroker } from "../support/front-end.js";
+import { eventually, MqttClient } from "../support/mqtt-client.js";
+
+const kept = { clientId: "c", clean: false } as const;
+
+test("a persistent session keeps subscriptions and messages [MQTT-3.1.2-4..6]", async (t) => {
+  const { port, frontEnd } = await testBroker(t);
+  const first = await MqttClient.connect(t, port, kept);
+  await first.subscribe("t", 2);
+  first.destroy();
+  await eventually(() => frontEnd.sessions.get("c")?.channel === null, "the session to be alone");
+  const publisher = await MqttClient.connect(t, port, { version: 5 });
+  publisher.publish("t", "zero");
+  publisher.publish("t", "one", { qos: 1, messageId: 1 });
+  publisher.publish("t", "two", { qos: 2, messageId: 2, properties: { contentType: "x" } });
+  assert.equal((await publisher.expect("puback")).reasonCode, 0);
+  await publisher.expect("pubrec");
+  const again = await MqttClient.open(t, port);
+  assert.equal((await again.handshake(kept)).sessionPresent, true);
+  const one = await again.expect("publish");
+  assert.deepEqual([one.payload.toString(), one.qos, one.messageId, one.dup], ["one", 1, 1, false]);
+  const two = await again.expect("publish");
+  assert.deepEqual([two.payload.toString(), two.qos, two.messageId, two.dup], ["two", 2, 2, false]);
+  await again.quiet();
+  assert.equal(frontEnd.sessions.counters.droppedOffline, 1);
+});
+
+test("what was not acknowledged is sent again, then PUBREL [MQTT-4.4.0-1, 4.6.0-1]", async (t) => {
+  const { port } = await testBroker(t);
+  const first = await MqttClient.connect(t, port, kept);
+  await first.subscribe("t", 2);
+  const publisher = await MqttClient.connect(t, port);
+  for (let id = 1; id <= 5; id++) {
+    publisher.publish("t", `m${id}`, { qos: id === 2 || id === 3 ? 2 : 1, messageId: id });
+    await publisher.next();
+    await first.expect("publish");
+  }
+  first.ack("puback", 4);
+  first.ack("pubrec", 2);
+  await first.expect("pubrel");
+  first.destroy();
+  const again = await MqttClient.open(t, port);
+  assert.equal((await again.handshake(kept)).sessionPresent, true);
+  const resent: unknown[] = [];
+  for (let i = 0; i < 3; i++) {
+    const got = await again.expect("publish");
+    resent.push([got.messageId, got.payload.toString(), got.qos, got.dup]);
+  }
+  assert.deepEqual(resent, [
+    [1, "m1", 1, true],
+    [3, "m3", 2, true],
+    [5, "m5", 1, true],
+  ]);
+  assert.equal((await again.expect("pubrel")).messageId, 2);
+  again.ack("pubcomp", 2);
+  publisher.publish("t", "new", { qos: 1, messageId: 9 });
+  assert.equal((await again.expect("publish")).messageId, 6);
+});
+
+test("incoming QoS 2 survives a lost connection [MQTT-4.3.3-10]", async (t) => {
+  const { port } = await testBroker(t);
+  const watcher = await MqttClient.connect(t, port);
+  await watcher.subscribe("t");
+  const first = await MqttClient.connect(t, port, kept);
+  first.publish("t", "once", { qos: 2, messageId: 3 });
+  await first.expect("pubrec");
+  first.destroy();
+  const again = await MqttClient.connect(t, port, kept);
+  again.publish("t", "once", { qos: 2, messageId: 3, dup: true });
+  await again.expect("pubrec");
+  again.ack("pubrel", 3);
+  await again.expect("pubcomp");
+  assert.equal((await watcher.expect("publish")).payload.toString(), "once");
+  await watcher.quiet();
+});
+
+test("Clean Session and Clean Start discard the old session [MQTT-3.1.2-4, 3.1.4-6]", async (t) => {
+  const { port, frontEnd } = await testBroker(t);
+  const first = await MqttClient.connect(t, port, kept);
+  await first.subscribe("t", 1);
+  first.destroy();
+  const clean = await MqttClient.open(t, port);
+  assert.equal((await clean.handshake({ clientId: "c" })).sessionPresent, false);
+  assert.equal(frontEnd.sessions.get("c")?.subscriptions.size, 0);
+  clean.destroy();
+  await eventually(() => frontEnd.sessions.size === 0, "the session to end");
+});
+
+test("an MQTT 5 session ends after its expiry [MQTT-3.1.2-23]", async (t) => {
+  const { port, frontEnd, router } = await testBroker(t);
+  const client = await MqttClient.connect(t, port, {
+    version: 5,
+    clientId: "c",
+    properties: { sessionExpiryInterval: 1 },
+  });
+  await client.subscribe("t", 1);
+  client.destroy();
+  await eventually(() => frontEnd.sessions.counters.sessionsExpired === 1, "the session to expire");
+  assert.equal(frontEnd.sessions.size, 0);
+  assert.deepEqual(router.targetsOf(router.topics.internName("t")).local, []);
+});
+
+test("DISCONNECT may change the expiry, but not from 0 [MQTT-3.14.2-2]", async (t) => {
+  const { port, frontEnd } = await testBroker(t);
+  const properties = { sessionExpiryInterval: 100 };
+  const client = await MqttClient.connect(t, port, { version: 5, clientId: "c", properties });
+  client.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 0 } });
+  await client.closed();
+  assert.equal(frontEnd.sessions.size, 0);
+  const other = await MqttClient.connect(t, port, { version: 5 });
+  other.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 5 } });
+  assert.equal((await other.expect("disconnect")).reasonCode, 0x82);
+});
+
+test("the newest connection of a client id wins, the other gets 0x8E [MQTT-3.1.4-3]", async (t) => {
+  const { port, frontEnd } = await testBroker(t);
+  const properties = { sessionExpiryInterval: 100 };
+  const first = await MqttClient.connect(t, port, { version: 5, clientId: "c", properties });
+  await first.subscribe("t", 1);
+  const second = await MqttClient.open(t, port);
+  const connack = await second.handshake({ version: 5, clientId: "c", clean: false, properties });
+  assert.equal(connack.sessionPresent, true);
+  assert.equal((await first.expect("disconnect")).reasonCode, 0x8e);
+  await first.closed();
+  second.publish("t", "x", { qos: 0 });
+  await second.expect("publish");
+  const third = await MqttClient.open(t, port);
+  assert.equal((await third.handshake({ clientId: "c" })).sessionPresent, false);
+  await second.expect("disconnect");
+  assert.equal(frontEnd.sessions.counters.takenOver, 2);
+  assert.equal(frontEnd.sessions.size, 1);
+});
+
+test("many connections of one id at once leave one", async (t) => {
+  const { port, frontEnd } = await testBroker(t);
+  const clients = await Promise.all(
+    Array.from({ length: 20 }, () => MqttClient.connect(t, port, kept)),
+  );
+  const open = (): MqttClient[] => clients.filter((client) => !client.isClosed);
+  await eventually(() => open().length === 1, "all but one to be closed");
+  await open()[0]?.quiet();
+  assert.equal(frontEnd.connected, 1);
+});
+
+test("a session of another user is refused; so is a claim that fails", async (t) => {
+  const { port } = await testBroker(t);
+  await MqttClient.connect(t, port, { ...kept, username: "ann" });
+  const other = await MqttClient.open(t, port);
+  const connack = await other.handshake({ version: 5, clientId: "c", username: "bob" });
+  assert.equal(connack.reasonCode, 0x87);
+  const old = await MqttClient.open(t, port);
+  assert.equal((await old.handshake({ clientId: "c", username: "bob" })).returnCode, 5);
+});
+
+test("while a claim waits nothing is read; superseded ones close without a word", async (t) => {
+  const answers: ((result: ClaimResult) => void)[] = [];
+  const released: unknown[] = [];
+  const directory: Directory = {
+    claim: (_claim, done) => void answers.push(done),
+    attached: () => undefined,
+    released: (...all) => void released.push(all),
+    ended: () => undefined,
+  };
+  const { port, frontEnd } = await testBroker(t, { directory });
+  const granted = await MqttClient.open(t, port);
+  granted.sendConnect({ clientId: "a" });
+  granted.publish("t", "x", { qos: 1, messageId: 1 });
+  await eventually(() => answers.length === 1, "the claim");
+  answers[0]?.({ granted: true, epoch: 1, sessionAt: null });
+  await granted.expect("connack");
+  await granted.expect("puback");
+
+  const superseded = await MqttClient.open(t, port);
+  superseded.sendConnect({ clientId: "b" });
+  await eventually(() => answers.length === 2, "the claim");
+  answers[1]?.({ granted: false, why: "superseded" });
+  await superseded.closed();
+  assert.deepEqual(superseded.packets, []);
+
+  const unavailable = await MqttClient.open(t, port);
+  unavailable.sendConnect({ clientId: "b" });
+  await eventually(() => answers.length === 3, "the claim");
+  answers[2]?.({ granted: false, why: "unavailable" });
+  assert.equal((await unavailable.expect("connack")).returnCode, 3);
+
+  const gone = await MqttClient.open(t, port);
+  gone.sendConnect({ clientId: "d" });
+  await eventually(() => answers.length === 4, "the claim");
+  gone.destroy();
+  await eventually(() => frontEnd.connected === 1, "the connection to close");
+  answers[3]?.({ granted: true, epoch: 7, sessionAt: null });
+  assert.deepEqual(released, [["d", 7, false]]);
+});
+
+test("a session that lives in another node is fetched, unless the client starts clean", async (t) => {
+  const fetched: string[] = [];
+  const directory: Directory = {
+    claim: (_claim, done) => done({ granted: true, epoch: 1, sessionAt: "other@host" }),
+    attached: () => undefined,
+    released: () => undefined,
+    ended: () => undefined,
+  };
+  const state = {
+    clientId: "c",
+    user: "",
+    expiryMs: 1000,
+    subscriptions: [["t", { qos: 1, noLocal: false, retainAsPublished: false, subscriptionId: 0 }]],
+    nextPacketId: 5,
+    inFlight: [],
+    queue: [],
+    openQos2: [],
+  } as const;
+  const { port } = await testBroker(t, {
+    directory,
+    fetchSession: (clientId, node, done) => {
+      fetched.push(`${clientId} from ${node}`);
+      setImmediate(() => done(clientId === "c" ? state : null));
+    },
+  });
+  const client = await MqttClient.open(t, port);
+  assert.equal((await client.handshake(kept)).sessionPresent, true);
+  client.publish("t", "x", { qos: 1, messageId: 1 });
+  const got = [await client.next(), await client.next()].find(({ cmd }) => cmd === "publish");
+  assert.equal(got?.messageId, 5);
+  const clean = await MqttClient.open(t, port);
+  assert.equal((await clean.handshake({ clientId: "d" })).sessionPresent, false);
+  assert.deepEqual(fetched, ["c from other@host", "d from other@host"]);
+});

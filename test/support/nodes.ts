@@ -1,0 +1,219 @@
+/**
+ * A cluster of real processes for one test: every node has its own data directory, free ports and a
+ * control socket, and is killed when the test ends.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import mqtt from "mqtt";
+import { request } from "../../src/admin/ctl-client.js";
+import { ctlPath } from "../../src/admin/ctl-protocol.js";
+import type { ClusterStatus } from "../../src/admin/parts.js";
+
+const entry = fileURLToPath(new URL("../cli/real-main.ts", import.meta.url));
+const startDeadlineMs = 30_000;
+const pollMs = 20;
+
+/** Waits until `probe` returns something other than undefined; on time-out says what was seen last. */
+export async function until<T>(
+  what: string,
+  probe: () => T | undefined | Promise<T | undefined>,
+  seen: () => unknown = () => "nothing",
+  deadlineMs = 15_000,
+): Promise<T> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    const value = await probe();
+    if (value !== undefined) return value;
+    if (performance.now() > endMs) {
+      throw new Error(`${what} did not happen in ${deadlineMs} ms; seen: ${String(await seen())}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** One node's process; it can be killed and started again. */
+export class TestNode {
+  mqttPort = 0;
+  linkPort = 0;
+  private child: ChildProcess | null = null;
+  private output = "";
+
+  constructor(
+    private readonly t: TestContext,
+    readonly name: string,
+    private readonly folder: string,
+    private readonly settings: readonly string[],
+    private readonly cookie: string,
+  ) {}
+
+  get pid(): number {
+    return this.child?.pid ?? 0;
+  }
+
+  /** Starts the process and waits for its report. The MQTT port stays the same over restarts. */
+  async start(): Promise<void> {
+    this.output = "";
+    const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
+    const settings = [...this.settings, `listeners.tcp.port=${this.mqttPort}`];
+    const flags = settings.flatMap((setting) => ["--set", setting]);
+    const data = join(this.folder, "data", this.name);
+    const child = spawn(
+      process.execPath,
+      ["--import", "tsx", entry, "foreground", "--node", this.name, "--data", data, ...flags],
+      {
+        env: {
+          ...inherited,
+          HOME: this.folder,
+          BROKER_COOKIE: this.cookie,
+          BROKER_NODE__RUN_DIR: join(this.folder, "run"),
+          BROKER_CLUSTER__PORT_RANGE: "0-0",
+        },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    this.child = child;
+    child.stdout?.on("data", (bytes) => {
+      this.output += bytes;
+    });
+    child.stderr?.on("data", (bytes) => {
+      this.output += bytes;
+    });
+    this.t.after(() => child.kill("SIGKILL"));
+    const report = /mqtt 127\.0\.0\.1:(\d+)\n {2}link 127\.0\.0\.1:(\d+)/;
+    const ports = await until(
+      `start of ${this.name}`,
+      () => report.exec(this.output) ?? undefined,
+      () => this.output,
+      startDeadlineMs,
+    );
+    this.mqttPort = Number(ports[1]);
+    this.linkPort = Number(ports[2]);
+  }
+
+  /** kill -9; resolves when the process is gone. */
+  async kill(): Promise<void> {
+    const { child } = this;
+    if (child === null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await gone;
+  }
+
+  /** Runs a ctl command; rejects with its error. */
+  async ctl<T = unknown>(command: string, args: Record<string, unknown> = {}): Promise<T> {
+    const path = ctlPath(join(this.folder, "run"), this.name);
+    const response = await request(path, { command, args, force: true });
+    if ("confirm" in response) throw new Error(`asked in spite of force: ${response.confirm}`);
+    if (!response.ok) throw new Error(response.error);
+    return response.result as T; // the caller knows the command
+  }
+
+  status(): Promise<ClusterStatus> {
+    return this.ctl<ClusterStatus>("status");
+  }
+
+  async metric(name: string): Promise<number> {
+    const metrics = await this.ctl<Record<string, number>>("metrics");
+    return metrics[name] ?? 0;
+  }
+
+  /** Waits until exactly these nodes are up in the eyes of this one. */
+  async sees(nodes: readonly TestNode[]): Promise<void> {
+    const wanted = nodes.map(({ name }) => name).sort();
+    let last: readonly string[] = [];
+    await until(
+      `${this.name} seeing ${wanted.join(" ")}`,
+      async () => {
+        const { members } = await this.status();
+        last = members.filter(({ state }) => state === "up").map(({ name }) => name);
+        return [...last].sort().join(" ") === wanted.join(" ") || undefined;
+      },
+      () => last.join(" "),
+    );
+  }
+
+  /** An MQTT client of this node, closed when the test ends. */
+  async connect(options: mqtt.IClientOptions = {}): Promise<TestClient> {
+    const client = await mqtt.connectAsync({
+      ...{ host: "127.0.0.1", port: this.mqttPort, reconnectPeriod: 0 },
+      ...options,
+    });
+    client.on("error", () => undefined);
+    this.t.after(() => client.end(true));
+    return new TestClient(client);
+  }
+}
+
+/** An MQTT.js client that keeps what it gets. */
+export class TestClient {
+  readonly received: { topic: string; payload: string; packet: mqtt.IPublishPacket }[] = [];
+  disconnectReason: number | undefined;
+
+  constructor(readonly mqtt: mqtt.MqttClient) {
+    mqtt.on("message", (topic, payload, packet) => {
+      this.received.push({ topic, payload: payload.toString(), packet });
+    });
+    mqtt.on("disconnect", (packet) => {
+      this.disconnectReason = packet.reasonCode;
+    });
+  }
+
+  async subscribe(filter: string, qos: 0 | 1 | 2 = 1): Promise<void> {
+    await this.mqtt.subscribeAsync(filter, { qos });
+  }
+
+  async publish(
+    topic: string,
+    payload: string,
+    options: mqtt.IClientPublishOptions = { qos: 1 },
+  ): Promise<void> {
+    await this.mqtt.publishAsync(topic, payload, options);
+  }
+
+  /** Waits for `count` messages and returns their payloads. */
+  async payloads(count: number): Promise<string[]> {
+    await until(
+      `${count} messages`,
+      () => this.received.length >= count || undefined,
+      () => this.received.map(({ payload }) => payload).join(" "),
+    );
+    return this.received.map(({ payload }) => payload);
+  }
+
+  async closed(): Promise<void> {
+    await until("the close of a client", () => !this.mqtt.connected || undefined);
+  }
+}
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  /** Join them with ctl (default), or leave each alone. */
+  readonly joined?: boolean;
+  readonly settings?: readonly string[];
+  /** By node index; default: one cookie for all. */
+  readonly cookies?: readonly string[];
+}
+
+/** Starts nodes named n1@127.0.0.1, n2@… and joins them to the first. */
+export async function startNodes(t: TestContext, options: ClusterOptions): Promise<TestNode[]> {
+  const folder = mkdtempSync(join(tmpdir(), "trellis-cluster-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  const nodes: TestNode[] = [];
+  for (let i = 0; i < options.nodes; i++) {
+    const cookie = options.cookies?.[i] ?? "k".repeat(32);
+    nodes.push(new TestNode(t, `n${i + 1}@127.0.0.1`, folder, options.settings ?? [], cookie));
+  }
+  await Promise.all(nodes.map((node) => node.start()));
+  const [first, ...others] = nodes;
+  if (first === undefined || options.joined === false) return nodes;
+  for (const node of others) await join_(node, first);
+  for (const node of nodes) await node.sees(nodes);
+  return nodes;
+}
+
+const join_ = (node: TestNode, member: TestNode): Promise<unknown> =>
+  node.ctl("join_cluster", { node: `${member.name}:${member.linkPort}` });
