@@ -14,23 +14,28 @@ export interface Terminal {
 
 /** The terminal of this process. */
 export const realTerminal: Terminal = {
-  print: (text) => void process.stdout.write(`${text}\n`),
-  printError: (text) => void process.stderr.write(`${text}\n`),
+  print: (text) => write(process.stdout, `${text}\n`),
+  printError: (text) => write(process.stderr, `${text}\n`),
   ask(question, where = "output") {
-    const output = where === "output" ? process.stdout : process.stderr;
     const reader = lineReader();
-    output.write(`${question} `);
+    write(where === "output" ? process.stdout : process.stderr, `${question} `);
     return reader.next();
   },
   async prompt(label, onLine) {
     const reader = lineReader();
     for (;;) {
-      process.stdout.write(label);
+      write(process.stdout, label);
       const line = await reader.next();
       if (line === undefined || !(await onLine(line))) return;
     }
   },
 };
+
+function write(stream: NodeJS.WriteStream, text: string): void {
+  // A reader that has gone, such as `head`, is no error of ours.
+  if (stream.listenerCount("error") === 0) stream.on("error", () => undefined);
+  stream.write(text);
+}
 
 let shared: { next(): Promise<string | undefined> } | undefined;
 

@@ -102,7 +102,9 @@ export class Membership {
   /** Marks another member as left or removed. */
   mark(name: string, status: "left" | "removed", stamp = this.options.stamps.next()): void {
     const member = this.list.get(name);
-    if (member !== undefined && member.status === "in") this.set({ ...member, status, stamp });
+    // A node that left and came back may still be quoted with the stamp at which it left.
+    if (member?.status !== "in" || stamp <= member.stamp) return;
+    this.set({ ...member, status, stamp });
   }
 
   /** Our entry as others are told when we leave. */
