@@ -9,7 +9,7 @@ import type { ConnectionOptions } from "./connection.js";
 import { Flow } from "./flow.js";
 import { Histogram } from "./histogram.js";
 import type { LoadOptions, Mode } from "./options.js";
-import { cpuSeconds, residentBytes } from "./processes.js";
+import { cpuSeconds, machineCpuSeconds, residentBytes } from "./processes.js";
 import { Publisher } from "./publisher.js";
 import { Subscriber } from "./subscriber.js";
 import type { Qos } from "./wire.js";
@@ -26,6 +26,11 @@ export interface LoadResult {
   readonly perCpuSecond: number | null;
   /** Of one core, in the measured time. Near 100 the generator may be what limits. */
   readonly generatorCpuPercent: number;
+  /**
+   * Of one core: what neither the generator nor the processes of `--pid` used. Where it is high, others
+   * disturbed the measurement. Null without `--pid`.
+   */
+  readonly othersCpuPercent: number | null;
   /** Over the whole run, warm-up included, as the rest below. */
   readonly sent: number;
   readonly delivered: number;
@@ -63,6 +68,7 @@ interface Moment {
   readonly delivered: number;
   readonly brokerCpuSeconds: number;
   readonly ownCpuSeconds: number;
+  readonly machineCpuSeconds: number;
 }
 
 class Run {
@@ -245,6 +251,7 @@ class Run {
       delivered: this.flow.received,
       brokerCpuSeconds: pids.length > 0 ? cpuSeconds(pids) : 0,
       ownCpuSeconds: (user + system) / 1e6,
+      machineCpuSeconds: pids.length > 0 ? machineCpuSeconds() : 0,
     };
   }
 
@@ -253,6 +260,8 @@ class Run {
     const seconds = (to.atMs - from.atMs) / 1000;
     const msgs = to.delivered - from.delivered;
     const cpu = to.brokerCpuSeconds - from.brokerCpuSeconds;
+    const own = to.ownCpuSeconds - from.ownCpuSeconds;
+    const others = to.machineCpuSeconds - from.machineCpuSeconds - own - cpu;
     const sent = sum(this.publishers, (one) => one.sent);
     const refused = sum(this.publishers, (one) => one.refused);
     const answered = sum(this.publishers, (one) => one.acked) + refused;
@@ -264,7 +273,9 @@ class Run {
       msgs,
       msgsPerSecond: rounded(msgs / seconds, 0),
       perCpuSecond: cpu > 0 ? rounded(msgs / cpu, 0) : null,
-      generatorCpuPercent: rounded((100 * (to.ownCpuSeconds - from.ownCpuSeconds)) / seconds, 0),
+      generatorCpuPercent: rounded((100 * own) / seconds, 0),
+      othersCpuPercent:
+        this.options.pids.length > 0 ? Math.max(0, rounded((100 * others) / seconds, 0)) : null,
       sent,
       delivered: this.flow.received,
       lost: this.flow.expected - this.unique(),

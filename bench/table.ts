@@ -13,8 +13,8 @@ export interface Measured {
 }
 
 const heading = [
-  "| case | broker | msg/s | times | msg per CPU s | times | p99 ms | lost | twice | generator CPU |",
-  "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+  "| case | broker | msg/s | times | msg per CPU s | times | p99 ms | lost | twice | load CPU | other CPU |",
+  "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
 ];
 
 /**
@@ -31,7 +31,7 @@ export function table(measured: readonly Measured[]): string {
 
 function row(one: Measured, first: Measured | undefined): string {
   const name = `| ${one.case.title} | ${one.broker}`;
-  if (one.results.length === 0) return `${name} | failed | | | | | | | |`;
+  if (one.results.length === 0) return `${name} | failed | | | | | | | | |`;
   const rate = middle(one, (result) => result.msgsPerSecond);
   const perCpu = middle(one, (result) => result.perCpuSecond);
   const cells = [
@@ -43,7 +43,8 @@ function row(one: Measured, first: Measured | undefined): string {
     // Of loss and duplicates the worst run counts, not the median.
     thousands(Math.max(...one.results.map((result) => result.lost))),
     thousands(Math.max(...one.results.map((result) => result.duplicates))),
-    `${middle(one, (result) => result.generatorCpuPercent)?.toFixed(0)} %`,
+    percent(middle(one, (result) => result.generatorCpuPercent)),
+    percent(middle(one, (result) => result.othersCpuPercent)),
   ];
   return `${name} | ${cells.join(" | ")} |`;
 }
@@ -55,6 +56,10 @@ function middle(one: Measured, of: (result: LoadResult) => number | null): numbe
 
 function times(first: number | undefined, own: number | undefined): string {
   return first === undefined || own === undefined || own === 0 ? "" : (first / own).toFixed(1);
+}
+
+function percent(value: number | undefined): string {
+  return value === undefined ? "–" : `${value.toFixed(0)} %`;
 }
 
 function thousands(value: number | undefined): string {

@@ -1,6 +1,7 @@
 /** The command lines of the generator and of the comparison: defaults and refusals. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { cases } from "../../bench/cases.js";
 import { parseCompareOptions } from "../../bench/compare-options.js";
 import { parseLoadOptions, UsageError } from "../../bench/options.js";
 
@@ -73,7 +74,7 @@ test("the comparison takes everything by default, and filters keep its order", (
     all.brokers.map(({ name }) => name),
     ["trellis", "aedes", "mosquitto"],
   );
-  assert.equal(all.cases.length, 7);
+  assert.equal(all.cases.length, 9);
   assert.equal(all.runs, 3);
   const some = parseCompareOptions(["--only", "fanin-qos1,1to1-qos0", "--brokers", "aedes"]);
   assert.deepEqual(
@@ -81,6 +82,14 @@ test("the comparison takes everything by default, and filters keep its order", (
     ["1to1-qos0", "fanin-qos1"],
   );
   assert.equal(some.brokers.length, 1);
+});
+
+test("the generator takes the arguments of every case", () => {
+  for (const one of cases) {
+    const { qos, sizeBytes } = parseLoadOptions([...one.args, ...pub]);
+    assert.equal(one.id.endsWith(`qos${qos}`), true, one.id);
+    assert.equal(sizeBytes, 100);
+  }
 });
 
 test("the comparison refuses what it does not know", () => {

@@ -15,6 +15,7 @@ function result(msgsPerSecond: number, perCpuSecond: number | null, lost: number
     msgsPerSecond,
     perCpuSecond,
     generatorCpuPercent: 50,
+    othersCpuPercent: perCpuSecond === null ? null : 3,
     sent: msgsPerSecond,
     delivered: msgsPerSecond - lost,
     lost,
@@ -41,8 +42,8 @@ test("a line has the medians of a broker's runs, its worst loss, and the ratio t
     measured("peer", [result(900, 1000, 7), result(1000, 2000, 0), result(1100, 3000, 1)]),
   ]);
   assert.deepEqual(text.split("\n").slice(2), [
-    "| 1 → 1, QoS 0 | ours | 2,000 |  | 5,000 |  | 2.3 | 0 | 0 | 50 % |",
-    "| 1 → 1, QoS 0 | peer | 1,000 | 2.0 | 2,000 | 2.5 | 2.3 | 7 | 0 | 50 % |",
+    "| 1 → 1, QoS 0 | ours | 2,000 |  | 5,000 |  | 2.3 | 0 | 0 | 50 % | 3 % |",
+    "| 1 → 1, QoS 0 | peer | 1,000 | 2.0 | 2,000 | 2.5 | 2.3 | 7 | 0 | 50 % | 3 % |",
   ]);
 });
 
@@ -53,8 +54,8 @@ test("a broker whose runs all failed has a line that says so, and no ratio to it
     measured("ours", [result(500, null, 0)], 1),
   ]);
   assert.deepEqual(text.split("\n").slice(2), [
-    "| 1 → 1, QoS 0 | ours | failed | | | | | | | |",
-    "| 1 → 1, QoS 0 | peer | 1,000 |  | – |  | 2.3 | 0 | 0 | 50 % |",
-    "| 1 → 1, QoS 1 | ours | 500 |  | – |  | 2.3 | 0 | 0 | 50 % |",
+    "| 1 → 1, QoS 0 | ours | failed | | | | | | | | |",
+    "| 1 → 1, QoS 0 | peer | 1,000 |  | – |  | 2.3 | 0 | 0 | 50 % | – |",
+    "| 1 → 1, QoS 1 | ours | 500 |  | – |  | 2.3 | 0 | 0 | 50 % | – |",
   ]);
 });
