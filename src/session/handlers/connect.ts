@@ -51,7 +51,8 @@ export function connect(
   const expiryMs = Math.min(askedMs, limits.session_expiry);
   const request = {
     clientId: assigned ?? packet.clientId,
-    user: packet.user,
+    // A name that nobody has checked is nobody's: all clients are the anonymous user.
+    user: "",
     clean: packet.clean,
     expiryMs,
     receiveMaximum: packet.receiveMaximum,
