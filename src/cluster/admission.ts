@@ -14,6 +14,8 @@ export const clockSkewMaxMs = 60_000;
 
 export interface AdmissionView {
   readonly self: Identity;
+  /** This node asked another one to take it in, and has no answer yet. */
+  readonly joining: boolean;
   member(name: string): Member | undefined;
   /** Highest incarnation seen of that node; 0: none. */
   incarnationOf(name: string): number;
@@ -37,6 +39,7 @@ export function admit(
     return { code: RefuseCode.removed, detail: "" };
   }
   if (member?.status !== "in") {
+    if (view.joining) return { code: RefuseCode.busy, detail: "" };
     const left = view.leftStamp > 0 ? String(view.leftStamp) : "";
     return { code: RefuseCode.notMember, detail: left };
   }

@@ -86,6 +86,8 @@ export class Cluster implements ClusterPort, PeerHost {
   private heartbeatTimer: Timer | undefined;
   private streamTimer: Timer | undefined;
   private stopped = false;
+  /** A join is under way: members that heard of it may dial before we know that they took us in. */
+  joining = false;
   /** Told after every change of a peer's state. */
   private readonly watchers = new Set<() => void>();
 
@@ -319,6 +321,7 @@ export class Cluster implements ClusterPort, PeerHost {
     const { members, slots } = this;
     const view = {
       self: members.identity(),
+      joining: this.joining,
       leftStamp: members.leftStamp,
       member: (name: string) => members.get(name),
       incarnationOf: (name: string) => slots.get(name)?.incarnation ?? 0,
@@ -450,7 +453,7 @@ export class Cluster implements ClusterPort, PeerHost {
       this.members.mark(name, "left", Number(answer.detail));
       return;
     }
-    if (slot.refusal === answer.code) return;
+    if (slot.refusal === answer.code || answer.code === RefuseCode.busy) return;
     slot.refusal = answer.code;
     this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
   }

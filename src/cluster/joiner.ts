@@ -37,8 +37,7 @@ export class Joiner {
     }
     return this.alone(async () => {
       const target = await this.locate(address);
-      const reply = await this.request(target, address.node);
-      await this.adopt(address.node, reply);
+      await this.enter(target, address.node);
       return { member: address.node };
     });
   }
@@ -53,8 +52,7 @@ export class Joiner {
       const candidates = await this.candidates(found);
       const stranger = candidates.find((node) => !this.knows(node.name));
       if (stranger === undefined) return false;
-      const reply = await this.request(stranger, stranger.name);
-      await this.adopt(stranger.name, reply);
+      await this.enter(stranger, stranger.name);
       return true;
     });
   }
@@ -169,6 +167,19 @@ export class Joiner {
     return new Promise((resolve) => dialProved(this.cluster.context, target, purpose, resolve));
   }
 
+  /** Is taken in by a node, and waits for the links. */
+  private async enter(target: DialTarget, node: string): Promise<void> {
+    const { cluster } = this;
+    cluster.joining = true;
+    try {
+      this.adopt(await this.request(target, node));
+    } finally {
+      cluster.joining = false;
+    }
+    await cluster.members.store();
+    await this.linked(node);
+  }
+
   /** Asks a node to take us in. */
   private async request(target: DialTarget, node: string): Promise<readonly Member[]> {
     const result = await this.dial(target, Purpose.join);
@@ -214,16 +225,18 @@ export class Joiner {
     });
   }
 
-  /** We are in: take their members, keep them, and wait for the links. */
-  private async adopt(node: string, theirs: readonly Member[]): Promise<void> {
-    const { cluster } = this;
-    const conflict = cluster.members.conflict(theirs);
+  /** We are in: take their members. */
+  private adopt(theirs: readonly Member[]): void {
+    const { members } = this.cluster;
+    const conflict = members.conflict(theirs);
     if (conflict?.kind === "removed") throw new Refusal(removedSentence(conflict.name));
     if (conflict?.kind === "name-taken") throw new Refusal(nameTakenSentence(conflict.name));
-    cluster.members.merge(theirs);
-    await cluster.members.store();
-    const linked = await cluster.when(() => cluster.state(node) === "up", linkTimeoutMs);
-    if (linked) {
+    members.merge(theirs);
+  }
+
+  private async linked(node: string): Promise<void> {
+    const { cluster } = this;
+    if (await cluster.when(() => cluster.state(node) === "up", linkTimeoutMs)) {
       await cluster.settled(linkTimeoutMs);
       return;
     }
