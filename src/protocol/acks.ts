@@ -2,7 +2,7 @@
  * PUBACK, PUBREC, PUBREL and PUBCOMP in place, and the packets that never change. An acknowledgement is
  * a packet id and, in MQTT 5, a reason code that is left out when it is 0.
  */
-import { checkProperties, PacketBit } from "./properties.js";
+import { checkProperties, PacketBit, propertyCheck } from "./properties.js";
 import { ProtocolError } from "./protocol-error.js";
 import { uint16 } from "./publish.js";
 import { ReasonCode } from "./reason-codes.js";
@@ -40,7 +40,9 @@ export function decodeAck(
   if (ack.packetId === 0) throw new ProtocolError(ReasonCode.ProtocolError, "packet id 0");
   if (length === 2) return;
   ack.reason = bytes[start + 2] as number; // length > 2
-  if (length > 3) checkProperties(bytes, start + 3, end, PacketBit.Ack, userPropertiesMax);
+  if (length === 3) return;
+  checkProperties(bytes, start + 3, end, PacketBit.Ack, userPropertiesMax);
+  if (propertyCheck.end !== end) throw new ProtocolError(ReasonCode.MalformedPacket);
 }
 
 /** Writes an acknowledgement; `reason` goes to MQTT 5 clients only. Returns the position after it. */
