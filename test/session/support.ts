@@ -1,0 +1,208 @@
+/** Sessions without a network: a router, a channel that writes down what it is told, and fake time. */
+import type { Clock, Timer } from "../../src/lib/clock.js";
+import { TimerWheel } from "../../src/lib/timer-wheel.js";
+import { type AckType, AckType as Ack } from "../../src/protocol/acks.js";
+import type { Qos } from "../../src/protocol/publish.js";
+import { Message } from "../../src/routing/message.js";
+import { Router } from "../../src/routing/router.js";
+import type { Delivery, Subscriber } from "../../src/routing/targets.js";
+import { TopicTable } from "../../src/routing/topic.js";
+import type { Channel, ChannelInfo } from "../../src/session/channel.js";
+import type { Session } from "../../src/session/session.js";
+import { Sessions } from "../../src/session/sessions.js";
+import type { SessionState } from "../../src/session/state.js";
+import { Turn } from "../../src/session/turn.js";
+import { LoneCluster, type Settings, testConfig } from "../support/front-end.js";
+
+/** A message as it comes from a publisher. A topic's record belongs to one router. */
+export function message(
+  topic: string,
+  payload: string,
+  qos: Qos,
+  topics: TopicTable = new TopicTable(),
+): Message {
+  const bytes = Buffer.from(payload);
+  const record = topics.internName(topic);
+  return new Message(record, qos, false, "publisher", bytes, 0, 0, 0, bytes.length);
+}
+
+/** How somebody gets it. */
+export function deliveryTo(subscriber: Subscriber | null, qos: Qos): Delivery {
+  const nobody: Subscriber = { clientId: "", deliver: () => true };
+  return {
+    subscriber: subscriber ?? nobody,
+    qos,
+    retainAsPublished: false,
+    noLocal: false,
+    subscriptionIds: null,
+  };
+}
+
+/** Time that moves when it is told to. */
+export class ManualClock implements Clock {
+  private now = 1_000_000;
+  private timers: { dueMs: number; callback: () => void }[] = [];
+  private deferred: (() => void)[] = [];
+
+  wallMs(): number {
+    return this.now;
+  }
+  monotonicMs(): number {
+    return this.now;
+  }
+  setTimer(delayMs: number, callback: () => void): Timer {
+    const timer = { dueMs: this.now + delayMs, callback };
+    this.timers.push(timer);
+    return timer;
+  }
+  clearTimer(timer: Timer | undefined): void {
+    this.timers = this.timers.filter((other) => other !== timer);
+  }
+  defer(callback: () => void): void {
+    this.deferred.push(callback);
+  }
+
+  /** Lets time pass, firing timers in their order. */
+  advance(byMs: number): void {
+    const end = this.now + byMs;
+    for (;;) {
+      for (const callback of this.deferred.splice(0)) callback();
+      const [first] = this.timers
+        .filter((timer) => timer.dueMs <= end)
+        .sort((a, b) => a.dueMs - b.dueMs);
+      if (first === undefined) break;
+      this.now = Math.max(this.now, first.dueMs);
+      this.clearTimer(first);
+      first.callback();
+    }
+    this.now = end;
+  }
+}
+
+/** Writes down what the session says, one line each. */
+export class FakeChannel implements Channel {
+  readonly version: number;
+  congested = false;
+  isOpen = true;
+  readonly said: string[] = [];
+  /** Messages larger than that are not taken. */
+  payloadMax = Number.POSITIVE_INFINITY;
+  onClose: (reason: number) => void = () => undefined;
+
+  constructor(version = 4) {
+    this.version = version;
+  }
+
+  info(): ChannelInfo {
+    return { address: "fake", version: this.version, keepAliveSeconds: 0, connectedAtMs: 0 };
+  }
+
+  publish(one: Message, qos: Qos, retain: boolean, packetId: number): boolean {
+    return this.say(one, qos, retain, packetId, "");
+  }
+
+  republish(one: Message, qos: Qos, retain: boolean, packetId: number): boolean {
+    return this.say(one, qos, retain, packetId, " dup");
+  }
+
+  acknowledge(type: AckType, packetId: number, reason: number): void {
+    const name = Object.entries(Ack).find(([, value]) => value === type)?.[0];
+    this.said.push(`${name?.toLowerCase()} ${packetId}${reason === 0 ? "" : ` reason ${reason}`}`);
+  }
+
+  send(packet: Buffer): void {
+    this.said.push(`packet ${packet.toString("hex")}`);
+  }
+
+  close(reason: number): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.said.push(`close ${reason}`);
+    this.onClose(reason);
+  }
+
+  /** What was said since the last call. */
+  take(): string[] {
+    return this.said.splice(0);
+  }
+
+  private say(one: Message, qos: Qos, retain: boolean, packetId: number, dup: string): boolean {
+    if (one.payloadLength > this.payloadMax) return false;
+    const payload = one.bytes.toString("utf8", one.payloadStart, one.payloadEnd);
+    this.said.push(`${payload} q${qos} id${packetId}${retain ? " retain" : ""}${dup}`);
+    return true;
+  }
+}
+
+export interface World {
+  readonly clock: ManualClock;
+  readonly router: Router;
+  readonly sessions: Sessions;
+  readonly reports: string[];
+  /** Connects a client; `expiryMs` 0: clean. */
+  connect(clientId: string, options?: ConnectOptions): { session: Session; channel: FakeChannel };
+  /** Loses its connection. */
+  disconnect(clientId: string): void;
+  publish(topic: string, payload: string, qos: Qos): Message;
+}
+
+export interface ConnectOptions {
+  readonly expiryMs?: number;
+  readonly clean?: boolean;
+  readonly receiveMaximum?: number;
+}
+
+/** Sessions over a real router, alone in their cluster. `elsewhere`: a session that another node holds. */
+export function world(settings: Settings = {}, elsewhere: SessionState | null = null): World {
+  const { limits } = testConfig(settings);
+  const clock = new ManualClock();
+  const router = new Router(new LoneCluster(), { messages: 100, bytes: 10_000, forgetAfterMs: 1 });
+  const reports: string[] = [];
+  let epoch = 0;
+  const sessions = new Sessions({
+    router,
+    limits,
+    wheel: new TimerWheel(clock),
+    turn: new Turn(clock),
+    directory: {
+      claim: (_claim, done) =>
+        done({ granted: true, epoch: ++epoch, sessionAt: elsewhere && "other@host" }),
+      attached: (clientId) => reports.push(`attached ${clientId}`),
+      released: (clientId, _epoch, kept) => reports.push(`released ${clientId} ${kept}`),
+      ended: (clientId) => reports.push(`ended ${clientId}`),
+    },
+    fetchSession: (_clientId, _node, done) => done(elsewhere),
+  });
+  const connect = (clientId: string, options: ConnectOptions = {}) => {
+    const { expiryMs = 0, clean = expiryMs === 0, receiveMaximum = 65_535 } = options;
+    const channel = new FakeChannel();
+    const request = { clientId, user: "", clean, expiryMs, receiveMaximum, will: null };
+    let session: Session | null = null;
+    sessions.turn.refresh();
+    sessions.connect(request, channel, (outcome) => {
+      session = outcome.session;
+    });
+    const found = session as Session | null; // set in the callback
+    if (found === null) throw new Error("refused");
+    channel.onClose = () => sessions.detach(found, channel, true);
+    return { session: found, channel };
+  };
+  const disconnect = (clientId: string): void => {
+    const session = sessions.get(clientId);
+    if (session?.channel) sessions.detach(session, session.channel, true);
+  };
+  const publish = (topic: string, payload: string, qos: Qos): Message => {
+    sessions.turn.refresh();
+    const one = message(topic, payload, qos, router.topics);
+    router.publish(one);
+    return one;
+  };
+  return { clock, router, sessions, reports, connect, disconnect, publish };
+}
+
+/** Subscribes without a SUBSCRIBE packet. */
+export function subscribe(session: Session, filter: string, qos: Qos): void {
+  const options = { qos, noLocal: false, retainAsPublished: false, subscriptionId: 0 };
+  session.subscriptions.set(filter, options);
+  session.host.router.subscribe(session, filter, options, session.persistent);
+}
