@@ -8,7 +8,7 @@ import { createLog, type Log } from "../lib/log.js";
 import { Refusal } from "../lib/refusal.js";
 import type { Dependencies, RunningNode } from "./dependencies.js";
 import { type CommonOptions, configOf } from "./options.js";
-import { onParentGone, tellParent } from "./parent.js";
+import { tellParent } from "./parent.js";
 import { onStopSignal } from "./signals.js";
 import { startReportText } from "./start-report.js";
 
@@ -36,13 +36,10 @@ export async function foreground(
     throw error;
   }
   tellParent({ started: node.report });
-  const forget = [
-    onStopSignal(dependencies.clock, () => void stop(node, log, dependencies)),
-    onUncaught(log),
-    options["stop-with-parent"] === true
-      ? onParentGone(() => void stop(node, log, dependencies))
-      : () => undefined,
-  ];
+  const end = (): void => void stop(node, log, dependencies);
+  onStopSignal(dependencies.clock, end);
+  onUncaught(log);
+  if (options["stop-with-parent"] === true) process.once("disconnect", end);
   try {
     await Promise.race([node.stopped, meanwhile?.(node).then(() => node.stop()) ?? node.stopped]);
     await node.stopped;
@@ -51,7 +48,8 @@ export async function foreground(
     log.error({ error: String(error) }, "the node had to stop");
     throw new Refusal(`the node ${node.report.name} had to stop: ${String(error)}`);
   } finally {
-    for (const off of forget) off();
+    // Whoever listens for the parent's end keeps the process alive.
+    process.off("disconnect", end);
   }
 }
 
@@ -89,12 +87,10 @@ async function stop(
 }
 
 /** A bug anywhere: the process ends before it could acknowledge what it may not hold. */
-function onUncaught(log: Log): () => void {
-  const handler = (error: unknown): void => {
+function onUncaught(log: Log): void {
+  process.on("uncaughtException", (error: unknown) => {
     const stack = error instanceof Error ? error.stack : String(error);
     log.error({ error: stack }, "uncaught exception: the process ends");
     process.exit(1);
-  };
-  process.on("uncaughtException", handler);
-  return () => process.off("uncaughtException", handler);
+  });
 }

@@ -30,6 +30,16 @@ interface LocalNode {
   readonly child: Child;
 }
 
+/** A node that is to be started. */
+interface NodePlan extends Omit<LocalNode, "child"> {
+  readonly args: readonly string[];
+}
+
+interface Ports {
+  readonly mqtt: string;
+  readonly link: number;
+}
+
 /** Starts the nodes, prints a table and waits for Ctrl-C. Returns the exit code. */
 export async function localCluster(
   options: LocalClusterOptions,
@@ -40,11 +50,11 @@ export async function localCluster(
   const asked = new Promise<"stop">((resolve) => {
     wake = resolve;
   });
-  const forget = onStopSignal(clock, () => wake("stop"));
+  onStopSignal(clock, () => wake("stop"));
   const nodes: LocalNode[] = [];
   try {
-    await startNodes(options, dependencies, nodes);
-    const ready = whenReady(nodes, dependencies);
+    const plans = await planNodes(options, dependencies);
+    const ready = startNodes(plans, nodes, dependencies);
     if ((await Promise.race([asked, ready])) === "stop") return 0;
     terminal.print(describe(nodes, await ready));
     const allEnded = Promise.all(nodes.map((node) => reportEnd(node, asked, dependencies)));
@@ -52,70 +62,66 @@ export async function localCluster(
     throw new Refusal("all nodes have ended");
   } finally {
     wake("stop");
-    forget();
     await stopAll(nodes, dependencies);
   }
 }
 
-async function startNodes(
+/** Checks everything that can be checked before the first node is started. */
+async function planNodes(
   options: LocalClusterOptions,
   dependencies: Dependencies,
-  nodes: LocalNode[],
-): Promise<void> {
+): Promise<NodePlan[]> {
   const { environment, place, random, terminal } = dependencies;
   const names = Array.from({ length: options.nodes }, (_, index) => `node${index + 1}@127.0.0.1`);
   const folder = join(resolve(place.cwd, options.data ?? "data"), "local-cluster");
+  const plans: NodePlan[] = [];
   for (const [index, name] of names.entries()) {
     const data = join(folder, `node${index + 1}`);
-    const port = options.port === 0 ? 0 : options.port + index;
     const set = [
       ...(options.set ?? []),
-      `listeners.tcp.port=${port}`,
+      `listeners.tcp.port=${options.port === 0 ? 0 : options.port + index}`,
       `cluster.discovery.static.nodes=${names.join(",")}`,
     ];
     const own = { ...options, node: name, data, set };
     const { config } = configOf(own, dependencies);
-    const path = ctlPath(config.node.run_dir, name);
+    const runDir = config.node.run_dir;
+    const path = ctlPath(runDir, name);
     if (await answers(path)) throw new Refusal(alreadyRuns(name, path));
-    if (index === 0) {
-      readCookie(config.cluster.cookie_file, environment.cookie, random);
-      terminal.print(`Starting ${names.length} nodes; data and logs are in ${folder}`);
-    }
+    if (index === 0) readCookie(config.cluster.cookie_file, environment.cookie, random);
     const args = ["foreground", "--stop-with-parent", ...argumentsOf(own)];
-    const log = logPath(data);
-    nodes.push({
-      name,
-      runDir: config.node.run_dir,
-      log,
-      child: startChild(args, log, dependencies),
-    });
+    plans.push({ name, runDir, log: logPath(data), args });
   }
+  terminal.print(`Starting ${names.length} nodes; data and logs are in ${folder}`);
+  return plans;
 }
 
-/** The MQTT and link ports of each node, once all have started and see each other. */
-async function whenReady(
-  nodes: readonly LocalNode[],
+/**
+ * Starts one node after the other, each when the one before has joined: nodes that join each other at the
+ * same instant would have to try again. Returns their ports.
+ */
+async function startNodes(
+  plans: readonly NodePlan[],
+  nodes: LocalNode[],
   dependencies: Dependencies,
-): Promise<{ mqtt: string; link: number }[]> {
-  const ports = await Promise.all(
-    nodes.map(async ({ name, log, child }) => {
-      const outcome = await child.outcome;
-      if ("refused" in outcome) {
-        throw new Refusal(`the node ${name} did not start: ${outcome.refused} (log: ${log})`);
-      }
-      const mqtt = outcome.started.listeners.map(({ port }) => port).join(", ");
-      return { mqtt, link: outcome.started.linkPort };
-    }),
-  );
+): Promise<Ports[]> {
   const { clock } = dependencies;
-  const deadlineMs = clock.monotonicMs() + joinedWithinMs;
-  for (const node of nodes) {
+  const ports: Ports[] = [];
+  for (const { args, ...plan } of plans) {
+    const node = { ...plan, child: startChild(args, plan.log, dependencies) };
+    nodes.push(node);
+    const outcome = await node.child.outcome;
+    if ("refused" in outcome) {
+      throw new Refusal(
+        `the node ${node.name} did not start: ${outcome.refused} (log: ${node.log})`,
+      );
+    }
+    const mqtt = outcome.started.listeners.map(({ port }) => port).join(", ");
+    ports.push({ mqtt, link: outcome.started.linkPort });
+    const deadlineMs = clock.monotonicMs() + joinedWithinMs;
     while ((await membersSeenBy(node)) < nodes.length) {
       if (clock.monotonicMs() > deadlineMs) {
         const seconds = joinedWithinMs / 1000;
-        throw new Refusal(
-          `${node.name} did not see all nodes within ${seconds} s (log: ${node.log})`,
-        );
+        throw new Refusal(`${node.name} did not join within ${seconds} s (log: ${node.log})`);
       }
       await sleep(clock, pollMs);
     }
@@ -130,10 +136,7 @@ async function membersSeenBy({ runDir, name }: LocalNode): Promise<number> {
   return (response.result as ClusterStatus).running.length;
 }
 
-function describe(
-  nodes: readonly LocalNode[],
-  ports: readonly { mqtt: string; link: number }[],
-): string {
+function describe(nodes: readonly LocalNode[], ports: readonly Ports[]): string {
   const rows = nodes.map(({ name }, index) => {
     const { mqtt = "", link = 0 } = ports[index] ?? {};
     return [name, mqtt, link, `broker ctl --node ${name} status`];

@@ -23,9 +23,3 @@ export function tellParent(outcome: z.input<typeof startOutcome>): void {
   // The parent may be gone by the time that it is told: nobody needs to hear of that.
   if (process.connected) process.send?.(outcome, undefined, undefined, () => undefined);
 }
-
-/** Calls `callback` when the channel to the parent closes. Returns a function that stops listening. */
-export function onParentGone(callback: () => void): () => void {
-  process.once("disconnect", callback);
-  return () => process.off("disconnect", callback);
-}

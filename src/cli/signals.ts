@@ -4,8 +4,11 @@ import type { Clock } from "../lib/clock.js";
 // Ctrl-C under npm arrives twice, from the terminal and passed on: that is one wish, not two.
 const sameWishMs = 1000;
 
-/** Calls `callback` at the first signal. Returns a function that stops listening. */
-export function onStopSignal(clock: Clock, callback: () => void): () => void {
+/**
+ * Calls `callback` at the first signal. Signals stay caught until the process has ended: one that comes
+ * while it ends must not turn an orderly stop into a death by signal.
+ */
+export function onStopSignal(clock: Clock, callback: () => void): void {
   let firstMs: number | undefined;
   const handler = (): void => {
     if (firstMs === undefined) {
@@ -17,8 +20,4 @@ export function onStopSignal(clock: Clock, callback: () => void): () => void {
   };
   process.on("SIGINT", handler);
   process.on("SIGTERM", handler);
-  return () => {
-    process.off("SIGINT", handler);
-    process.off("SIGTERM", handler);
-  };
 }

@@ -40,7 +40,7 @@ export async function supervise(
     return startChild(["foreground", ...argumentsOf(options)], logPath(dataDir), dependencies);
   };
   const supervisor = new Supervisor(start, log, dependencies);
-  const forget = onStopSignal(dependencies.clock, () => void supervisor.stop());
+  onStopSignal(dependencies.clock, () => void supervisor.stop());
   // The first start comes before the socket: the node makes the run directory and checks it.
   const first = await supervisor.startFirst();
   tellParent(first);
@@ -51,7 +51,6 @@ export async function supervise(
   try {
     return await supervisor.run();
   } finally {
-    forget();
     await rm(path, { force: true });
     server.close();
     // Those who asked for the stop wait for the end of their connections.
