@@ -147,60 +147,61 @@ test("what no client may send is refused with the right code", () => {
   }
 });
 
+const samples: readonly [number, Buffer][] = [
+  [
+    5,
+    mqttPacket.generate({
+      cmd: "connect",
+      protocolVersion: 5,
+      clientId: "id",
+      username: "u",
+      password: Buffer.from("p"),
+      properties: { receiveMaximum: 3, userProperties: { a: "b" } },
+      will: { topic: "t", payload: "x", properties: { willDelayInterval: 1 } },
+    }),
+  ],
+  [
+    4,
+    mqttPacket.generate({
+      cmd: "connect",
+      protocolVersion: 4,
+      clientId: "id",
+      will: { topic: "t", payload: "x" },
+    }),
+  ],
+  [
+    5,
+    mqttPacket.generate(
+      {
+        cmd: "subscribe",
+        messageId: 1,
+        subscriptions: [{ topic: "a", qos: 1, nl: true, rap: false, rh: 1 }],
+        properties: { subscriptionIdentifier: 8, userProperties: { a: "b" } },
+      },
+      { protocolVersion: 5 },
+    ),
+  ],
+  [
+    5,
+    mqttPacket.generate(
+      { cmd: "unsubscribe", messageId: 1, unsubscriptions: ["a"] },
+      { protocolVersion: 5 },
+    ),
+  ],
+  [
+    5,
+    mqttPacket.generate(
+      {
+        cmd: "disconnect",
+        reasonCode: 0,
+        properties: { sessionExpiryInterval: 1, reasonString: "x" },
+      },
+      { protocolVersion: 5 },
+    ),
+  ],
+];
+
 test("changed and cut control packets throw nothing but ProtocolErrors", () => {
-  const samples: [number, Buffer][] = [
-    [
-      5,
-      mqttPacket.generate({
-        cmd: "connect",
-        protocolVersion: 5,
-        clientId: "id",
-        username: "u",
-        password: Buffer.from("p"),
-        properties: { receiveMaximum: 3, userProperties: { a: "b" } },
-        will: { topic: "t", payload: "x", properties: { willDelayInterval: 1 } },
-      }),
-    ],
-    [
-      4,
-      mqttPacket.generate({
-        cmd: "connect",
-        protocolVersion: 4,
-        clientId: "id",
-        will: { topic: "t", payload: "x" },
-      }),
-    ],
-    [
-      5,
-      mqttPacket.generate(
-        {
-          cmd: "subscribe",
-          messageId: 1,
-          subscriptions: [{ topic: "a", qos: 1, nl: true, rap: false, rh: 1 }],
-          properties: { subscriptionIdentifier: 8, userProperties: { a: "b" } },
-        },
-        { protocolVersion: 5 },
-      ),
-    ],
-    [
-      5,
-      mqttPacket.generate(
-        { cmd: "unsubscribe", messageId: 1, unsubscriptions: ["a"] },
-        { protocolVersion: 5 },
-      ),
-    ],
-    [
-      5,
-      mqttPacket.generate(
-        {
-          cmd: "disconnect",
-          reasonCode: 0,
-          properties: { sessionExpiryInterval: 1, reasonString: "x" },
-        },
-        { protocolVersion: 5 },
-      ),
-    ],
-  ];
   const change = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 }));
   fc.assert(
     fc.property(
