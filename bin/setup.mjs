@@ -44,8 +44,12 @@ function prepare() {
   const lock = join(root, "package-lock.json");
   const installed = join(root, "node_modules/.package-lock.json");
   if (!existsSync(installed) || modifiedMs(lock) > modifiedMs(installed)) {
-    say("installing the dependencies (npm ci)");
-    if (npm(["ci", "--no-audit", "--no-fund"]) !== 0) fail("npm ci failed");
+    // Not `npm ci`: it refuses a lock file without the optional packages of other systems. Like it,
+    // this keeps to the versions of the lock file and leaves the file alone.
+    say("installing the dependencies (npm install --no-save)");
+    if (npm(["install", "--no-save", "--no-audit", "--no-fund"]) !== 0) fail("npm install failed");
+    const now = Date.now() / 1000;
+    utimesSync(installed, now, now);
   }
   const stamp = join(root, "dist/.built");
   const inputs = [
