@@ -166,8 +166,9 @@ const cluster = z.strictObject({
     max: "365d",
     default: "7d",
     about:
-      "How long a member that is down is remembered with its routes, and deletions of retained messages " +
-      "are kept. A node that was away longer takes the cluster's state instead of merging its own.",
+      "How long the deletion of a retained message is remembered, so that a node that was away cannot " +
+      "bring the message back. After a longer absence it may. Higher costs a small record per deleted " +
+      "message.",
   }),
   output_bytes: size({
     min: "64KiB",
@@ -255,17 +256,17 @@ const limits = z.strictObject({
     default: 1024,
     unit: "messages",
     about:
-      "QoS 1 and 2 messages that may be unacknowledged at once, each way, for one client: it is the " +
-      "Receive Maximum told to v5 clients and the cap on theirs. Higher helps over long distances, " +
-      "for memory.",
+      "QoS 1 and 2 messages that may be unacknowledged at once: from a client (v5 is told so; of others " +
+      "nothing more is read until some are answered), and to a persistent session, whatever its " +
+      "client allows. Higher helps over long distances, for memory.",
   }),
   inflight_bytes: size({
     min: "64KiB",
     max: "4GiB",
     default: "16MiB",
     about:
-      "Bytes of payload in flight to one client. When they are reached, further messages wait in the " +
-      "session's queue until some are acknowledged.",
+      "Bytes in flight to one session, and unanswered from one client. When they are reached, further " +
+      "messages wait in the session's queue, and the client is not read, until some are acknowledged.",
   }),
   open_qos2: integer({
     min: 1,
@@ -273,8 +274,8 @@ const limits = z.strictObject({
     default: 1024,
     unit: "messages",
     about:
-      "QoS 2 publishes of one client that may wait for its PUBREL. At the limit v5 clients get 0x93, " +
-      "others are closed.",
+      "QoS 2 publishes of one client that may wait for its PUBREL. One more closes the connection (v5: " +
+      "0x93; v5 clients are told the limit as their Receive Maximum).",
   }),
   filters_per_client: integer({
     min: 1,
@@ -380,8 +381,9 @@ export const configSchema = z.strictObject({
         max: "10m",
         default: "5s",
         about:
-          "How long a peer may take to accept a QoS 1 or 2 message before its stream is treated as " +
-          "stalled. Longer keeps publishers waiting longer for a peer in trouble.",
+          "How long a peer may take to accept a QoS 1 or 2 message. After that the publisher is answered all " +
+          "the same if persistent sessions wait for it there, and this node goes on trying. Longer " +
+          "keeps publishers waiting longer for a peer in trouble; shorter leaves more to this node.",
       }),
     })
     .prefault({}),

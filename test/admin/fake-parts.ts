@@ -24,15 +24,6 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
   const asked: unknown[] = [];
   const running = [name, ...others].sort();
   let level = "info";
-  const client = {
-    ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
-    ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
-  };
-  const session = {
-    ...{ clientId: "c1", user: "", connected: true, expiryMs: 60_000, subscriptions: 1 },
-    ...{ queued: 0, queuedBytes: 0, inflight: 0, openQos2: 0 },
-  };
-  const message = { topic: "t", qos: 1, bytes: 2, publishedAt: since };
   return {
     asked,
     cluster: {
@@ -55,6 +46,36 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
       local: () => ({ sessions, queued: 0, retained }),
       waitingFor: () => 4,
     },
+    ...sessionParts(),
+    ...messageParts(name, others, asked),
+    log: {
+      level: () => level,
+      setLevel: (given) => {
+        level = given;
+      },
+    },
+    listeners: () => [{ kind: "mqtt", address: "127.0.0.1", port: 1883, connections: 1 }],
+    metrics: () => ({ b: 2, a: 1 }),
+    report: () => ({
+      name,
+      listeners: [{ kind: "mqtt", address: "127.0.0.1", port: 1883 }],
+      linkPort: 4370,
+      members: running,
+    }),
+    stop: onStop,
+  };
+}
+
+function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
+  const client = {
+    ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
+    ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
+  };
+  const session = {
+    ...{ clientId: "c1", user: "", connected: true, expiryMs: 60_000, subscriptions: 1 },
+    ...{ queued: 0, queuedBytes: 0, inflight: 0, openQos2: 0 },
+  };
+  return {
     clients: {
       list: (limit) => ({ total: 2, items: [client].slice(0, limit) }),
       show: (clientId) => (clientId === "c1" ? client : undefined),
@@ -72,6 +93,16 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
         return { total: 1, items: [row] };
       },
     },
+  };
+}
+
+function messageParts(
+  name: string,
+  others: readonly string[],
+  asked: unknown[],
+): Pick<Parts, "routes" | "explainer" | "retained" | "publisher"> {
+  const message = { topic: "t", qos: 1, bytes: 2, publishedAt: since };
+  return {
     routes: {
       list: (filter) => ({
         total: 1,
@@ -103,21 +134,6 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
         return { matched: request.topic === "nowhere" ? 0 : 1 };
       },
     },
-    log: {
-      level: () => level,
-      setLevel: (given) => {
-        level = given;
-      },
-    },
-    listeners: () => [{ kind: "mqtt", address: "127.0.0.1", port: 1883, connections: 1 }],
-    metrics: () => ({ b: 2, a: 1 }),
-    report: () => ({
-      name,
-      listeners: [{ kind: "mqtt", address: "127.0.0.1", port: 1883 }],
-      linkPort: 4370,
-      members: running,
-    }),
-    stop: onStop,
   };
 }
 
