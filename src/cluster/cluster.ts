@@ -59,6 +59,8 @@ export interface ClusterParts {
 }
 
 interface Slot {
+  /** Of its data directory. */
+  readonly id: string;
   readonly peer: Peer;
   readonly redialer: Redialer;
   /** Highest incarnation seen. */
@@ -70,7 +72,7 @@ interface Slot {
 }
 
 export class Cluster implements ClusterPort, PeerHost {
-  readonly counters = { linksMade: 0, linksLost: 0, downs: 0, suspects: 0 };
+  readonly counters = { linksMade: 0, linksLost: 0, linkFaults: 0, downs: 0, suspects: 0 };
   readonly stamps: HybridClock;
   readonly context: ClusterContext;
   readonly members: Membership;
@@ -139,9 +141,12 @@ export class Cluster implements ClusterPort, PeerHost {
    */
   async start(): Promise<void> {
     await this.members.load();
+    // Nobody may hear of an incarnation that could be used again.
+    await this.members.store();
+    for (const member of this.members.others()) this.ensureSlot(member.name, member.id);
     await this.acceptor.open();
     await this.members.announceSelf();
-    for (const member of this.members.others()) this.ensureSlot(member.name).redialer.poke();
+    for (const { redialer } of this.slots.values()) redialer.poke();
     this.heartbeat();
     this.streamTick();
   }
@@ -287,17 +292,20 @@ export class Cluster implements ClusterPort, PeerHost {
 
   onSynced(peer: Peer): void {
     this.step({ kind: "synced", peer: peer.name });
+    this.directory.onLinked(peer.name);
     this.user.onPeerUp(peer.index);
   }
 
   onUnlinked(peer: Peer, fault: string | null): void {
     this.counters.linksLost++;
+    if (fault !== null) this.counters.linkFaults++;
     this.options.log.warn({ peer: peer.name, fault }, "the link is gone");
     this.step({ kind: "unlinked", peer: peer.name });
     if (!this.stopped) this.slots.get(peer.name)?.redialer.poke();
   }
 
-  onMembers(_peer: Peer, members: readonly Member[]): void {
+  onMembers(_peer: Peer, { members, stamp }: Body<"members">): void {
+    this.stamps.observe(stamp);
     this.members.merge(members);
   }
 
@@ -345,7 +353,8 @@ export class Cluster implements ClusterPort, PeerHost {
 
   private onLink(link: Link): void {
     const slot = this.slots.get(link.peer.name);
-    if (this.stopped || slot === undefined) {
+    // A connection of an earlier start may have been proved late.
+    if (this.stopped || slot === undefined || link.peer.incarnation < slot.incarnation) {
       link.close();
       return;
     }
@@ -372,19 +381,28 @@ export class Cluster implements ClusterPort, PeerHost {
   }
 
   private sendMembers(peer: Peer): void {
-    peer.link?.send("members", { members: this.members.all(), stamp: this.stamps.next() });
+    peer.link?.send("members", { members: this.members.everything(), stamp: this.stamps.next() });
   }
 
   private onMembersChanged(changed: readonly Member[]): void {
     if (this.stopped) return;
-    for (const member of changed) {
-      if (member.name === this.name) {
-        if (this.members.isRemoval(member)) this.onRemoved();
-      } else if (member.status === "in") this.ensureSlot(member.name).redialer.poke();
-      else this.dropSlot(member.name, member.status);
+    if (changed.some((member) => this.members.isRemoval(member))) this.onRemoved();
+    for (const name of new Set(changed.map((member) => member.name))) {
+      if (name !== this.name) this.follow(name);
     }
     this.gossip();
     this.notify();
+  }
+
+  /** Has a slot for a member, and none for anybody else; another data directory is another member. */
+  private follow(name: string): void {
+    const member = this.members.get(name);
+    const slot = this.slots.get(name);
+    if (slot !== undefined && (member?.status !== "in" || member.id !== slot.id)) {
+      const removed = this.members.entry(name, slot.id)?.status === "removed";
+      this.dropSlot(name, removed ? "removed" : "left");
+    }
+    if (member?.status === "in") this.ensureSlot(name, member.id).redialer.poke();
   }
 
   /** This node was removed from its cluster: it goes on as a cluster of one. */
@@ -398,7 +416,7 @@ export class Cluster implements ClusterPort, PeerHost {
     });
   }
 
-  private ensureSlot(name: string): Slot {
+  private ensureSlot(name: string, id: string): Slot {
     const known = this.slots.get(name);
     if (known !== undefined) return known;
     const index = this.byIndex.length;
@@ -409,7 +427,7 @@ export class Cluster implements ClusterPort, PeerHost {
       onControl: (wire, identity, target) => this.linkMaker.onControl(wire, identity, target),
       onFailed: (why) => this.onDialFailed(name, why),
     });
-    const slot: Slot = { peer, redialer, incarnation: 0, tried: false, refusal: 0 };
+    const slot: Slot = { id, peer, redialer, incarnation: 0, tried: false, refusal: 0 };
     this.slots.set(name, slot);
     this.byIndex[index] = peer;
     return slot;
@@ -477,6 +495,7 @@ export class Cluster implements ClusterPort, PeerHost {
       this.counters.downs++;
       peer.sender.setDown();
       peer.drop();
+      this.directory.home.forget(name);
       slot.redialer.poke();
     } else peer.sender.setLive();
     this.directory.onMembersChanged();
