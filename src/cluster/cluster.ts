@@ -67,9 +67,16 @@ interface Slot {
   incarnation: number;
   /** A dial has failed since the start: waiting for it at start-up is pointless. */
   tried: boolean;
-  /** The last refusal that was logged: each is logged once. */
+  /** The last refusal, and how often in a row it came: each is logged once. */
   refusal: number;
+  refusals: number;
 }
+
+/** How many refusals in a row are worth a line, where the first is not. */
+const refusalPatience: Readonly<Record<number, number>> = {
+  [RefuseCode.notMember]: 4,
+  [RefuseCode.busy]: 10,
+};
 
 export class Cluster implements ClusterPort, PeerHost {
   readonly counters = { linksMade: 0, linksLost: 0, linkFaults: 0, downs: 0, suspects: 0 };
@@ -427,7 +434,15 @@ export class Cluster implements ClusterPort, PeerHost {
       onControl: (wire, identity, target) => this.linkMaker.onControl(wire, identity, target),
       onFailed: (why) => this.onDialFailed(name, why),
     });
-    const slot: Slot = { id, peer, redialer, incarnation: 0, tried: false, refusal: 0 };
+    const slot: Slot = {
+      id,
+      peer,
+      redialer,
+      incarnation: 0,
+      tried: false,
+      refusal: 0,
+      refusals: 0,
+    };
     this.slots.set(name, slot);
     this.byIndex[index] = peer;
     return slot;
@@ -471,8 +486,11 @@ export class Cluster implements ClusterPort, PeerHost {
       this.members.mark(name, "left", Number(answer.detail));
       return;
     }
-    if (slot.refusal === answer.code || answer.code === RefuseCode.busy) return;
+    slot.refusals = slot.refusal === answer.code ? slot.refusals + 1 : 1;
     slot.refusal = answer.code;
+    // Another member may not have heard yet that we are one, and a busy one has time.
+    const patience = refusalPatience[answer.code] ?? 1;
+    if (slot.refusals !== patience) return;
     this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
   }
 
