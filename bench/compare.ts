@@ -12,7 +12,7 @@ import { canPin, Child, core, stopAll } from "./children.js";
 import { type CompareOptions, compareUsage, parseCompareOptions } from "./compare-options.js";
 import { UsageError } from "./options.js";
 import type { LoadResult } from "./run.js";
-import { type Measured, table } from "./table.js";
+import { type Measured, notes, table } from "./table.js";
 
 const disturbedPercent = 25;
 const triesMore = 2;
@@ -127,7 +127,7 @@ async function main(args: readonly string[]): Promise<number> {
     const measured = await compare(options);
     const text = description(options);
     console.log(options.json ? JSON.stringify({ description: text, measured }, null, 2) : text);
-    if (!options.json) console.log(`\n${table(measured)}`);
+    if (!options.json) console.log(["", table(measured), "", ...notes(measured)].join("\n"));
     return measured.some(({ errors }) => errors.length > 0) ? 1 : 0;
   } catch (error) {
     console.error(`Error: ${error instanceof Error ? error.message : String(error)}`);

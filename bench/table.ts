@@ -1,4 +1,7 @@
-/** The comparison's table: medians of the runs of each case and broker, in Markdown. */
+/**
+ * The comparison's table: medians of the runs of each case and broker, in Markdown,
+ * and notes on what went wrong.
+ */
 import type { Case } from "./cases.js";
 import { median } from "./histogram.js";
 import type { LoadResult } from "./run.js";
@@ -27,6 +30,26 @@ export function table(measured: readonly Measured[]): string {
     return row(one, first === one ? undefined : first);
   });
   return [...heading, ...lines].join("\n");
+}
+
+/** A line for each failed run, and for each run with something that ought to be 0 and has no column. */
+export function notes(measured: readonly Measured[]): string[] {
+  return measured.flatMap((one) => {
+    const name = `${one.case.title}, ${one.broker}:`;
+    const odd = one.results.map(oddities).filter((text) => text !== "");
+    return [...one.errors, ...odd].map((text) => `${name} ${text}`);
+  });
+}
+
+function oddities(result: LoadResult): string {
+  const counts: [number, string][] = [
+    [result.outOfOrder, "out of order"],
+    [result.foreign, "strange"],
+    [result.refused, "refused"],
+    [result.unanswered, "unanswered"],
+  ];
+  const odd = counts.filter(([count]) => count > 0);
+  return odd.map(([count, what]) => `${thousands(count)} ${what}`).join(", ");
 }
 
 function row(one: Measured, first: Measured | undefined): string {

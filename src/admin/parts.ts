@@ -4,11 +4,14 @@
  * the real ones. A method that cannot do what was asked rejects (or throws) with a `Refusal`.
  */
 
-/** The first items of a list that may be long, and how long it is. */
-export interface Page<T> {
-  readonly total: number;
-  readonly items: readonly T[];
-}
+import type {
+  ClientListing,
+  Page,
+  SessionListing,
+  SubscriptionListing,
+} from "../session/listings.js";
+
+export type { ClientListing, Page, SessionListing, SubscriptionListing };
 
 export type MemberState = "joining" | "up" | "suspect" | "down" | "left" | "removed";
 
@@ -61,64 +64,25 @@ export interface Holdings {
   waitingFor(node: string): number;
 }
 
-export interface ClientInfo {
-  readonly clientId: string;
-  /** Empty: anonymous. */
-  readonly user: string;
-  /** Address and port of the client. */
-  readonly address: string;
-  /** 3 (MQTT 3.1), 4 (3.1.1) or 5. */
-  readonly protocolVersion: number;
-  readonly keepAliveSeconds: number;
-  /** ISO 8601. */
-  readonly connectedAt: string;
-  /** Its session outlives the connection. */
-  readonly persistent: boolean;
-}
-
 /** The connections at this node. */
 export interface ClientControl {
-  list(limit: number): Page<ClientInfo>;
-  show(clientId: string): ClientInfo | undefined;
+  list(limit: number): Page<ClientListing>;
+  show(clientId: string): ClientListing | undefined;
   /** Closes the client's connection (v5: DISCONNECT 0x98). False: not connected here. */
   kick(clientId: string): boolean;
 }
 
-export interface SessionInfo {
-  readonly clientId: string;
-  readonly user: string;
-  readonly connected: boolean;
-  /** How long it outlives its connection; 0: not at all. */
-  readonly expiryMs: number;
-  readonly subscriptions: number;
-  /** Messages that wait, and their bytes. */
-  readonly queued: number;
-  readonly queuedBytes: number;
-  /** Messages sent and not acknowledged. */
-  readonly inflight: number;
-  /** Incoming QoS 2 messages that wait for PUBREL. */
-  readonly openQos2: number;
-}
-
 /** The sessions that live in this node. */
 export interface SessionControl {
-  list(limit: number): Page<SessionInfo>;
-  show(clientId: string): SessionInfo | undefined;
+  list(limit: number): Page<SessionListing>;
+  show(clientId: string): SessionListing | undefined;
   /** Ends the session and closes its connection. False: no such session here. */
   delete(clientId: string): boolean;
 }
 
-export interface SubscriptionInfo {
-  readonly clientId: string;
-  readonly filter: string;
-  readonly qos: number;
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-}
-
 export interface SubscriptionControl {
   /** Of one client, or of all sessions in this node. */
-  list(clientId: string | undefined, limit: number): Page<SubscriptionInfo>;
+  list(clientId: string | undefined, limit: number): Page<SubscriptionListing>;
 }
 
 export interface RouteInfo {

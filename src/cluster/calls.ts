@@ -49,6 +49,7 @@ export function answerCall(
     case "attached":
     case "released":
     case "ended":
+    case "holds":
       directory.onReport(verb, peer.name, decodeCall(verb, body));
       link.reply(id, verb, {});
       return;
@@ -94,17 +95,15 @@ const joinTimeoutMs = 10_000;
 
 function takeIn(cluster: Cluster, peer: Identity, theirs: readonly Member[]): ReplyBody<"join"> {
   const { members } = cluster;
-  const joiner = theirs.find((member) => member.name === peer.name);
-  if (joiner === undefined || joiner.id !== peer.id) {
+  const joiner = theirs.find((member) => member.name === peer.name && member.id === peer.id);
+  if (joiner === undefined) {
     return { refused: `${peer.name} is not in its own list of members` };
   }
   const conflict = members.conflict(theirs);
   if (conflict?.kind === "removed") return { refused: removedSentence(conflict.name) };
   if (conflict?.kind === "name-taken") return { refused: nameTakenSentence(conflict.name) };
-  const aboutUs = theirs.find((member) => members.isRemoval(member));
-  if (aboutUs !== undefined) return { refused: removedSentence(cluster.name) };
   if (peer.name === cluster.name) return { refused: nameTakenSentence(peer.name) };
   members.merge(theirs);
   members.welcome(joiner);
-  return { members: members.all() };
+  return { members: members.everything() };
 }

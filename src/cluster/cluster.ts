@@ -59,18 +59,27 @@ export interface ClusterParts {
 }
 
 interface Slot {
+  /** Of its data directory. */
+  readonly id: string;
   readonly peer: Peer;
   readonly redialer: Redialer;
   /** Highest incarnation seen. */
   incarnation: number;
   /** A dial has failed since the start: waiting for it at start-up is pointless. */
   tried: boolean;
-  /** The last refusal that was logged: each is logged once. */
+  /** The last refusal, and how often in a row it came: each is logged once. */
   refusal: number;
+  refusals: number;
 }
 
+/** How many refusals in a row are worth a line, where the first is not. */
+const refusalPatience: Readonly<Record<number, number>> = {
+  [RefuseCode.notMember]: 4,
+  [RefuseCode.busy]: 10,
+};
+
 export class Cluster implements ClusterPort, PeerHost {
-  readonly counters = { linksMade: 0, linksLost: 0, downs: 0, suspects: 0 };
+  readonly counters = { linksMade: 0, linksLost: 0, linkFaults: 0, downs: 0, suspects: 0 };
   readonly stamps: HybridClock;
   readonly context: ClusterContext;
   readonly members: Membership;
@@ -139,9 +148,12 @@ export class Cluster implements ClusterPort, PeerHost {
    */
   async start(): Promise<void> {
     await this.members.load();
+    // Nobody may hear of an incarnation that could be used again.
+    await this.members.store();
+    for (const member of this.members.others()) this.ensureSlot(member.name, member.id);
     await this.acceptor.open();
     await this.members.announceSelf();
-    for (const member of this.members.others()) this.ensureSlot(member.name).redialer.poke();
+    for (const { redialer } of this.slots.values()) redialer.poke();
     this.heartbeat();
     this.streamTick();
   }
@@ -287,17 +299,20 @@ export class Cluster implements ClusterPort, PeerHost {
 
   onSynced(peer: Peer): void {
     this.step({ kind: "synced", peer: peer.name });
+    this.directory.onLinked(peer.name);
     this.user.onPeerUp(peer.index);
   }
 
   onUnlinked(peer: Peer, fault: string | null): void {
     this.counters.linksLost++;
+    if (fault !== null) this.counters.linkFaults++;
     this.options.log.warn({ peer: peer.name, fault }, "the link is gone");
     this.step({ kind: "unlinked", peer: peer.name });
     if (!this.stopped) this.slots.get(peer.name)?.redialer.poke();
   }
 
-  onMembers(_peer: Peer, members: readonly Member[]): void {
+  onMembers(_peer: Peer, { members, stamp }: Body<"members">): void {
+    this.stamps.observe(stamp);
     this.members.merge(members);
   }
 
@@ -345,7 +360,8 @@ export class Cluster implements ClusterPort, PeerHost {
 
   private onLink(link: Link): void {
     const slot = this.slots.get(link.peer.name);
-    if (this.stopped || slot === undefined) {
+    // A connection of an earlier start may have been proved late.
+    if (this.stopped || slot === undefined || link.peer.incarnation < slot.incarnation) {
       link.close();
       return;
     }
@@ -372,19 +388,28 @@ export class Cluster implements ClusterPort, PeerHost {
   }
 
   private sendMembers(peer: Peer): void {
-    peer.link?.send("members", { members: this.members.all(), stamp: this.stamps.next() });
+    peer.link?.send("members", { members: this.members.everything(), stamp: this.stamps.next() });
   }
 
   private onMembersChanged(changed: readonly Member[]): void {
     if (this.stopped) return;
-    for (const member of changed) {
-      if (member.name === this.name) {
-        if (this.members.isRemoval(member)) this.onRemoved();
-      } else if (member.status === "in") this.ensureSlot(member.name).redialer.poke();
-      else this.dropSlot(member.name, member.status);
+    if (changed.some((member) => this.members.isRemoval(member))) this.onRemoved();
+    for (const name of new Set(changed.map((member) => member.name))) {
+      if (name !== this.name) this.follow(name);
     }
     this.gossip();
     this.notify();
+  }
+
+  /** Has a slot for a member, and none for anybody else; another data directory is another member. */
+  private follow(name: string): void {
+    const member = this.members.get(name);
+    const slot = this.slots.get(name);
+    if (slot !== undefined && (member?.status !== "in" || member.id !== slot.id)) {
+      const removed = this.members.entry(name, slot.id)?.status === "removed";
+      this.dropSlot(name, removed ? "removed" : "left");
+    }
+    if (member?.status === "in") this.ensureSlot(name, member.id).redialer.poke();
   }
 
   /** This node was removed from its cluster: it goes on as a cluster of one. */
@@ -398,7 +423,7 @@ export class Cluster implements ClusterPort, PeerHost {
     });
   }
 
-  private ensureSlot(name: string): Slot {
+  private ensureSlot(name: string, id: string): Slot {
     const known = this.slots.get(name);
     if (known !== undefined) return known;
     const index = this.byIndex.length;
@@ -409,7 +434,15 @@ export class Cluster implements ClusterPort, PeerHost {
       onControl: (wire, identity, target) => this.linkMaker.onControl(wire, identity, target),
       onFailed: (why) => this.onDialFailed(name, why),
     });
-    const slot: Slot = { peer, redialer, incarnation: 0, tried: false, refusal: 0 };
+    const slot: Slot = {
+      id,
+      peer,
+      redialer,
+      incarnation: 0,
+      tried: false,
+      refusal: 0,
+      refusals: 0,
+    };
     this.slots.set(name, slot);
     this.byIndex[index] = peer;
     return slot;
@@ -453,8 +486,11 @@ export class Cluster implements ClusterPort, PeerHost {
       this.members.mark(name, "left", Number(answer.detail));
       return;
     }
-    if (slot.refusal === answer.code || answer.code === RefuseCode.busy) return;
+    slot.refusals = slot.refusal === answer.code ? slot.refusals + 1 : 1;
     slot.refusal = answer.code;
+    // Another member may not have heard yet that we are one, and a busy one has time.
+    const patience = refusalPatience[answer.code] ?? 1;
+    if (slot.refusals !== patience) return;
     this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
   }
 
@@ -477,6 +513,7 @@ export class Cluster implements ClusterPort, PeerHost {
       this.counters.downs++;
       peer.sender.setDown();
       peer.drop();
+      this.directory.home.forget(name);
       slot.redialer.poke();
     } else peer.sender.setLive();
     this.directory.onMembersChanged();

@@ -29,15 +29,30 @@ export interface DirectoryNetwork {
   readonly takeoverTimeoutMs: number;
 }
 
-/** A claim of one of our own connections, from CONNECT until it is attached or refused. */
+/** A claim of one of our own connections, from CONNECT until it is answered. */
 interface OwnClaim {
   readonly claim: Claim;
   readonly done: (result: ClaimResult) => void;
   readonly deadlineMs: number;
   /** 0 until the home has granted it. */
   epoch: number;
+  /** Highest epoch that any home gave it, also of a grant that came too late. */
+  givenEpoch: number;
+  /** A grant below this epoch is history: a newer claim has asked for its close already. */
+  floor: number;
   over: boolean;
 }
+
+/** A claim that was granted, until the session layer says what became of it. */
+interface Grant {
+  readonly epoch: number;
+  readonly user: string;
+  /** Newer claims that wait for its end. */
+  readonly waiting: (() => void)[];
+}
+
+/** What a claimant says to the home, without a need for an answer. */
+type ReportVerb = "attached" | "released" | "ended" | "holds";
 
 /** How long a claim tries to find a home that agrees on the members. */
 const claimTimeoutMs = 10_000;
@@ -53,10 +68,12 @@ export class DirectoryService implements Directory, HomeNetwork {
   readonly counters = { claims: 0, retries: 0, superseded: 0, takeovers: 0, takeoverTimeouts: 0 };
   readonly home: Home;
   private host: ConnectionHost = nobody;
-  private readonly claims = new Map<string, OwnClaim[]>();
+  private readonly claims = new Map<string, OwnClaim>();
+  private readonly grants = new Map<string, Grant>();
   private live: readonly string[] = [];
   private listHash = 0;
-  private announceDue = false;
+  /** Members that must hear at the end of the turn what we have. */
+  private readonly toTell = new Set<string>();
 
   constructor(private readonly network: DirectoryNetwork) {
     this.home = new Home(this);
@@ -80,7 +97,12 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.live = live;
     this.listHash = hash;
     this.home.onListChanged();
-    this.announceSoon();
+    for (const node of live) this.announceSoon(node);
+  }
+
+  /** A new link to the member is up: what was said on the one before may be lost. */
+  onLinked(node: string): void {
+    this.announceSoon(node);
   }
 
   members(): readonly string[] {
@@ -89,6 +111,10 @@ export class DirectoryService implements Directory, HomeNetwork {
 
   list(): number {
     return this.listHash;
+  }
+
+  isHome(clientId: string): boolean {
+    return this.homeOf(clientId) === this.self;
   }
 
   nextEpoch(): number {
@@ -102,19 +128,24 @@ export class DirectoryService implements Directory, HomeNetwork {
   claim(claim: Claim, done: (result: ClaimResult) => void): void {
     this.counters.claims++;
     const deadlineMs = this.network.clock.monotonicMs() + claimTimeoutMs;
-    const own: OwnClaim = { claim, done, deadlineMs, epoch: 0, over: false };
-    const waiting = this.claims.get(claim.clientId);
-    if (waiting === undefined) this.claims.set(claim.clientId, [own]);
-    else waiting.push(own);
+    const own: OwnClaim = {
+      ...{ claim, done, deadlineMs },
+      ...{ epoch: 0, givenEpoch: 0, floor: 0, over: false },
+    };
+    const before = this.claims.get(claim.clientId);
+    if (before !== undefined) this.supersede(before);
+    this.claims.set(claim.clientId, own);
     this.ask(own);
   }
 
   attached(clientId: string, epoch: number): void {
     this.tellHome("attached", clientId, { clientId, epoch });
+    this.endGrant(clientId, epoch);
   }
 
   released(clientId: string, epoch: number, persistent: boolean): void {
     this.tellHome("released", clientId, { clientId, epoch, persistent });
+    this.endGrant(clientId, epoch);
   }
 
   ended(clientId: string, epoch: number): void {
@@ -124,23 +155,35 @@ export class DirectoryService implements Directory, HomeNetwork {
   /** A peer, or this node itself, wants our connection of that client id closed if it is older. */
   displace(clientId: string, epoch: number, done: (persistent: boolean) => void): void {
     this.network.stamps.observe(epoch);
-    for (const own of [...(this.claims.get(clientId) ?? [])]) {
-      // One that was not granted yet can only be older: the home that grants it now lists the newer.
-      if (own.epoch < epoch) this.supersede(own);
+    const own = this.claims.get(clientId);
+    if (own !== undefined && own.epoch < epoch) {
+      own.floor = Math.max(own.floor, epoch);
+      // One that was not granted yet may still turn out to be the newer.
+      if (own.epoch > 0) this.supersede(own);
     }
+    const grant = this.grants.get(clientId);
+    const close = (): void => this.close(clientId, epoch, done);
+    if (grant !== undefined && grant.epoch < epoch) grant.waiting.push(close);
+    else close();
+  }
+
+  private close(clientId: string, epoch: number, done: (persistent: boolean) => void): void {
     this.host.displace(clientId, epoch, () => {
-      const persistent = this.host.entry(clientId)?.persistent ?? false;
       // Confirmed: nothing older than that is open here.
-      this.released(clientId, epoch - 1, persistent);
-      done(persistent);
+      this.tellHeld(clientId, epoch - 1);
+      done(this.host.entry(clientId)?.persistent ?? false);
     });
   }
 
   /** What this node itself has of a client id: also a connection that is about to be attached. */
   entry(clientId: string): DirectoryEntry | null {
-    const [own] = this.claims.get(clientId) ?? [];
-    if (own !== undefined) return entryOf(own);
-    return this.host.entry(clientId) ?? null;
+    const held = this.host.entry(clientId);
+    if (held?.connected) return held;
+    const grant = this.grants.get(clientId);
+    if (grant !== undefined) return claimEntry(clientId, grant);
+    const own = this.claims.get(clientId);
+    if (own === undefined) return held ?? null;
+    return claimEntry(clientId, { user: own.claim.user, epoch: own.epoch });
   }
 
   entryAt(node: string, clientId: string, done: (entry: DirectoryEntry | null) => void): void {
@@ -166,11 +209,13 @@ export class DirectoryService implements Directory, HomeNetwork {
   }
 
   private onAnswer(own: OwnClaim, list: number, reply: ClaimReply | null): void {
+    if (reply !== null && "epoch" in reply) {
+      this.network.stamps.observe(reply.epoch);
+      own.givenEpoch = Math.max(own.givenEpoch, reply.epoch);
+    }
     if (own.over) {
       // Superseded or given up while the home thought about it: nobody will use this grant.
-      if (reply !== null && "epoch" in reply) {
-        this.released(own.claim.clientId, reply.epoch, false);
-      }
+      if (own.givenEpoch > 0) this.tellHeld(own.claim.clientId, own.givenEpoch);
       return;
     }
     if (reply === null || list !== this.listHash) {
@@ -182,8 +227,11 @@ export class DirectoryService implements Directory, HomeNetwork {
       else this.finish(own, { granted: false, why: reply.refused });
       return;
     }
-    this.network.stamps.observe(reply.epoch);
     own.epoch = reply.epoch;
+    if (own.epoch < own.floor) {
+      this.supersede(own);
+      return;
+    }
     new Takeover(this, own, reply, this.network.clock, this.network.takeoverTimeoutMs).start();
   }
 
@@ -207,11 +255,28 @@ export class DirectoryService implements Directory, HomeNetwork {
   finish(own: OwnClaim, result: ClaimResult): void {
     if (own.over) return;
     own.over = true;
-    const { clientId } = own.claim;
-    const others = (this.claims.get(clientId) ?? []).filter((other) => other !== own);
-    if (others.length === 0) this.claims.delete(clientId);
-    else this.claims.set(clientId, others);
+    const { clientId, user } = own.claim;
+    if (this.claims.get(clientId) === own) this.claims.delete(clientId);
+    // A claim that came to nothing: the home must not believe that it became a connection.
+    if (!result.granted) this.tellHeld(clientId, own.givenEpoch);
+    else {
+      this.endGrant(clientId, result.epoch);
+      this.grants.set(clientId, { epoch: result.epoch, user, waiting: [] });
+    }
     own.done(result);
+  }
+
+  /** Tells the home what this node has of a client id up to that epoch: what is there, and no more. */
+  private tellHeld(clientId: string, epoch: number): void {
+    const entry = this.entry(clientId);
+    this.tellHome("holds", clientId, { clientId, epoch, entry });
+  }
+
+  private endGrant(clientId: string, epoch: number): void {
+    const grant = this.grants.get(clientId);
+    if (grant === undefined || grant.epoch > epoch) return;
+    this.grants.delete(clientId);
+    for (const close of grant.waiting) close();
   }
 
   /** Has one older connection closed, wherever it is. `done` gets whether its session lives on. */
@@ -230,11 +295,7 @@ export class DirectoryService implements Directory, HomeNetwork {
     return this.live.length === 1 ? this.self : home(clientId, this.live);
   }
 
-  private tellHome<V extends "attached" | "released" | "ended">(
-    verb: V,
-    clientId: string,
-    body: CallBody<V>,
-  ): void {
+  private tellHome<V extends ReportVerb>(verb: V, clientId: string, body: CallBody<V>): void {
     const node = this.homeOf(clientId);
     if (node !== this.self) {
       this.network.linkTo(node)?.call(verb, body, () => undefined);
@@ -244,11 +305,12 @@ export class DirectoryService implements Directory, HomeNetwork {
   }
 
   /** A report of a claimant, to the home. */
-  onReport(verb: "attached" | "released" | "ended", node: string, body: unknown): void {
+  onReport(verb: ReportVerb, node: string, body: unknown): void {
     // The body was checked against the verb's schema, or made above.
     if (verb === "attached") this.home.attached(node, body as CallBody<"attached">);
     else if (verb === "released") this.home.released(node, body as CallBody<"released">);
-    else this.home.ended(node, body as CallBody<"ended">);
+    else if (verb === "ended") this.home.ended(node, body as CallBody<"ended">);
+    else this.home.holds(node, body as CallBody<"holds">);
   }
 
   /** Asks a member, or does it here when that is this node. Null: there is no link, or it broke. */
@@ -267,18 +329,15 @@ export class DirectoryService implements Directory, HomeNetwork {
     }
   }
 
-  private announceSoon(): void {
-    if (this.announceDue) return;
-    this.announceDue = true;
-    this.network.clock.defer(() => {
-      this.announceDue = false;
-      this.announce();
-    });
+  private announceSoon(node: string): void {
+    if (this.toTell.size === 0) this.network.clock.defer(() => this.announce());
+    this.toTell.add(node);
   }
 
   private announce(): void {
     const perHome = new Map<string, DirectoryEntry[]>();
-    for (const node of this.live) perHome.set(node, []);
+    for (const node of this.toTell) perHome.set(node, []);
+    this.toTell.clear();
     for (const entry of this.ownEntries()) perHome.get(this.homeOf(entry.clientId))?.push(entry);
     for (const [node, entries] of perHome) {
       const body = { list: this.listHash, entries };
@@ -294,17 +353,20 @@ export class DirectoryService implements Directory, HomeNetwork {
 
   private *ownEntries(): Iterable<DirectoryEntry> {
     for (const entry of this.host.entries()) yield entry;
-    for (const waiting of this.claims.values()) for (const own of waiting) yield entryOf(own);
+    for (const [clientId, grant] of this.grants) yield claimEntry(clientId, grant);
+    for (const [clientId, { claim, epoch }] of this.claims) {
+      yield claimEntry(clientId, { user: claim.user, epoch });
+    }
   }
 }
 
-const entryOf = (own: OwnClaim): DirectoryEntry => ({
-  clientId: own.claim.clientId,
-  user: own.claim.user,
-  epoch: own.epoch,
-  connected: true,
-  persistent: false,
-});
+/** A claim in the eyes of a home: a connection that is about to be attached. */
+function claimEntry(
+  clientId: string,
+  { user, epoch }: { readonly user: string; readonly epoch: number },
+): DirectoryEntry {
+  return { clientId, user, epoch, connected: true, persistent: false };
+}
 
 /** Closes every older connection of a granted claim, then lets the claimant go on. */
 class Takeover {

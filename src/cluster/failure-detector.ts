@@ -105,17 +105,17 @@ export class FailureDetector {
     switch (event.kind) {
       case "linked":
         watched.linked = true;
-        watched.heardMs = nowMs;
+        hear(watched, nowMs);
         // A suspect peer stays waited for until the new link is in step.
         if (watched.state === "down") change(event.peer, watched, "joining", effects);
         return;
       case "synced":
-        watched.heardMs = nowMs;
+        hear(watched, nowMs);
         watched.inStep = true;
         change(event.peer, watched, "up", effects);
         return;
       case "heard":
-        watched.heardMs = nowMs;
+        hear(watched, nowMs);
         return;
       case "unlinked":
         watched.linked = false;
@@ -146,17 +146,25 @@ export class FailureDetector {
       return;
     }
     if (watched.state === "up") change(peer, watched, "suspect", effects);
-    if (watched.askedMs === null) {
-      watched.askedMs = nowMs;
-      watched.othersHear = false;
-      effects.push({ kind: "ask", peer });
-      return;
+    if (watched.askedMs !== null) {
+      if (nowMs - watched.askedMs < this.settings.confirmTimeoutMs) return;
+      const given = nowMs - watched.heardMs >= this.settings.suspectAfterMs + pairCutMs;
+      if (!watched.othersHear || given) {
+        change(peer, watched, "down", effects);
+        return;
+      }
     }
-    if (nowMs - watched.askedMs < this.settings.confirmTimeoutMs) return;
-    const given = nowMs - watched.heardMs >= this.settings.suspectAfterMs + pairCutMs;
-    if (watched.othersHear && !given) watched.askedMs = null;
-    else change(peer, watched, "down", effects);
+    // Those who heard it a moment ago may not hear it any more: they are asked again.
+    watched.askedMs = nowMs;
+    watched.othersHear = false;
+    effects.push({ kind: "ask", peer });
   }
+}
+
+/** A sign of life: whatever others answer to an earlier question does not matter any more. */
+function hear(watched: Watched, nowMs: number): void {
+  watched.heardMs = nowMs;
+  watched.askedMs = null;
 }
 
 function change(peer: string, watched: Watched, after: PeerState, effects: DetectorEffect[]): void {

@@ -1,33 +1,38 @@
 /**
  * What this node knows as the home of client ids: where their connections and sessions are. It is the
- * one place that grants claims for them, one at a time, each with a higher epoch. Rebuilt from the
- * owners' announcements whenever the list of up members changes; until it has all of them for the
- * present list, it asks every member about an id before it grants.
+ * one place that grants claims for them, each with a higher epoch. For every member it holds the last
+ * announcement, what was reported and granted since, and nothing else: owners are the truth. Until all
+ * members have announced for the present list, it asks each of them about an id before it grants.
  */
 import type { DirectoryEntry } from "./directory-types.js";
 import type { CallBody, ReplyBody } from "./wire/messages.js";
 
-interface Place {
+/** A node that has something of a client id, and the epoch at which it was claimed there. */
+export interface Place {
   readonly node: string;
+  /** 0: a claim that no home has granted yet. */
   readonly epoch: number;
 }
 
 interface HomeEntry {
   user: string;
-  /** Connections not yet confirmed closed. */
-  connections: Place[];
-  /** A session without a connection. */
-  session: Place | null;
+  /** Highest epoch seen; its user is the one that counts. */
+  epoch: number;
+  /** Connections not yet confirmed closed: at most one place a node, that of its latest. */
+  connections: readonly Place[];
+  /** Sessions without a connection: at most one place a node. */
+  sessions: readonly Place[];
 }
 
 export type ClaimReply = ReplyBody<"claim">;
 
 export interface HomeNetwork {
-  readonly self: string;
   /** Every up member, this node included. */
   members(): readonly string[];
   /** Hash of that list. */
   list(): number;
+  /** Is this node the home of that client id, by the present list? */
+  isHome(clientId: string): boolean;
   nextEpoch(): number;
   observeEpoch(epoch: number): void;
   /** What that member knows of its own of this client id; null when it holds nothing or is gone. */
@@ -42,17 +47,13 @@ interface WaitingClaim {
   readonly reply: (answer: ClaimReply) => void;
 }
 
-interface Announcement {
-  readonly list: number;
-  readonly entries: readonly DirectoryEntry[];
-}
+const nowhere: readonly Place[] = [];
 
 export class Home {
   readonly counters = { grants: 0, refusedUser: 0, otherList: 0, askedAll: 0, conflicts: 0 };
-  private entries = new Map<string, HomeEntry>();
-  /** The last word of each member, kept because its list may be newer than ours for a moment. */
-  private readonly announcements = new Map<string, Announcement>();
-  private announced = new Set<string>();
+  private readonly entries = new Map<string, HomeEntry>();
+  /** For which list of members each node has announced last. */
+  private readonly announced = new Map<string, number>();
   private readonly asking = new Map<string, WaitingClaim[]>();
 
   constructor(private readonly network: HomeNetwork) {}
@@ -62,25 +63,31 @@ export class Home {
     return this.entries.size;
   }
 
-  /** The list of up members is another: everything known is void until it is announced again. */
+  /** Where this node, as home, believes a client id to be. */
+  lookup(clientId: string): Readonly<HomeEntry> | undefined {
+    return this.entries.get(clientId);
+  }
+
+  /** The list of up members is another: client ids may have come here that two members serve. */
   onListChanged(): void {
-    this.entries = new Map();
-    this.announced = new Set();
-    for (const node of this.network.members()) {
-      const last = this.announcements.get(node);
-      if (last?.list === this.network.list()) this.apply(node, last);
-    }
+    for (const [clientId, entry] of this.entries) this.settleConflict(clientId, entry);
   }
 
-  /** A member (or this node itself) says which of its client ids have their home here. */
-  announce(node: string, announcement: Announcement): void {
-    this.announcements.set(node, announcement);
-    if (announcement.list === this.network.list()) this.apply(node, announcement);
+  /** A member (or this node itself) says which of its client ids have their home here: these alone. */
+  announce(node: string, { list, entries }: CallBody<"announce">): void {
+    this.forget(node);
+    this.announced.set(node, list);
+    for (const entry of entries) this.merge(node, entry);
   }
 
-  /** A node that is no member any more says nothing. */
+  /** What a node had that is down or no member any more is gone, or comes back with its announcement. */
   forget(node: string): void {
-    this.announcements.delete(node);
+    this.announced.delete(node);
+    for (const [clientId, entry] of this.entries) {
+      entry.connections = without(entry.connections, node);
+      entry.sessions = without(entry.sessions, node);
+      this.prune(clientId, entry);
+    }
   }
 
   /** Answers a claim, at once unless all members must be asked first. */
@@ -101,50 +108,63 @@ export class Home {
   released(node: string, { clientId, epoch, persistent }: CallBody<"released">): void {
     const entry = this.entries.get(clientId);
     if (entry === undefined) return;
-    entry.connections = entry.connections.filter(
-      (place) => place.node !== node || place.epoch > epoch,
-    );
-    if (persistent) {
-      if (entry.session === null || entry.session.epoch <= epoch) entry.session = { node, epoch };
-    } else if (entry.session?.node === node) entry.session = null;
+    entry.connections = without(entry.connections, node, epoch);
+    entry.sessions = persistent
+      ? withPlace(entry.sessions, { node, epoch })
+      : without(entry.sessions, node);
     this.prune(clientId, entry);
   }
 
-  /** The connection's session lives where the connection is: an older place of it is history. */
+  /** The node's connection is this one now, and its session lives with it. */
   attached(node: string, { clientId, epoch }: CallBody<"attached">): void {
     const entry = this.entries.get(clientId);
-    if (entry?.session?.node === node && entry.session.epoch <= epoch) entry.session = null;
+    if (entry === undefined) return;
+    entry.connections = withPlace(entry.connections, { node, epoch });
+    entry.sessions = without(entry.sessions, node, epoch);
+  }
+
+  /** Up to that epoch the node has this of the client id, or nothing. */
+  holds(node: string, { clientId, epoch, entry: held }: CallBody<"holds">): void {
+    const entry = this.entries.get(clientId);
+    if (entry !== undefined) {
+      entry.connections = without(entry.connections, node, epoch);
+      entry.sessions = without(entry.sessions, node, epoch);
+      this.prune(clientId, entry);
+    }
+    if (held !== null && held.clientId === clientId) this.merge(node, held);
   }
 
   ended(node: string, { clientId }: CallBody<"ended">): void {
     const entry = this.entries.get(clientId);
     if (entry === undefined) return;
-    if (entry.session?.node === node) entry.session = null;
+    entry.sessions = without(entry.sessions, node);
     this.prune(clientId, entry);
   }
 
   private isComplete(): boolean {
-    return this.announced.size >= this.network.members().length;
+    const list = this.network.list();
+    return this.network.members().every((node) => this.announced.get(node) === list);
   }
 
   private grant({ claimant, body, reply }: WaitingClaim): void {
     const { clientId, user } = body;
-    const entry = this.entries.get(clientId) ?? { user, connections: [], session: null };
-    const members = this.network.members();
-    // What a member that is down had of it is gone, or comes back with its announcement.
-    entry.connections = entry.connections.filter((place) => members.includes(place.node));
-    if (entry.user !== user && (entry.connections.length > 0 || entry.session !== null)) {
+    const entry = this.entries.get(clientId) ?? emptyEntry(user);
+    const held = entry.sessions.length > 0 || entry.connections.some(isGranted);
+    if (entry.user !== user && held) {
       this.counters.refusedUser++;
       reply({ refused: "other-user" });
       return;
     }
-    entry.user = user;
+    const { sessions } = entry;
+    // The claim itself may have been announced already.
+    const others = entry.connections.filter((place) => isGranted(place) || place.node !== claimant);
     const epoch = this.network.nextEpoch();
-    const connections = entry.connections;
-    entry.connections = [...connections, { node: claimant, epoch }];
+    entry.user = user;
+    entry.epoch = epoch;
+    entry.connections = withPlace(entry.connections, { node: claimant, epoch });
     this.entries.set(clientId, entry);
     this.counters.grants++;
-    reply({ epoch, connections, session: entry.session?.node ?? null });
+    reply({ epoch, connections: others, session: latest(sessions)?.node ?? null });
   }
 
   private askAll(first: WaitingClaim): void {
@@ -157,47 +177,89 @@ export class Home {
     let open = members.length;
     for (const node of members) {
       this.network.entryAt(node, clientId, (entry) => {
-        if (entry !== null && this.network.list() === list) this.merge(node, entry);
+        if (entry !== null) this.merge(node, entry);
         if (--open > 0) return;
         this.asking.delete(clientId);
-        for (const waiting of queue) this.claim(waiting.claimant, waiting.body, waiting.reply);
+        for (const waiting of queue) {
+          if (this.network.list() === list) this.grant(waiting);
+          else waiting.reply({ refused: "other-list" });
+        }
       });
     }
   }
 
-  private apply(node: string, { entries }: Announcement): void {
-    this.announced.add(node);
-    for (const entry of entries) this.merge(node, entry);
-  }
-
   private merge(node: string, theirs: DirectoryEntry): void {
-    const { clientId, epoch } = theirs;
+    const { clientId, epoch, user, connected, persistent } = theirs;
+    if (!connected && !persistent) return;
     this.network.observeEpoch(epoch);
-    let entry = this.entries.get(clientId);
-    if (entry === undefined) {
-      entry = { user: theirs.user, connections: [], session: null };
-      this.entries.set(clientId, entry);
+    const entry = this.entries.get(clientId) ?? emptyEntry(user);
+    this.entries.set(clientId, entry);
+    if (epoch >= entry.epoch) {
+      entry.user = user;
+      entry.epoch = epoch;
     }
-    if (theirs.connected) {
-      if (entry.connections.some((place) => place.node === node && place.epoch === epoch)) return;
-      entry.connections = [...entry.connections, { node, epoch }];
+    if (connected) {
+      entry.connections = withPlace(entry.connections, { node, epoch });
       this.settleConflict(clientId, entry);
-    } else if (theirs.persistent && (entry.session === null || entry.session.epoch < epoch)) {
-      entry.session = { node, epoch };
-    }
+    } else entry.sessions = withPlace(entry.sessions, { node, epoch });
   }
 
   /** Two halves of a cluster may have served one client id: the higher epoch wins. */
   private settleConflict(clientId: string, entry: HomeEntry): void {
     if (entry.connections.length < 2) return;
+    const granted = entry.connections.filter(isGranted);
+    const winner = latest(granted);
+    if (winner === undefined || granted.length < 2 || !this.network.isHome(clientId)) return;
     this.counters.conflicts++;
-    const winner = entry.connections.reduce((a, b) => (b.epoch > a.epoch ? b : a));
-    for (const place of entry.connections) {
-      if (place !== winner) this.network.displaceAt(place.node, clientId, winner.epoch);
+    for (const place of granted) {
+      if (place === winner) continue;
+      // Two homes may have given the same epoch.
+      const epoch = Math.max(winner.epoch, place.epoch + 1);
+      this.network.displaceAt(place.node, clientId, epoch);
     }
   }
 
   private prune(clientId: string, entry: HomeEntry): void {
-    if (entry.connections.length === 0 && entry.session === null) this.entries.delete(clientId);
+    if (entry.connections.length === 0 && entry.sessions.length === 0) {
+      this.entries.delete(clientId);
+    }
   }
+}
+
+const emptyEntry = (user: string): HomeEntry => ({
+  user,
+  epoch: 0,
+  connections: nowhere,
+  sessions: nowhere,
+});
+
+const isGranted = (place: Place): boolean => place.epoch > 0;
+
+/** The places without those of a node up to that epoch. */
+function without(
+  places: readonly Place[],
+  node: string,
+  epoch = Number.POSITIVE_INFINITY,
+): readonly Place[] {
+  if (!places.some((place) => place.node === node && place.epoch <= epoch)) return places;
+  const left = places.filter((place) => place.node !== node || place.epoch > epoch);
+  return left.length === 0 ? nowhere : left;
+}
+
+/** The places with this one instead of the node's earlier one. */
+function withPlace(places: readonly Place[], added: Place): readonly Place[] {
+  if (places.some((place) => place.node === added.node && place.epoch > added.epoch)) return places;
+  return [...without(places, added.node), added];
+}
+
+function latest(places: readonly Place[]): Place | undefined {
+  let best: Place | undefined;
+  for (const place of places) {
+    const later =
+      best === undefined ||
+      place.epoch > best.epoch ||
+      (place.epoch === best.epoch && place.node > best.node);
+    if (later) best = place;
+  }
+  return best;
 }

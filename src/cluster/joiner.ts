@@ -220,7 +220,7 @@ export class Joiner {
         wire.close();
         resolve(reply);
       });
-      const members = this.cluster.members.all();
+      const members = this.cluster.members.everything();
       wire.send(encode("call", { id: 1, verb: "join", body: { members } }));
     });
   }

@@ -24,12 +24,20 @@ interface HalfLink {
   readonly timer: Timer;
 }
 
+/** A data connection that came before the ACTIVATE which announces it: they travel apart. */
+interface EarlyData {
+  readonly peer: Identity;
+  readonly data: Wire;
+  readonly timer: Timer;
+}
+
 /** How long ACTIVATE and the data connection may take. */
 const completeTimeoutMs = 5_000;
 
 export class LinkMaker {
   /** By token, hexadecimal. */
   private readonly halves = new Map<string, HalfLink>();
+  private readonly early = new Map<string, EarlyData>();
 
   constructor(
     private readonly context: ClusterContext,
@@ -44,16 +52,24 @@ export class LinkMaker {
 
   /** A proved data connection that a peer dialled. */
   onData(wire: Wire, peer: Identity): void {
-    const half = this.takeHalf(peer.token.toString("hex"));
-    if (half === undefined || half.peer.name !== peer.name) {
-      wire.destroy();
-      return;
-    }
-    this.complete(half.control, wire, peer);
+    const key = peer.token.toString("hex");
+    const half = this.takeHalf(key);
+    if (half === undefined) this.keepEarly(key, wire, peer);
+    else this.join(half, wire, peer);
   }
 
   close(): void {
     for (const key of [...this.halves.keys()]) this.takeHalf(key)?.control.destroy();
+    for (const key of [...this.early.keys()]) this.takeEarly(key)?.data.destroy();
+  }
+
+  private join(half: HalfLink, data: Wire, peer: Identity): void {
+    if (half.peer.name === peer.name && half.peer.incarnation === peer.incarnation) {
+      this.complete(half.control, data, half.peer);
+      return;
+    }
+    half.control.destroy();
+    data.destroy();
   }
 
   private decide(wire: Wire, peer: Identity, dialled: DialTarget | null): void {
@@ -67,7 +83,7 @@ export class LinkMaker {
     const token = Buffer.from(this.context.random.bytes(noToken.length));
     this.keepHalf(token, wire, peer);
     wire.send(encode("activate", { token }));
-    if (dialled !== null) this.dialData(token, peer, dialled);
+    if (dialled !== null) this.dialData(token, dialled);
   }
 
   private await(wire: Wire, peer: Identity, dialled: DialTarget | null): void {
@@ -80,8 +96,14 @@ export class LinkMaker {
       this.context.clock.clearTimer(timer);
       wire.listen(null);
       this.keepHalf(token, wire, peer);
-      if (dialled !== null) this.dialData(token, peer, dialled);
+      if (dialled !== null) this.dialData(token, dialled);
+      else this.takeUpEarly(token.toString("hex"));
     });
+  }
+
+  private takeUpEarly(key: string): void {
+    const early = this.takeEarly(key);
+    if (early !== undefined) this.onData(early.data, early.peer);
   }
 
   private keepHalf(token: Buffer, control: Wire, peer: Identity): void {
@@ -104,11 +126,28 @@ export class LinkMaker {
     return half;
   }
 
-  private dialData(token: Buffer, peer: Identity, target: DialTarget): void {
+  private keepEarly(key: string, data: Wire, peer: Identity): void {
+    const fail = (): void => this.takeEarly(key)?.data.destroy();
+    fail();
+    const timer = this.context.clock.setTimer(completeTimeoutMs, fail);
+    data.onClose = fail;
+    this.early.set(key, { peer, data, timer });
+  }
+
+  private takeEarly(key: string): EarlyData | undefined {
+    const early = this.early.get(key);
+    if (early === undefined) return undefined;
+    this.early.delete(key);
+    this.context.clock.clearTimer(early.timer);
+    early.data.onClose = () => undefined;
+    return early;
+  }
+
+  private dialData(token: Buffer, target: DialTarget): void {
     const done = (result: DialResult): void => {
       const half = this.takeHalf(token.toString("hex"));
-      if (result.kind === "proved" && half !== undefined && result.peer.name === peer.name) {
-        this.complete(half.control, result.wire, peer);
+      if (result.kind === "proved" && half !== undefined) {
+        this.join(half, result.wire, result.peer);
         return;
       }
       if (result.kind === "proved") result.wire.destroy();

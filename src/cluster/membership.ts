@@ -64,8 +64,19 @@ export class Membership {
     return this.list.get(name);
   }
 
+  /** One entry a name, those that left or were removed too. */
   all(): Member[] {
     return this.list.all();
+  }
+
+  /** What other nodes must hear of. */
+  everything(): Member[] {
+    return this.list.everything();
+  }
+
+  /** The entry of one data directory under that name. */
+  entry(name: string, id: string): Member | undefined {
+    return this.list.entry(name, id);
   }
 
   /** Every other member that neither left nor was removed. */
@@ -80,12 +91,10 @@ export class Membership {
   /** Takes the newer entries of a peer's list. Our own entry is ours: only `removed` is believed. */
   merge(theirs: readonly Member[]): void {
     for (const member of theirs) this.options.stamps.observe(member.stamp);
-    const own = this.list.get(this.options.name);
     const taken = this.list.merge(theirs);
-    const ours = taken.find((member) => member.name === this.options.name);
-    if (ours !== undefined && own !== undefined && !this.isRemoval(ours)) {
-      this.list.set(this.ownEntry("in"));
-    }
+    const { name } = this.options;
+    const ours = taken.find((member) => member.name === name && member.id === this.id);
+    if (ours !== undefined && !this.isRemoval(ours)) this.list.set(this.ownEntry("in"));
     if (taken.length > 0) this.changed(taken);
   }
 
@@ -125,7 +134,12 @@ export class Membership {
   /** Makes the list durable. Rejects when the disk does not take it. */
   async store(): Promise<void> {
     const { id, incarnation, leftStamp } = this;
-    await this.options.stateFile.save({ id, incarnation, leftStamp, members: this.list.all() });
+    await this.options.stateFile.save({
+      id,
+      incarnation,
+      leftStamp,
+      members: this.list.everything(),
+    });
   }
 
   private set(member: Member): void {

@@ -9,7 +9,7 @@ import type { ClusterUser } from "./ports.js";
 import type { RowFollower, RowTable } from "./row-table.js";
 import { StreamReceiver, StreamSender } from "./stream.js";
 import { forwardHeaderBytes, frameHeaderBytes, FrameType, WireError } from "./wire/frames.js";
-import { type Body, decode, type Member } from "./wire/messages.js";
+import { type Body, decode } from "./wire/messages.js";
 
 export interface PeerHost {
   /** Is the peer up or suspect in the eyes of the failure detector? */
@@ -18,7 +18,7 @@ export interface PeerHost {
   /** Both sides hold each other's rows: the peer is up. */
   onSynced(peer: Peer): void;
   onUnlinked(peer: Peer, fault: string | null): void;
-  onMembers(peer: Peer, members: readonly Member[]): void;
+  onMembers(peer: Peer, body: Body<"members">): void;
   onCall(peer: Peer, link: Link, id: number, verb: string, body: unknown): void;
   onBye(peer: Peer, why: Body<"bye">["why"]): void;
 }
@@ -144,7 +144,7 @@ export class Peer implements LinkListener, RowFollower {
         this.onHeartbeat(decode("heartbeat", bytes, start, end));
         return;
       case FrameType.members:
-        this.host.onMembers(this, decode("members", bytes, start, end).members);
+        this.host.onMembers(this, decode("members", bytes, start, end));
         return;
       case FrameType.streamAck: {
         const { incarnation, counter } = decode("streamAck", bytes, start, end);

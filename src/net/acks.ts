@@ -10,6 +10,12 @@ import type { Session } from "../session/session.js";
 import type { NetCounters } from "./counters.js";
 import type { Output } from "./output.js";
 
+/** Whom a connection's acknowledgements tell. */
+export interface AcksOwner {
+  /** Some publishes were answered, maybe in the midst of another connection's work. */
+  onAnswered(): void;
+}
+
 export class Acks implements AcceptanceSink {
   /** Bytes of the messages that are not answered. */
   bytes = 0;
@@ -21,8 +27,7 @@ export class Acks implements AcceptanceSink {
     private readonly output: Output,
     private readonly version: number,
     private readonly counters: NetCounters,
-    /** Some were answered. */
-    private readonly onAnswered: () => void,
+    private readonly owner: AcksOwner,
   ) {}
 
   /** Publishes that are not answered. */
@@ -52,7 +57,7 @@ export class Acks implements AcceptanceSink {
       this.answer(first);
       first = this.waiting.peek();
     }
-    this.onAnswered();
+    this.owner.onAnswered();
   }
 
   /** The connection is gone: nothing is answered any more. */

@@ -9,7 +9,7 @@ import type { Clock } from "../lib/clock.js";
 import type { Log } from "../lib/log.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { type AckType, AckType as Ack, ack, decodeAck, pingrespFrame } from "../protocol/acks.js";
-import { FrameReader } from "../protocol/framing.js";
+import { type FrameHandler, FrameReader } from "../protocol/framing.js";
 import {
   encodeConnack,
   encodeDisconnect,
@@ -34,11 +34,12 @@ import { subscribe } from "../session/handlers/subscribe.js";
 import { unsubscribe } from "../session/handlers/unsubscribe.js";
 import type { Session } from "../session/session.js";
 import type { Turn } from "../session/turn.js";
+import type { AcksOwner } from "./acks.js";
 import type { NetCounters } from "./counters.js";
 import type { FrameEncoder } from "./frames.js";
 import { Inbound } from "./inbound.js";
-import { KeepAlive, type Overdue } from "./keepalive.js";
-import { Output, type OutputShare } from "./output.js";
+import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
+import { Output, type OutputOwner, type OutputShare } from "./output.js";
 
 /** What all connections of a front end share. */
 export interface ConnectionShare extends ConnectParts {
@@ -55,7 +56,7 @@ export interface ConnectionShare extends ConnectParts {
   onGone(connection: Connection): void;
 }
 
-export class Connection implements Channel {
+export class Connection implements Channel, FrameHandler, OutputOwner, KeepAliveOwner, AcksOwner {
   /** 0 until CONNECT says it. */
   version = 0;
   isOpen = true;
@@ -77,11 +78,9 @@ export class Connection implements Channel {
     const { limits } = share.config;
     this.connectedAtMs = share.clock.wallMs();
     this.reader = new FrameReader(this, limits.max_packet_before_connect);
-    this.output = new Output(socket, share.output, (congested) => this.onCongestion(congested));
+    this.output = new Output(socket, share.output, this);
     share.turn.refresh();
-    this.keepAlive = new KeepAlive(share.wheel, share.turn, limits.connect_timeout, (what) =>
-      this.onOverdue(what),
-    );
+    this.keepAlive = new KeepAlive(share.wheel, share.turn, limits.connect_timeout, this);
     socket.on("data", (chunk: Buffer) => this.onData(chunk));
     socket.on("drain", () => this.onDrain());
     // An error is followed by "close", which is where it is handled.
@@ -91,6 +90,13 @@ export class Connection implements Channel {
 
   get congested(): boolean {
     return this.output.congested;
+  }
+
+  /** Nothing but a CONNECT that waits for its grant keeps it from being read. */
+  private get mayRead(): boolean {
+    const { session, inbound } = this;
+    if (session === null || inbound === null) return false;
+    return inbound.mayResume && !session.backlogged && !this.output.overfull;
   }
 
   get clientId(): string | undefined {
@@ -186,7 +192,7 @@ export class Connection implements Channel {
         return true;
       default:
         this.onControl(session, bytes, first, start, end);
-        return this.isOpen;
+        return this.isOpen && this.goesOn(!session.backlogged);
     }
   }
 
@@ -197,6 +203,7 @@ export class Connection implements Channel {
     counters.bytesIn += chunk.length;
     try {
       this.reader.push(chunk);
+      if (this.output.overfull && !this.halted) this.goesOn(false);
     } catch (error) {
       this.onError(error);
     }
@@ -223,9 +230,7 @@ export class Connection implements Channel {
       return;
     }
     this.session = session;
-    this.inbound = new Inbound(session, this.version, this.output, this.share, () =>
-      this.onAnswered(),
-    );
+    this.inbound = new Inbound(session, this.version, this.output, this.share, this);
     this.reader.connectOnly = false;
     this.reader.packetMax = this.share.config.limits.max_packet;
     this.keepAlive.open(this.keepAliveSeconds);
@@ -284,8 +289,13 @@ export class Connection implements Channel {
   }
 
   /** Some publishes were answered; this may be in the midst of another connection's work. */
-  private onAnswered(): void {
-    if (this.halted && this.inbound?.mayResume) this.resumeSoon();
+  onAnswered(): void {
+    this.readOn();
+  }
+
+  /** Reads again, unless something else still stands in the way. */
+  readOn(): void {
+    if (this.halted && this.mayRead) this.resumeSoon();
   }
 
   private resumeSoon(): void {
@@ -307,17 +317,19 @@ export class Connection implements Channel {
     if (this.isOpen && !this.halted) this.socket.resume();
   }
 
-  private onCongestion(congested: boolean): void {
+  onCongestion(congested: boolean): void {
     if (congested) this.keepAlive.congested(this.share.config.limits.connection_output_grace);
     else this.keepAlive.relieved();
   }
 
   private onDrain(): void {
     this.output.measure();
-    if (this.isOpen) this.session?.onDrain();
+    if (!this.isOpen) return;
+    this.session?.onDrain();
+    this.readOn();
   }
 
-  private onOverdue(what: Overdue): void {
+  onOverdue(what: Overdue): void {
     switch (what) {
       case "keep-alive":
         this.close(ReasonCode.KeepAliveTimeout);
@@ -327,7 +339,8 @@ export class Connection implements Channel {
         if (this.output.congested) this.cutOff("output not taken");
         break;
       case "connect":
-        this.cutOff("no CONNECT in time");
+        // One that was received waits for its grant, which has a limit of its own.
+        if (this.version === 0) this.cutOff("no CONNECT in time");
         break;
       case "closing":
         this.socket.destroy();

@@ -12,7 +12,7 @@ import type { Router } from "../routing/router.js";
 import type { Topic } from "../routing/topic.js";
 import { isReservedTopic } from "../session/reserved.js";
 import type { Session } from "../session/session.js";
-import { Acks } from "./acks.js";
+import { Acks, type AcksOwner } from "./acks.js";
 import type { NetCounters } from "./counters.js";
 import type { Output } from "./output.js";
 
@@ -36,7 +36,7 @@ export class Inbound {
     private readonly version: number,
     private readonly output: Output,
     private readonly share: InboundShare,
-    private readonly onAnswered: () => void,
+    private readonly owner: AcksOwner,
   ) {}
 
   /** After a halt: is enough answered to read on? */
@@ -105,7 +105,7 @@ export class Inbound {
   private onNumbered(message: Message, packetId: number, qos: number): boolean {
     const { counters, config, router } = this.share;
     const { receive_maximum: most, inflight_bytes: bytesMax } = config.limits;
-    this.acks ??= new Acks(this.session, this.output, this.version, counters, this.onAnswered);
+    this.acks ??= new Acks(this.session, this.output, this.version, counters, this.owner);
     const { acks } = this;
     if (this.version === 5 && acks.length >= most) {
       throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);

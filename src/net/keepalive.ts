@@ -11,6 +11,11 @@ export type Overdue = "connect" | "keep-alive" | "output" | "closing";
 /** A closed connection whose client does not take the last bytes is cut off then. */
 const closingMs = 2000;
 
+/** Whom the time limits of a connection tell. */
+export interface KeepAliveOwner {
+  onOverdue(what: Overdue): void;
+}
+
 export class KeepAlive implements WheelEntry {
   wheelDue = 0;
   wheelNext: WheelEntry | null = null;
@@ -29,7 +34,7 @@ export class KeepAlive implements WheelEntry {
     private readonly wheel: TimerWheel,
     private readonly turn: Turn,
     connectTimeoutMs: number,
-    private readonly onOverdue: (what: Overdue) => void,
+    private readonly owner: KeepAliveOwner,
   ) {
     this.heardMs = turn.nowMs;
     wheel.set(this, connectTimeoutMs);
@@ -62,13 +67,13 @@ export class KeepAlive implements WheelEntry {
 
   onDeadline(): void {
     if (this.phase !== "open") {
-      this.onOverdue(this.phase);
+      this.owner.onOverdue(this.phase);
       return;
     }
     const now = this.turn.refresh();
-    if (this.congestedDueMs !== 0 && this.congestedDueMs <= now) this.onOverdue("output");
+    if (this.congestedDueMs !== 0 && this.congestedDueMs <= now) this.owner.onOverdue("output");
     else if (this.silenceMs > 0 && !this.paused && this.heardMs + this.silenceMs <= now) {
-      this.onOverdue("keep-alive");
+      this.owner.onOverdue("keep-alive");
     } else this.arm();
   }
 

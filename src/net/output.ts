@@ -55,9 +55,17 @@ export class OutputShare {
   }
 }
 
+/** Whom an output tells about its backlog. */
+export interface OutputOwner {
+  /** `congested` has changed, in the midst of a write: the owner must not send now. */
+  onCongestion(congested: boolean): void;
+}
+
 export class Output {
   /** More waits in the socket than `limits.connection_output_bytes`. */
   congested = false;
+  /** Twice that: answers alone have filled it, so the client should not be read. */
+  overfull = false;
   private buffer: Buffer | null = null;
   private used = 0;
   private dirty = false;
@@ -70,8 +78,7 @@ export class Output {
   constructor(
     private readonly socket: Socket,
     private readonly share: OutputShare,
-    /** Told when `congested` changes, in the midst of a write: it must not send. */
-    private readonly onCongestion: (congested: boolean) => void,
+    private readonly owner: OutputOwner,
   ) {}
 
   /**
@@ -128,10 +135,12 @@ export class Output {
 
   /** Reads the socket's backlog anew. */
   measure(): void {
-    const congested = this.socket.writableLength > this.share.bytesMax;
+    const waiting = this.socket.writableLength;
+    this.overfull = waiting > 2 * this.share.bytesMax;
+    const congested = waiting > this.share.bytesMax;
     if (congested === this.congested) return;
     this.congested = congested;
-    this.onCongestion(congested);
+    this.owner.onCongestion(congested);
   }
 
   /** A buffer with room for `count` bytes at `used`; the run before them is in it. */

@@ -70,7 +70,7 @@ export class RetainedSync {
   private messageOf(entry: RetainedEntry): Message {
     if (entry.message !== null) return entry.message;
     const topic = this.topics.internName(entry.topic);
-    const message = new Message(topic, 0, true, "", nothing, 0, 0, 0, 0);
+    const message = new Message(topic, 0, true, entry.publisher, nothing, 0, 0, 0, 0);
     message.stamp = entry.stamp;
     return message;
   }

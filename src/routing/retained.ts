@@ -1,7 +1,8 @@
 /**
  * Retained messages: a last-writer-wins map by topic, the same on every node. Each entry carries the
  * stamp of its publish; a deleted one stays as a tombstone until `forgetAfterMs`, so that a node that
- * was away cannot bring it back. A tree of topic levels answers a wildcard at the cost of what it matches.
+ * was away cannot bring it back. Of equal stamps (two nodes, one moment) the higher publisher wins, on
+ * every node alike. A tree of topic levels answers a wildcard at the cost of what it matches.
  */
 import { hashString, mix32 } from "../lib/hash.js";
 import { stampMs } from "../lib/hlc.js";
@@ -10,6 +11,8 @@ import { Message } from "./message.js";
 export interface RetainedEntry {
   readonly topic: string;
   readonly stamp: number;
+  /** Client id of whoever set or deleted it. */
+  readonly publisher: string;
   /** Null: a tombstone. */
   readonly message: Message | null;
 }
@@ -33,8 +36,10 @@ export const retainedBuckets = 256;
 export const retainedBucket = (topic: string): number => hashString(topic) % retainedBuckets;
 
 export class RetainedStore {
-  readonly counters = { refusedFull: 0 };
+  readonly counters = { refusedFull: 0, tombstonesDropped: 0 };
   private readonly entries = new Map<string, RetainedEntry>();
+  /** Topics of entries without a message, in the order in which they were deleted here. */
+  private readonly tombstones = new Set<string>();
   private readonly root = new RetainedNode();
   private readonly digest = new Uint32Array(retainedBuckets);
   private liveCount = 0;
@@ -55,9 +60,7 @@ export class RetainedStore {
   set(message: Message): RetainedOutcome {
     const topic = message.topic.name;
     const before = this.entries.get(topic);
-    // Equal stamps of two nodes: the larger publisher id wins, on every node alike.
-    if (before !== undefined && before.stamp > message.stamp) return "older";
-    if (before?.stamp === message.stamp && !wins(message, before)) return "older";
+    if (before !== undefined && !isNewer(message, before)) return "older";
     const stored = message.payloadLength === 0 ? null : retainedCopy(message);
     const grown = sizeOf(stored) - sizeOf(before?.message ?? null);
     const more = (stored === null ? 0 : 1) - (before?.message ? 1 : 0);
@@ -70,7 +73,9 @@ export class RetainedStore {
     }
     this.liveBytes += grown;
     this.liveCount += more;
-    this.put({ topic, stamp: message.stamp, message: stored }, before);
+    const { stamp, publisher } = message;
+    this.put({ topic, stamp, publisher, message: stored }, before);
+    this.limitTombstones();
     return "stored";
   }
 
@@ -101,7 +106,7 @@ export class RetainedStore {
       if (level === "#" || level === "+") {
         for (const [name, child] of node.children) {
           // [MQTT-4.7.2-1]
-          if (depth === 0 && name.startsWith("$")) continue;
+          if (node === this.root && name.startsWith("$")) continue;
           stack.push([child, level === "#" ? depth : depth + 1]);
         }
         continue;
@@ -124,11 +129,10 @@ export class RetainedStore {
   /** Forgets tombstones older than the limit. Returns how many. */
   sweep(nowMs: number): number {
     let swept = 0;
-    for (const entry of this.entries.values()) {
-      if (entry.message !== null) continue;
-      if (stampMs(entry.stamp) + this.limits.forgetAfterMs > nowMs) continue;
-      this.entries.delete(entry.topic);
-      this.addToDigest(entry, -1);
+    for (const topic of this.tombstones) {
+      const stamp = this.entries.get(topic)?.stamp ?? 0;
+      if (stampMs(stamp) + this.limits.forgetAfterMs > nowMs) continue;
+      this.dropTombstone(topic);
       swept++;
     }
     return swept;
@@ -138,15 +142,34 @@ export class RetainedStore {
     if (before !== undefined) this.addToDigest(before, -1);
     this.addToDigest(entry, 1);
     this.entries.set(entry.topic, entry);
-    if (entry.message === null) this.prune(entry.topic);
-    else this.nodeOf(entry.topic).entry = entry;
+    this.tombstones.delete(entry.topic);
+    if (entry.message === null) {
+      this.tombstones.add(entry.topic);
+      this.prune(entry.topic);
+    } else this.nodeOf(entry.topic).entry = entry;
+  }
+
+  /** There are at most as many tombstones as there may be messages; the earliest here go first. */
+  private limitTombstones(): void {
+    if (this.tombstones.size <= this.limits.messages) return;
+    const [first] = this.tombstones;
+    if (first !== undefined) this.dropTombstone(first);
+    this.counters.tombstonesDropped++;
+  }
+
+  private dropTombstone(topic: string): void {
+    const entry = this.entries.get(topic);
+    if (entry !== undefined) this.addToDigest(entry, -1);
+    this.entries.delete(topic);
+    this.tombstones.delete(topic);
   }
 
   private addToDigest(entry: RetainedEntry, sign: 1 | -1): void {
     const hash = hashString(entry.topic);
     const stampHash = mix32(entry.stamp >>> 0) ^ mix32(Math.floor(entry.stamp / 2 ** 32));
+    const writer = mix32(hashString(entry.publisher) + (entry.message === null ? 1 : 0));
     const bucket = hash % retainedBuckets;
-    this.digest[bucket] = (this.digest[bucket] ?? 0) + sign * mix32(hash ^ stampHash);
+    this.digest[bucket] = (this.digest[bucket] ?? 0) + sign * mix32(hash ^ stampHash ^ writer);
   }
 
   private nodeOf(topic: string): RetainedNode {
@@ -188,8 +211,10 @@ export class RetainedStore {
 const sizeOf = (message: Message | null): number =>
   message === null ? 0 : message.bytes.length + message.topic.bytes.length;
 
-function wins(message: Message, before: RetainedEntry): boolean {
-  return message.publisher > (before.message?.publisher ?? "");
+/** A total order of all that was ever written to a topic: nodes that saw the same hold the same. */
+function isNewer(message: Message, before: RetainedEntry): boolean {
+  if (message.stamp !== before.stamp) return message.stamp > before.stamp;
+  return message.publisher > before.publisher;
 }
 
 /** A copy with bytes of exactly its size: the common buffer pool would pin 8 KiB for each. */

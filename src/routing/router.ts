@@ -67,8 +67,9 @@ export class Router implements ClusterUser {
     message.pending = 1;
     if (message.retain) this.publishRetained(message, targets);
     else {
-      this.deliver(message, local);
+      // Peers first: a delivery may make one of ours publish (a will), and its number is higher.
       if (peers.length > 0) this.forward(message, peers);
+      this.deliver(message, local);
     }
     message.pending--;
     if (message.matched === 0) this.counters.unmatched++;
@@ -205,7 +206,6 @@ export class Router implements ClusterUser {
       message.refused = ReasonCode.QuotaExceeded;
       return;
     }
-    this.deliver(message, targets.local);
     const numbered: PeerTarget[] = [...targets.peers];
     for (const peer of this.cluster.livePeers()) {
       if (targets.peers.some((target) => target.peer === peer)) continue;
@@ -217,6 +217,7 @@ export class Router implements ClusterUser {
       if (message.qos === 0) this.cluster.send(peer, frame);
       else this.forwardNumbered(message, peer, durable, frame);
     }
+    this.deliver(message, targets.local);
   }
 
   private storeRetained(message: Message): string {

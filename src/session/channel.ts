@@ -44,6 +44,8 @@ export interface Channel {
   acknowledge(type: AckType, packetId: number, reason: number): void;
   /** Sends a whole packet. */
   send(packet: Buffer): void;
+  /** The session was backlogged and takes requests again. */
+  readOn(): void;
   /** Closes the connection with a reason; the session is detached before this returns. */
   close(reason: number): void;
 }

@@ -12,6 +12,13 @@ interface Reply {
 export class Replies {
   private readonly waiting = new Ring<Reply>(4);
 
+  /** `onFlushed`: some may have been sent. */
+  constructor(private readonly onFlushed: () => void) {}
+
+  get length(): number {
+    return this.waiting.length;
+  }
+
   /** Calls `send` when `whenReady` has called back and every earlier reply is sent. */
   push(send: () => void, whenReady: (ready: () => void) => void): void {
     const reply: Reply = { ready: false, send };
@@ -19,6 +26,7 @@ export class Replies {
     whenReady(() => {
       reply.ready = true;
       this.flush();
+      this.onFlushed();
     });
   }
 

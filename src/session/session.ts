@@ -14,12 +14,15 @@ import type { Channel } from "./channel.js";
 import type { SessionHost } from "./host.js";
 import { IncomingQos2 } from "./incoming-qos2.js";
 import { SessionQueue } from "./queue.js";
-import type { Replays } from "./replays.js";
-import type { Replies } from "./replies.js";
+import { type Replay, Replays } from "./replays.js";
+import { Replies } from "./replies.js";
 import { Awaiting, OutgoingWindow } from "./window.js";
 
 /** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
 const aliveMs = 1000;
+
+/** SUBACKs, and replays of retained messages, that may wait; then the client is not read for a while. */
+const waitingMax = 64;
 
 /** What a connection brings to its session. */
 export interface Attachment {
@@ -46,8 +49,8 @@ export class Session implements Subscriber, WheelEntry {
   endDueMs = Number.POSITIVE_INFINITY;
   readonly window: OutgoingWindow;
   queue: SessionQueue | null = null;
-  replies: Replies | null = null;
-  replays: Replays | null = null;
+  private replies: Replies | null = null;
+  private replays: Replays | null = null;
   private incomingQos2: IncomingQos2 | null = null;
   private lastAckMs = 0;
 
@@ -70,6 +73,12 @@ export class Session implements Subscriber, WheelEntry {
 
   get openQos2(): number {
     return this.incomingQos2 === null ? 0 : this.incomingQos2.size;
+  }
+
+  /** So many requests wait for their answers that no more should be read for now. */
+  get backlogged(): boolean {
+    const replies = this.replies?.length ?? 0;
+    return replies >= waitingMax || (this.replays?.length ?? 0) >= waitingMax;
   }
 
   /** Incoming QoS 2 exchanges; made when the first begins. */
@@ -104,6 +113,7 @@ export class Session implements Subscriber, WheelEntry {
   detach(): void {
     this.channel = null;
     this.replies?.clear();
+    this.replies = null;
     this.host.wheel.stop(this);
     if (this.persistent) this.replays?.queueRest(this);
     this.replays = null;
@@ -140,7 +150,10 @@ export class Session implements Subscriber, WheelEntry {
     if (channel === null) return;
     const { window } = this;
     if (window.resending) this.resendDue(channel);
-    this.replays?.pump(this, channel);
+    if (this.replays?.pump(this, channel)) {
+      this.replays = null;
+      this.readOn();
+    }
     const queue = this.queue;
     if (queue === null) return;
     while (queue.length > 0 && window.hasRoom && !channel.congested) {
@@ -182,6 +195,21 @@ export class Session implements Subscriber, WheelEntry {
     const found = this.incomingQos2?.release(packetId) ?? false;
     const code = found ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
     this.channel?.acknowledge(AckType.Pubcomp, packetId, code);
+  }
+
+  /** Sends an answer when `whenReady` calls back, after the answers to earlier requests. */
+  reply(send: () => void, whenReady: (ready: () => void) => void): void {
+    this.replies ??= new Replies(() => {
+      if (this.replies?.length === 0) this.replies = null;
+      this.readOn();
+    });
+    this.replies.push(send, whenReady);
+  }
+
+  /** Sends retained messages to a subscription, after what is being sent already. */
+  replay(replay: Replay): void {
+    this.replays ??= new Replays();
+    this.replays.add(replay);
   }
 
   /** The channel is no longer congested. */
@@ -237,6 +265,10 @@ export class Session implements Subscriber, WheelEntry {
     if (channel.congested) counters.droppedOutputFull++;
     else if (channel.publish(message, 0, retain, 0, delivery.subscriptionIds)) counters.sentQos0++;
     else counters.droppedTooLarge++;
+  }
+
+  private readOn(): void {
+    if (this.channel !== null && !this.backlogged) this.channel.readOn();
   }
 
   private resendDue(channel: Channel): void {

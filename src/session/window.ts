@@ -14,6 +14,8 @@ export type Awaiting = (typeof Awaiting)[keyof typeof Awaiting];
 const idMask = 0xffff;
 const spanMax = 65_000;
 const firstPlaces = 16;
+/** Of every window in which nothing was ever in flight. */
+const noStates = new Uint8Array(0);
 
 export class OutgoingWindow {
   /** Ids in flight. */
@@ -22,7 +24,7 @@ export class OutgoingWindow {
   keptBytes = 0;
   /** Messages that were in flight before this connection have still to be sent again. */
   resending = false;
-  private states = new Uint8Array(0);
+  private states: Uint8Array = noStates;
   private messages: (Message | null)[] = [];
   private deliveries: (Delivery | null)[] = [];
   private oldest = 1;

@@ -70,6 +70,7 @@ function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
   const client = {
     ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
     ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
+    ...{ expiryMs: 60_000, inflight: 0, queued: 0 },
   };
   const session = {
     ...{ clientId: "c1", user: "", connected: true, expiryMs: 60_000, subscriptions: 1 },

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cases } from "../../bench/cases.js";
 import type { LoadResult } from "../../bench/run.js";
-import { type Measured, table } from "../../bench/table.js";
+import { type Measured, notes, table } from "../../bench/table.js";
 
 function result(msgsPerSecond: number, perCpuSecond: number | null, lost: number): LoadResult {
   return {
@@ -57,5 +57,14 @@ test("a broker whose runs all failed has a line that says so, and no ratio to it
     "| 1 → 1, QoS 0 | ours | failed | | | | | | | | |",
     "| 1 → 1, QoS 0 | peer | 1,000 |  | – |  | 2.3 | 0 | 0 | 50 % | – |",
     "| 1 → 1, QoS 1 | ours | 500 |  | – |  | 2.3 | 0 | 0 | 50 % | – |",
+  ]);
+});
+
+test("failures, and counts that ought to be 0, are noted", () => {
+  const odd = { ...result(1000, null, 0), outOfOrder: 1234, unanswered: 1 };
+  const failed = { ...measured("ours", [result(1000, null, 0)]), errors: ["it ended at start"] };
+  assert.deepEqual(notes([failed, measured("peer", [odd])]), [
+    "1 → 1, QoS 0, ours: it ended at start",
+    "1 → 1, QoS 0, peer: 1,234 out of order, 1 unanswered",
   ]);
 });

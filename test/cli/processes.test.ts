@@ -67,6 +67,24 @@ test("a node in the foreground is stopped by `broker stop`", async (t) => {
   assert.equal(await node.ended, 0);
 });
 
+test("a question of a command is answered on standard input", async (t) => {
+  const place = newPlace(t);
+  const node = place.spawn(["foreground", "--set", "cluster.discovery.static.nodes=b@h"]);
+  await node.prints(/is running/);
+  const asking = place.spawn(["ctl", "remove_from_cluster", "b@h"]);
+  await asking.prints(/Do you want to continue\? \(yes\/no\) $/);
+  asking.type("perhaps");
+  await asking.prints(/(.*\(yes\/no\) ){2}$/);
+  asking.type("no");
+  assert.equal(await asking.ended, 1);
+  assert.match(asking.output, /Operation discarded by user\n$/);
+  assert.equal(asking.errors, "");
+  const silent = place.spawn(["ctl", "remove_from_cluster", "b@h"]);
+  silent.closeInput();
+  assert.equal(await silent.ended, 1);
+  assert.match(silent.errors, /^Error: neither yes nor no was answered; -f skips the question\n$/);
+});
+
 test("console takes ctl commands, explains itself and stops at exit", async (t) => {
   const place = newPlace(t);
   const node = place.spawn(["console"]);

@@ -1,6 +1,8 @@
 /** Limits of connections: time, number, size, output; each with its counter. */
 import assert from "node:assert/strict";
+import { connect as connectSocket } from "node:net";
 import { test } from "node:test";
+import mqttPacket from "mqtt-packet";
 import { testBroker } from "../support/front-end.js";
 import { eventually, MqttClient } from "../support/mqtt-client.js";
 
@@ -107,6 +109,34 @@ test("a client whose output stays full is disconnected after the grace", async (
     "the slow client to be cut off",
   );
   await publisher.quiet();
+});
+
+test("a client that does not take its answers is not read", async (t) => {
+  const { port, frontEnd } = await testBroker(t, {
+    settings: { limits: { connection_output_bytes: 65_536 } },
+  });
+  const socket = connectSocket({ port, host: "127.0.0.1" });
+  t.after(() => socket.destroy());
+  socket.write(mqttPacket.generate({ cmd: "connect", clientId: "c", protocolVersion: 4 }));
+  const pings = Buffer.alloc(1_000_000);
+  for (let at = 0; at < pings.length; at += 2) pings[at] = 0xc0;
+  let sent = 0;
+  while (frontEnd.counters.readsPaused === 0 && sent < 200) {
+    const before = frontEnd.counters.bytesIn;
+    socket.write(pings);
+    sent++;
+    await eventually(
+      () => frontEnd.counters.bytesIn > before || frontEnd.counters.readsPaused > 0,
+      "the pings to be read",
+    );
+  }
+  assert.equal(frontEnd.counters.readsPaused, 1);
+  let bytes = 0;
+  socket.on("data", (chunk) => {
+    bytes += chunk.length;
+  });
+  const connackBytes = 4;
+  await eventually(() => bytes === connackBytes + sent * pings.length, "every answer");
 });
 
 test("an MQTT 3 publisher is not read while too much is unanswered, and goes on later", async (t) => {

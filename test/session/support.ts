@@ -85,6 +85,8 @@ export class FakeChannel implements Channel {
   congested = false;
   isOpen = true;
   readonly said: string[] = [];
+  /** How often it was told to read on. */
+  reads = 0;
   /** Messages larger than that are not taken. */
   payloadMax = Number.POSITIVE_INFINITY;
   onClose: (reason: number) => void = () => undefined;
@@ -112,6 +114,10 @@ export class FakeChannel implements Channel {
 
   send(packet: Buffer): void {
     this.said.push(`packet ${packet.toString("hex")}`);
+  }
+
+  readOn(): void {
+    this.reads++;
   }
 
   close(reason: number): void {

@@ -237,12 +237,13 @@ export class ClusterNode {
 
   /** Has the node complained in these words? */
   complained(words: string): boolean {
-    return this.complaints.some(({ message }) => message.includes(words));
+    return this.complaints.some((complaint) => JSON.stringify(complaint).includes(words));
   }
 
   private startDiscovery(life: Life, cluster: Cluster, joiner: Joiner): void {
     const { discovery: nodes = [] } = this.options;
-    const { clock, random, log } = life;
+    const { clock, random } = life;
+    const log = this.logOf(life);
     const discovery = new Discovery({
       ...{ clock, random, log, strategies: openStrategies({ static: { nodes } }) },
       self: () => ({ name: this.name, ...addressOf(cluster) }),

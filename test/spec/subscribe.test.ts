@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testBroker } from "../support/front-end.js";
-import { MqttClient } from "../support/mqtt-client.js";
+import { eventually, MqttClient } from "../support/mqtt-client.js";
 
 test("SUBACK has a code for each filter, in their order [MQTT-3.8.4-6, 3.9.3-1]", async (t) => {
   const { port, frontEnd } = await testBroker(t, {
@@ -196,4 +196,47 @@ test("a SUBACK whose client has gone meanwhile is forgotten", async (t) => {
   for (const done of cluster.held) done();
   await next.quiet();
   assert.equal(frontEnd.sessions.get("c")?.subscriptions.size, 1);
+});
+
+test("a client with many unanswered SUBSCRIBEs is not read until some are answered", async (t) => {
+  const { port, cluster, frontEnd } = await testBroker(t);
+  const client = await MqttClient.connect(t, port, { clientId: "c" });
+  cluster.held = [];
+  const { held } = cluster;
+  for (let id = 1; id <= 100; id++) {
+    client.send({ cmd: "subscribe", messageId: id, subscriptions: [{ topic: `t/${id}`, qos: 0 }] });
+  }
+  await eventually(() => frontEnd.counters.readsPaused === 1, "the client not to be read");
+  assert.equal(held.length, 64);
+  cluster.held = null;
+  for (const done of held) done();
+  for (let id = 1; id <= 100; id++) assert.equal((await client.expect("suback")).messageId, id);
+  await client.quiet();
+});
+
+test("a retained message that is deleted before its turn is not sent", async (t) => {
+  const { port } = await testBroker(t);
+  const publisher = await MqttClient.connect(t, port);
+  for (let i = 0; i < 3; i++) {
+    publisher.publish(`r/${i}`, "x", { qos: 1, messageId: 1, retain: true });
+    await publisher.expect("puback");
+  }
+  const properties = { receiveMaximum: 1 };
+  const client = await MqttClient.connect(t, port, { version: 5, properties });
+  await client.subscribe("r/+", 1);
+  const first = await client.expect("publish");
+  // The second was read already, the third is not.
+  for (let i = 0; i < 3; i++) publisher.publish(`r/${i}`, "", { retain: true });
+  await publisher.quiet();
+  const seen = [first.payload.toString()];
+  client.ack("puback", first.messageId ?? 0);
+  client.raw([0xc0, 0]);
+  for (;;) {
+    const packet = await client.next();
+    if (packet.cmd === "pingresp") break;
+    if (packet.cmd !== "publish") continue;
+    seen.push(packet.payload.toString());
+    if (packet.messageId !== undefined) client.ack("puback", packet.messageId);
+  }
+  assert.ok(seen.filter((payload) => payload === "x").length < 3);
 });

@@ -56,6 +56,7 @@ export const calls = {
   attached: entrySchema.pick({ clientId: true, epoch: true }),
   released: entrySchema.pick({ clientId: true, epoch: true, persistent: true }),
   ended: entrySchema.pick({ clientId: true, epoch: true }),
+  holds: z.object({ clientId: z.string(), epoch: count, entry: entrySchema.nullable() }),
   announce: z.object({ list: count, entries: z.array(entrySchema) }),
   ask: bytes,
 };
@@ -82,6 +83,7 @@ export const replies = {
   attached: z.object({}),
   released: z.object({}),
   ended: z.object({}),
+  holds: z.object({}),
   announce: z.object({}),
   ask: bytes,
 };

@@ -22,6 +22,8 @@ export class Wire {
   private fault: string | null = null;
   private closed = false;
   private closing = false;
+  /** No frame is handed on any more. */
+  private ended = false;
   private readonly reader: FrameReader;
 
   constructor(private readonly pipe: Pipe) {
@@ -31,7 +33,7 @@ export class Wire {
     pipe.onData = (bytes) => this.onData(bytes);
     pipe.onClose = () => {
       this.closed = true;
-      this.reader.stop();
+      this.endReading();
       this.onClose(this.fault);
     };
   }
@@ -56,11 +58,14 @@ export class Wire {
   /** Hands every frame to `listener`, those held first; null holds them again. */
   listen(listener: OnFrame | null): void {
     this.listener = listener;
-    if (listener === null) return;
-    const held = this.held;
-    this.held = [];
-    this.heldBytes = 0;
-    for (const { type, body } of held) this.guard(() => listener(type, body, 0, body.length));
+    // The first frames may change who listens, or end the connection.
+    while (this.listener === listener && listener !== null && !this.ended) {
+      const first = this.held.shift();
+      if (first === undefined) return;
+      const { type, body } = first;
+      this.heldBytes -= body.length;
+      this.guard(() => listener(type, body, 0, body.length));
+    }
   }
 
   send(bytes: Buffer): void {
@@ -70,7 +75,7 @@ export class Wire {
   /** Closes after what was sent has left. */
   close(): void {
     this.closing = true;
-    this.reader.stop();
+    this.endReading();
     this.pipe.close();
   }
 
@@ -80,8 +85,14 @@ export class Wire {
   }
 
   destroy(): void {
-    this.reader.stop();
+    this.endReading();
     this.pipe.destroy();
+  }
+
+  private endReading(): void {
+    this.ended = true;
+    this.held = [];
+    this.reader.stop();
   }
 
   private onData(bytes: Buffer): void {

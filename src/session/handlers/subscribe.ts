@@ -7,23 +7,16 @@ import {
 } from "../../protocol/packets.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import { filterFault, isShared, textBeyondTopicLimits } from "../../protocol/topics.js";
-import type { Message } from "../../routing/message.js";
-import type { Delivery } from "../../routing/targets.js";
 import type { Channel } from "../channel.js";
-import { Replays } from "../replays.js";
-import { Replies } from "../replies.js";
+import type { Replay } from "../replays.js";
 import type { Session } from "../session.js";
 
-interface Retained {
-  readonly messages: readonly Message[];
-  readonly delivery: Delivery;
-}
-
-/** Subscribes and answers. Retained messages are read now and sent after SUBACK. */
+/** Subscribes and answers. Retained messages are sent after SUBACK. */
 export function subscribe(session: Session, channel: Channel, packet: SubscribePacket): void {
   const { host } = session;
   const codes: number[] = [];
-  const retained: Retained[] = [];
+  // By filter: one that a packet names twice is replayed once.
+  const replays = new Map<string, Replay>();
   for (const request of packet.requests) {
     const refusal = refusalOf(session, request.filter, host.limits);
     if (refusal !== 0) {
@@ -32,20 +25,16 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
       continue;
     }
     codes.push(request.qos);
-    const found = subscribeOne(session, request, packet.subscriptionId);
-    if (found !== null) retained.push(found);
+    const replay = subscribeOne(session, request, packet.subscriptionId);
+    if (replay !== null) replays.set(request.filter, replay);
   }
   const answer = (): void => {
     if (session.channel !== channel) return;
     channel.send(encodeSuback(channel.version, packet.packetId, codes));
-    for (const { messages, delivery } of retained) {
-      session.replays ??= new Replays();
-      session.replays.add(messages, delivery);
-    }
-    if (retained.length > 0) session.pump();
+    for (const replay of replays.values()) session.replay(replay);
+    if (replays.size > 0) session.pump();
   };
-  session.replies ??= new Replies();
-  session.replies.push(answer, (ready) => host.router.whenSynced(ready));
+  session.reply(answer, (ready) => host.router.whenSynced(ready));
 }
 
 function refusalOf(session: Session, filter: string, limits: Config["limits"]): number {
@@ -63,7 +52,7 @@ function subscribeOne(
   session: Session,
   request: SubscribeRequest,
   subscriptionId: number,
-): Retained | null {
+): Replay | null {
   const { filter, qos, noLocal, retainAsPublished, retainHandling } = request;
   const { router } = session.host;
   const isNew = !session.subscriptions.has(filter);
@@ -71,8 +60,6 @@ function subscribeOne(
   session.subscriptions.set(filter, options);
   router.subscribe(session, filter, options, session.persistent);
   if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return null; // [MQTT-3.3.1-10..11]
-  const messages = [...router.retainedFor(filter)];
-  if (messages.length === 0) return null;
   const subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
   // Sent because of the subscription, so the retain flag is set [MQTT-3.3.1-8].
   const delivery = {
@@ -82,5 +69,5 @@ function subscribeOne(
     noLocal: false,
     subscriptionIds,
   };
-  return { messages, delivery };
+  return { messages: router.retainedFor(filter)[Symbol.iterator](), delivery };
 }

@@ -2,7 +2,6 @@
 import { encodeUnsuback, type UnsubscribePacket } from "../../protocol/packets.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { Channel } from "../channel.js";
-import { Replies } from "../replies.js";
 import type { Session } from "../session.js";
 
 export function unsubscribe(session: Session, channel: Channel, packet: UnsubscribePacket): void {
@@ -18,6 +17,5 @@ export function unsubscribe(session: Session, channel: Channel, packet: Unsubscr
     channel.send(encodeUnsuback(channel.version, packet.packetId, codes));
   };
   // Not before the SUBACKs of earlier requests.
-  session.replies ??= new Replies();
-  session.replies.push(answer, (ready) => ready());
+  session.reply(answer, (ready) => ready());
 }
