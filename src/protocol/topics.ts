@@ -6,6 +6,7 @@ import { ReasonCode } from "./reason-codes.js";
 const slash = 0x2f;
 const plus = 0x2b;
 const hash = 0x23;
+const sharePrefixLength = "$share/".length;
 
 /**
  * The topic name in `bytes` from `start` to `end`.
@@ -71,10 +72,28 @@ export function filterFault(filter: string): string | undefined {
       (at === filter.length - 1 || filter.charCodeAt(at + 1) === slash);
     if (!alone) return "+ fills a whole level";
   }
-  return undefined;
+  return isShared(filter) ? sharedFault(filter) : undefined;
 }
 
 /** Is it a shared subscription's filter, `$share/name/filter` [MQTT-4.8.2]? */
 export function isShared(filter: string): boolean {
   return filter === "$share" || filter.startsWith("$share/");
+}
+
+/** What topics are matched with: a shared subscription's filter without `$share/name/`. */
+export function plainFilter(filter: string): string {
+  return isShared(filter) ? filter.slice(filter.indexOf("/", sharePrefixLength) + 1) : filter;
+}
+
+/** [MQTT-4.8.2-1, MQTT-4.8.2-2] */
+function sharedFault(filter: string): string | undefined {
+  const nameEnd = filter.indexOf("/", sharePrefixLength);
+  if (nameEnd === -1) return "$share/name is followed by a filter";
+  if (nameEnd === sharePrefixLength) return "the name in $share/name/filter is not empty";
+  if (/[+#]/.test(filter.slice(sharePrefixLength, nameEnd))) {
+    return "the name in $share/name/filter has no wildcard";
+  }
+  return nameEnd === filter.length - 1
+    ? "the filter in $share/name/filter is not empty"
+    : undefined;
 }

@@ -11,6 +11,7 @@ import {
   beyondTopicLimits,
   filterFault,
   isShared,
+  plainFilter,
   textBeyondTopicLimits,
   topicName,
 } from "../../src/protocol/topics.js";
@@ -69,6 +70,26 @@ test("shared filters are recognised", () => {
   assert.equal(isShared("$share/g/a"), true);
   assert.equal(isShared("$share"), true);
   assert.equal(isShared("$shared/a"), false);
+});
+
+test("shared filters have a name and a filter [MQTT-4.8.2-1, 4.8.2-2]", () => {
+  const plain = { "$share/g/a/+": "a/+", "$share/g//": "/", "$share/g/#": "#", "a/b": "a/b" };
+  for (const [good, rest] of Object.entries(plain)) {
+    assert.equal(filterFault(good), undefined, good);
+    assert.equal(plainFilter(good), rest);
+  }
+  const faulty = [
+    "$share",
+    "$share/",
+    "$share/g",
+    "$share/g/",
+    "$share//t",
+    "$share//",
+    "$share/#",
+  ];
+  for (const bad of [...faulty, "$share/+/t", "$share/g+/t", "$share/g/a#"]) {
+    assert.notEqual(filterFault(bad), undefined, bad);
+  }
 });
 
 test("reason codes have names, and stand-ins in MQTT 3", () => {
