@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import { Refusal } from "../lib/refusal.js";
 import type { Environment, GivenText } from "./environment.js";
 import { type FileContent, readConfigFile } from "./file.js";
+import { listenerProblems, withPaths } from "./listeners.js";
 import { type Config, configSchema } from "./schema.js";
 import { settings, unknownKey } from "./settings.js";
 
@@ -96,9 +97,9 @@ function checkEach(given: ReadonlyMap<string, Given>): string[] {
     const setting = settings.get(key);
     if (setting === undefined || (value !== undefined && setting.leaf.safeParse(value).success))
       continue;
-    problems.push(
-      `${origin}: ${key} is ${JSON.stringify(value)}; it must be ${setting.info.allowed}`,
-    );
+    const { allowed, problem } = setting.info;
+    const rest = problem?.(value) ?? ` is ${JSON.stringify(value)}; it must be ${allowed}`;
+    problems.push(`${origin}: ${key}${rest}`);
   }
   return problems;
 }
@@ -118,6 +119,9 @@ function checkTogether(config: Config, given: ReadonlyMap<string, Given>): strin
   if (limits.max_packet_before_connect > limits.max_packet) {
     const sentence = "limits.max_packet_before_connect must not be larger than limits.max_packet";
     refuse("limits.max_packet_before_connect", "limits.max_packet", sentence);
+  }
+  for (const { key, sentence } of listenerProblems(config.listeners)) {
+    refuse(key, key.replace(/[^.]*$/, "enabled"), sentence);
   }
   return problems;
 }
@@ -158,6 +162,7 @@ function workOut(config: Config, sources: ConfigSources): Config {
   return {
     ...config,
     node: { name, data_dir: path(data_dir || `data/${name}`), run_dir: path(run_dir || runDir) },
+    listeners: withPaths(config.listeners, path),
     cluster: { ...config.cluster, cookie_file: path(config.cluster.cookie_file) },
   };
 }

@@ -4,6 +4,7 @@
  * setting that is not read by some code must not be in it.
  */
 import { z } from "zod";
+import { listenersSchema } from "./listeners.js";
 import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
 
 const host = String.raw`(?:[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])`;
@@ -48,32 +49,6 @@ const node = z.strictObject({
       "made with mode 0700: whoever can open the socket can do everything. Commands find a node only " +
       "in the same directory.",
   }),
-});
-
-const listeners = z.strictObject({
-  tcp: z
-    .strictObject({
-      bind: text({
-        type: "address",
-        pattern: addressPattern,
-        allowed: "an IP address or a host name of this machine",
-        default: "127.0.0.1",
-        about:
-          "Address on which MQTT clients are accepted. The default takes clients of this machine only; " +
-          "0.0.0.0 takes them from everywhere, and there is no authentication yet: keep a firewall " +
-          "before it.",
-      }),
-      port: integer({
-        min: 0,
-        max: 65535,
-        default: 1883,
-        unit: "port",
-        about:
-          "TCP port for MQTT clients. 1883 is the registered one; 0 takes any free port, which the " +
-          "start report and `broker ctl listeners` then name.",
-      }),
-    })
-    .prefault({}),
 });
 
 const cluster = z.strictObject({
@@ -372,7 +347,7 @@ const limits = z.strictObject({
 /** The whole configuration. Unknown keys are refused. */
 export const configSchema = z.strictObject({
   node: node.prefault({}),
-  listeners: listeners.prefault({}),
+  listeners: listenersSchema.prefault({}),
   cluster: cluster.prefault({}),
   publish: z
     .strictObject({

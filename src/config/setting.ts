@@ -25,6 +25,8 @@ export interface SettingInfo extends Words {
   readonly fromText: (text: string) => unknown;
   /** A value after parsing, in the form in which the file would hold it. */
   readonly format: (value: unknown) => string;
+  /** What exactly is wrong in a value with parts, from the key on: "[0].port is ...; it must be ...". */
+  readonly problem?: (value: unknown) => string | undefined;
 }
 
 /** Explanations by schema leaf. */
@@ -37,6 +39,11 @@ interface Range {
 
 const plainText = (text: string): unknown => text;
 const numberFromText = (text: string): unknown => (/^-?\d+$/.test(text) ? Number(text) : text);
+const flagWords = new Map([
+  ["true", true],
+  ["false", false],
+  ["null", null],
+]);
 const asWritten = (value: unknown): string => JSON.stringify(value);
 
 /** A whole number. `unit` names what is counted. */
@@ -73,6 +80,19 @@ export function flag(options: Words & { default: boolean }) {
     defaultText: String(options.default),
     allowed: "true or false",
     fromText: (value) => (value === "true" ? true : value === "false" ? false : value),
+    format: String,
+  });
+}
+
+/** `true`, `false`, or null: not set. */
+export function flagOrUnset(options: Words) {
+  return register(z.boolean().nullable().default(null), {
+    about: options.about,
+    type: "boolean",
+    unit: "",
+    defaultText: "null",
+    allowed: "true or false, or null for not set",
+    fromText: (value) => (flagWords.has(value) ? flagWords.get(value) : value),
     format: String,
   });
 }
@@ -130,6 +150,26 @@ export function list(options: Words & { pattern: RegExp; allowed: string }) {
     allowed: options.allowed,
     fromText: listFromText,
     format: asWritten,
+  });
+}
+
+/**
+ * A list of objects with settings of their own: `item` is an object of leaves, or a union of such objects by
+ * their `kind`. In text form: JSON.
+ */
+export function objects<T extends z.ZodObject | z.ZodDiscriminatedUnion<readonly z.ZodObject[]>>(
+  item: T,
+  options: Words & { allowed: string },
+) {
+  return register(z.array(item).default([]), {
+    about: options.about,
+    type: "list",
+    unit: "",
+    defaultText: "[]",
+    allowed: options.allowed,
+    fromText: jsonFromText,
+    format: asWritten,
+    problem: (value) => (Array.isArray(value) ? firstProblem(item, value) : undefined),
   });
 }
 
@@ -195,6 +235,59 @@ function listFromText(value: string): unknown {
   const inner = value.trim().replace(/^\[(.*)\]$/s, "$1");
   if (inner.trim() === "") return [];
   return inner.split(",").map((item) => item.trim().replace(/^(["'])(.*)\1$/, "$2"));
+}
+
+function jsonFromText(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+/** The first item that is wrong, and where. */
+function firstProblem(item: z.ZodType, values: readonly unknown[]): string | undefined {
+  for (const [index, value] of values.entries()) {
+    const problem = problemIn(item, value);
+    if (problem !== undefined) return `[${index}]${problem}`;
+  }
+  return undefined;
+}
+
+function problemIn(item: z.ZodType, value: unknown): string | undefined {
+  if (item.safeParse(value).success) return undefined;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return ` is ${asWritten(value)}; it must be an object of settings`;
+  }
+  if (item instanceof z.ZodDiscriminatedUnion) return problemOfKind(item, value);
+  if (!(item instanceof z.ZodObject)) return undefined;
+  const leaves = new Map(Object.entries(item.shape));
+  for (const key of Object.keys(value)) {
+    if (!leaves.has(key))
+      return `.${key} is no setting; there are ${[...leaves.keys()].join(", ")}`;
+  }
+  const given = new Map(Object.entries(value));
+  for (const [key, leaf] of leaves) {
+    if (!(leaf instanceof z.ZodType) || leaf.safeParse(given.get(key)).success) continue;
+    const info = settingInfo.get(leaf);
+    const inside = info?.problem?.(given.get(key));
+    if (inside !== undefined) return `.${key}${inside}`;
+    const allowed = info?.allowed ?? "given, of letters, digits, _ and -";
+    return `.${key} is ${asWritten(given.get(key) ?? null)}; it must be ${allowed}`;
+  }
+  return undefined;
+}
+
+/** The kinds of a union are known by their literal `kind`. */
+function problemOfKind(union: z.ZodDiscriminatedUnion, value: object): string | undefined {
+  const kinds: unknown[] = [];
+  const given = "kind" in value ? value.kind : null;
+  for (const option of union.options) {
+    if (!(option instanceof z.ZodObject) || !(option.shape.kind instanceof z.ZodLiteral)) continue;
+    if (option.shape.kind.value === given) return problemIn(option, value);
+    kinds.push(option.shape.kind.value);
+  }
+  return `.kind is ${asWritten(given)}; it must be one of ${kinds.join(", ")}`;
 }
 
 function register<T extends z.ZodType>(leaf: T, info: SettingInfo): T {
