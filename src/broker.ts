@@ -15,6 +15,7 @@ import {
   subscriptionControl,
 } from "./admin/node/session-control.js";
 import type { ListenerInfo, Parts, StartReport } from "./admin/parts.js";
+import { UsersFile } from "./auth/users-file.js";
 import { Cluster } from "./cluster/cluster.js";
 import type { ClusterSettings } from "./cluster/context.js";
 import { Discovery, openStrategies } from "./cluster/discovery/index.js";
@@ -31,6 +32,7 @@ import { realRandom } from "./lib/random.js";
 import { Refusal } from "./lib/refusal.js";
 import { TimerWheel } from "./lib/timer-wheel.js";
 import { FrontEnd } from "./net/front-end.js";
+import type { RetainedLimits } from "./routing/retained.js";
 import { Router } from "./routing/router.js";
 import { type DirectoryLock, lockDirectory } from "./store/directory-lock.js";
 import { DiskStateFile } from "./store/state-file.js";
@@ -63,6 +65,7 @@ const stateSchema = z.object({
 /** File descriptors that a node keeps for itself: links, store, log, control socket. */
 const ownDescriptors = 64;
 const tombstoneSweepMs = 3_600_000;
+const expirySweepMs = 1000;
 
 /** Starts a node. Rejects with a Refusal when something it needs cannot be had; nothing is left behind. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -91,6 +94,7 @@ class Node implements Broker {
   private readonly cluster: Cluster;
   private readonly joiner: Joiner;
   private readonly router: Router;
+  private readonly users: UsersFile;
   private readonly frontEnd: FrontEnd;
   private readonly discovery: Discovery;
   private readonly startedMs = realClock.wallMs();
@@ -113,11 +117,11 @@ class Node implements Broker {
       transport: tcpTransport(clock, log),
       stateFile: new DiskStateFile(join(config.node.data_dir, "cluster.state"), parseState),
     });
-    const { retained_messages: messages, retained_bytes: bytes } = config.limits;
-    const forgetAfterMs = config.cluster.forget_after;
-    this.router = new Router(this.cluster, { messages, bytes, forgetAfterMs });
+    this.router = new Router(this.cluster, retainedLimits(config), clock);
+    const { users_file: path, iterations } = config.auth;
+    this.users = new UsersFile({ path, iterations, clock, random, log });
     this.frontEnd = new FrontEnd({
-      ...{ config, clock, wheel, random, log, router: this.router },
+      ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
       connectionsMax: connectionsMax(config),
       fetchSession: (_clientId, _node, done) => done(null),
@@ -147,10 +151,11 @@ class Node implements Broker {
     };
   }
 
-  /** Order: data directory, control socket, links, members, then clients. */
+  /** Order: data directory, users, links, members, clients, control socket. */
   async start(): Promise<void> {
     const { config, log } = this.options;
     this.lock = await lockDirectory(config.node.data_dir, this.random);
+    await this.users.open();
     await this.cluster.start();
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
@@ -158,6 +163,7 @@ class Node implements Broker {
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
     this.sweepTombstones();
+    this.sweepExpired();
   }
 
   stop(): Promise<void> {
@@ -168,6 +174,7 @@ class Node implements Broker {
   private async stopInOrder(): Promise<void> {
     this.discovery.stop();
     await this.frontEnd.stop();
+    this.users.close();
     this.cluster.stop();
     this.wheel.close();
     await this.ctl?.close();
@@ -199,6 +206,13 @@ class Node implements Broker {
     });
   }
 
+  private sweepExpired(): void {
+    this.clock.setTimer(expirySweepMs, () => {
+      this.router.retained.sweepExpired();
+      this.sweepExpired();
+    });
+  }
+
   private buildParts(): Parts {
     const { cluster, joiner, router, frontEnd, startedMs } = this;
     const { sessions } = frontEnd;
@@ -220,6 +234,7 @@ class Node implements Broker {
       explainer: explainer(router, cluster, sessions),
       retained: retainedControl(router),
       publisher: publisher(router),
+      users: this.users,
       log: {
         level: () => log.level,
         setLevel: (level) => {
@@ -260,11 +275,13 @@ class Node implements Broker {
   private metrics(): Record<string, number> {
     const { cluster, router, frontEnd } = this;
     const { directory, acceptor, members, table } = cluster;
-    const { sessions } = frontEnd;
+    const { sessions, authenticator } = frontEnd;
     const { heapUsed, rss } = process.memoryUsage();
     const sources: Record<string, CounterSource> = {
       net: { ...frontEnd.counters, connected: frontEnd.connected },
       session: { ...sessions.counters, held: sessions.size },
+      auth: { ...authenticator.counters, checksWaiting: authenticator.waiting },
+      users: { ...this.users.counters, held: this.users.size },
       routing: { ...router.counters },
       retained: {
         ...router.retained.counters,
@@ -297,6 +314,11 @@ function connectionsMax(config: Config): number {
   if (config.limits.connections > 0) return config.limits.connections;
   const descriptors = fileDescriptorLimit();
   return descriptors === undefined ? Number.POSITIVE_INFINITY : descriptors - ownDescriptors;
+}
+
+function retainedLimits(config: Config): RetainedLimits {
+  const { retained_messages: messages, retained_bytes: bytes, retained_ttl: ttlMs } = config.limits;
+  return { messages, bytes, ttlMs, forgetAfterMs: config.cluster.forget_after };
 }
 
 function clusterSettings(config: Config): ClusterSettings {

@@ -59,7 +59,10 @@ export class Peer implements LinkListener, RowFollower {
       set: (key, value) => user.setPeerRow(index, key, value),
       replace: (rows) => user.replacePeerRows(index, rows),
     });
-    this.sender = new StreamSender(context.identity().incarnation, context.settings);
+    const { incarnation } = context.identity();
+    this.sender = new StreamSender(incarnation, context.settings, (frame, expiresMs) =>
+      user.countDownForward(frame, expiresMs),
+    );
   }
 
   isWaitedFor(): boolean {

@@ -3,6 +3,8 @@
 /** Somebody who waits until a peer has accepted a numbered forward. */
 export interface Receipt {
   accept(): void;
+  /** When the forward is worth nothing any more, on the node's monotonic clock; 0: never. */
+  readonly expiresMs: number;
 }
 
 /** What routing uses of the cluster. Peers are known by a small index, stable while the process lives. */
@@ -56,6 +58,8 @@ export interface ClusterUser {
     start: number,
     end: number,
   ): boolean;
+  /** A frame that expires is about to be sent, perhaps after it waited: its rest is written into it. */
+  countDownForward(frame: Buffer, expiresMs: number): void;
   /** Sets a peer's row (0 deletes it); returns the value it had. Throws WireError on another value. */
   setPeerRow(peer: number, key: string, value: number): number;
   /** These are all rows of the peer from now on. */

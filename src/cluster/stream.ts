@@ -12,6 +12,7 @@ interface Sent {
   readonly counter: number;
   readonly frame: Buffer;
   readonly durable: boolean;
+  readonly expiresMs: number;
   /** Null: nobody waits any more (the outbox has it). */
   receipt: Receipt | null;
 }
@@ -37,6 +38,8 @@ export class StreamSender {
   constructor(
     private readonly incarnation: number,
     private readonly limits: StreamLimits,
+    /** Writes into a frame that waited how long it has still to live. */
+    private readonly countDown: (frame: Buffer, expiresMs: number) => void,
   ) {}
 
   /** Messages that the peer has not accepted. */
@@ -74,7 +77,14 @@ export class StreamSender {
     }
     sealForward(frame, this.incarnation, counter);
     if (this.down) this.counters.outboxed++;
-    this.unaccepted.push({ counter, frame, durable, receipt: this.down ? null : receipt });
+    const { expiresMs } = receipt;
+    this.unaccepted.push({
+      counter,
+      frame,
+      durable,
+      expiresMs,
+      receipt: this.down ? null : receipt,
+    });
     this.bytes += frame.length;
     this.pump();
     return !this.down;
@@ -168,6 +178,7 @@ export class StreamSender {
       const sent = this.unaccepted.at(this.written++);
       if (sent === undefined) return;
       this.counters.forwards++;
+      if (sent.expiresMs !== 0) this.countDown(sent.frame, sent.expiresMs);
       link.sendData(sent.frame);
     }
   }

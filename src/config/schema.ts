@@ -4,6 +4,7 @@
  * setting that is not read by some code must not be in it.
  */
 import { z } from "zod";
+import { auth } from "./auth-settings.js";
 import { listenersSchema } from "./listeners.js";
 import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
 
@@ -35,8 +36,8 @@ const node = z.strictObject({
     default: "",
     defaultText: "./data/<node.name>",
     about:
-      "Directory of what must survive a restart: the members of the cluster and the node's own id. Two " +
-      "nodes must not share one. Losing it means that the node comes back as one that lost its data.",
+      "Directory of what must survive a restart: the members of the cluster, the node's own id, the users. " +
+      "Two nodes must not share one. Losing it means that the node comes back as one that lost its data.",
   }),
   run_dir: text({
     type: "path",
@@ -235,6 +236,31 @@ const limits = z.strictObject({
       "nothing more is read until some are answered), and to a persistent session, whatever its " +
       "client allows. Higher helps over long distances, for memory.",
   }),
+  topic_aliases: integer({
+    min: 0,
+    max: 65535,
+    default: 32,
+    unit: "aliases",
+    about:
+      "Topic aliases of one MQTT 5 connection, each way: how many a client may use (CONNACK says so; a higher " +
+      "one closes with 0x94), and at most how many this node uses towards a client that takes them. " +
+      "More saves bytes of long topics, for a table in each connection.",
+  }),
+  max_qos: integer({
+    min: 0,
+    max: 2,
+    default: 2,
+    unit: "QoS",
+    about:
+      "Highest QoS of publishes and wills; v5 clients are told. A publish above it closes the connection " +
+      "and such a will refuses it (v5: 0x9B). Subscriptions are granted this one at most.",
+  }),
+  retain_available: flag({
+    default: true,
+    about:
+      "Whether messages may be retained; v5 clients are told. When off, a publish with the retain flag " +
+      "closes the connection and such a will refuses it (v5: 0x9A), and nothing retained is sent.",
+  }),
   inflight_bytes: size({
     min: "64KiB",
     max: "4GiB",
@@ -324,6 +350,14 @@ const limits = z.strictObject({
     default: "1GiB",
     about: "Most bytes of retained messages; at the limit as for limits.retained_messages.",
   }),
+  retained_ttl: duration({
+    min: "0s",
+    max: "3650d",
+    default: "0s",
+    about:
+      "Longest time that a message is retained; 0: for ever. A publisher's own message expiry counts when it is " +
+      "shorter. It frees what devices that are long gone have left behind.",
+  }),
   session_expiry: duration({
     min: "1s",
     max: "365d",
@@ -348,6 +382,7 @@ const limits = z.strictObject({
 export const configSchema = z.strictObject({
   node: node.prefault({}),
   listeners: listenersSchema.prefault({}),
+  auth: auth.prefault({}),
   cluster: cluster.prefault({}),
   publish: z
     .strictObject({
@@ -406,6 +441,21 @@ export const configSchema = z.strictObject({
         about:
           "Whether v5 clients get a sentence (Reason String) with error codes. It helps while a client " +
           "is developed, and tells strangers more than they need.",
+      }),
+      check_payload_format: flag({
+        default: false,
+        about:
+          "Whether a v5 payload that its publisher calls UTF-8 must be it. When on, others are refused with " +
+          "0x99 (QoS 0 closes the connection), at the price of a look at every such payload.",
+      }),
+      response_information: text({
+        type: "text",
+        pattern: /^[^+#\0]*$/,
+        allowed: "a topic without wildcards, in which %c stands for the client id, or empty",
+        default: "",
+        about:
+          "Response Information for v5 clients that ask for it in CONNECT, by custom the topic under which they " +
+          "should have themselves answered, such as reply/%c. Empty: none is given.",
       }),
     })
     .prefault({}),

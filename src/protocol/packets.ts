@@ -27,6 +27,10 @@ export interface WillPacket {
   /** Raw properties without the will delay; null: none. */
   readonly properties: Buffer | null;
   readonly delaySeconds: number;
+  /** Undefined: it never expires. */
+  readonly expirySeconds: number | undefined;
+  /** Its payload is said to be UTF-8. */
+  readonly payloadIsText: boolean;
 }
 
 export interface ConnectPacket {
@@ -37,6 +41,8 @@ export interface ConnectPacket {
   readonly clientId: string;
   /** Empty: none. */
   readonly user: string;
+  /** Null: none. */
+  readonly password: Buffer | null;
   readonly will: WillPacket | null;
   /** MQTT 5; 0 when absent. */
   readonly sessionExpirySeconds: number;
@@ -44,7 +50,11 @@ export interface ConnectPacket {
   readonly receiveMaximum: number;
   /** Longest packet that the client takes; infinite when absent. */
   readonly packetMax: number;
+  /** Highest topic alias that the client takes; 0: none. */
+  readonly topicAliasMax: number;
+  readonly wantsResponseInformation: boolean;
   readonly authenticationMethod: string | null;
+  readonly authenticationData: Buffer | null;
 }
 
 export interface SubscribeRequest {
@@ -102,11 +112,15 @@ export function parseConnect(
     keepAliveSeconds: packet.keepalive ?? 0,
     clientId: packet.clientId,
     user: packet.username ?? "",
+    password: packet.password ?? null,
     will: will === undefined ? null : willOf(will, bytes, willPropertiesStart, willPropertiesEnd),
     sessionExpirySeconds: properties?.sessionExpiryInterval ?? 0,
     receiveMaximum: properties?.receiveMaximum ?? 65_535,
     packetMax: properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    topicAliasMax: properties?.topicAliasMaximum ?? 0,
+    wantsResponseInformation: properties?.requestResponseInformation ?? false,
     authenticationMethod: properties?.authenticationMethod ?? null,
+    authenticationData: properties?.authenticationData ?? null,
   };
 }
 
@@ -123,6 +137,8 @@ function willOf(
     retain: will.retain ?? false,
     properties: copyWithout(bytes, propertiesStart, propertiesEnd, PropertyId.WillDelay),
     delaySeconds: will.properties?.willDelayInterval ?? 0,
+    expirySeconds: will.properties?.messageExpiryInterval,
+    payloadIsText: will.properties?.payloadFormatIndicator ?? false,
   };
 }
 

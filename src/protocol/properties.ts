@@ -32,6 +32,7 @@ interface Property {
 
 export const PropertyId = {
   PayloadFormat: 0x01,
+  MessageExpiry: 0x02,
   ResponseTopic: 0x08,
   SubscriptionIdentifier: 0x0b,
   WillDelay: 0x18,
@@ -42,7 +43,7 @@ export const PropertyId = {
 /** Those that only a server sends are missing: from a client they are a mistake. */
 const properties: readonly Property[] = [
   { id: PropertyId.PayloadFormat, type: "flag", packets: Publish | Will },
-  { id: 0x02, type: "uint32", packets: Publish | Will },
+  { id: PropertyId.MessageExpiry, type: "uint32", packets: Publish | Will },
   { id: 0x03, type: "text", packets: Publish | Will },
   { id: PropertyId.ResponseTopic, type: "text", packets: Publish | Will },
   { id: 0x09, type: "binary", packets: Publish | Will },
@@ -66,7 +67,16 @@ for (const property of properties) byId[property.id] = property;
 const serverOnly = new Set([0x12, 0x13, 0x1a, 0x1c, 0x24, 0x25, 0x28, 0x29, 0x2a]);
 
 /** What the last `checkProperties` found; the positions are those of the table without its length. */
-export const propertyCheck = { start: 0, end: 0, topicAlias: false };
+export const propertyCheck = {
+  start: 0,
+  end: 0,
+  /** -1: absent, as below. */
+  topicAlias: -1,
+  /** Where the topic alias property begins: its id, then two bytes. */
+  topicAliasAt: 0,
+  expirySeconds: -1,
+  payloadFormat: -1,
+};
 
 /**
  * Checks the property table whose length prefix is at `at`; it must end by `end`. The result is in
@@ -87,11 +97,12 @@ export function checkProperties(
   const start = cursor.at;
   if (start + length > end) malformed();
   cursor.end = start + length;
-  propertyCheck.topicAlias = false;
+  propertyCheck.topicAlias = propertyCheck.expirySeconds = propertyCheck.payloadFormat = -1;
   let userProperties = 0;
   let seenLow = 0;
   let seenHigh = 0;
   while (cursor.at < cursor.end) {
+    const from = cursor.at;
     const id = cursor.varint();
     const property = byId[id];
     if (property === undefined) unknown(id);
@@ -107,26 +118,43 @@ export function checkProperties(
       if (id < 32) seenLow |= bit;
       else seenHigh |= bit;
     }
-    checkValue(property);
+    note(id, checkValue(property), from);
   }
   if (cursor.at !== cursor.end) malformed();
   propertyCheck.start = start;
   propertyCheck.end = cursor.end;
 }
 
-function checkValue(property: Property): void {
+/** Keeps the values that the broker itself acts on. */
+function note(id: number, value: number, from: number): void {
+  switch (id) {
+    case PropertyId.PayloadFormat:
+      propertyCheck.payloadFormat = value;
+      break;
+    case PropertyId.MessageExpiry:
+      propertyCheck.expirySeconds = value;
+      break;
+    case PropertyId.TopicAlias:
+      propertyCheck.topicAlias = value;
+      propertyCheck.topicAliasAt = from;
+      break;
+  }
+}
+
+/** Checks a value; returns it when it is a number, else 1. */
+function checkValue(property: Property): number {
   const { id } = property;
   let value = 1;
   switch (property.type) {
     case "flag":
       value = cursor.byte();
       if (value > 1) throw new ProtocolError(ReasonCode.ProtocolError, "value neither 0 nor 1");
-      return;
+      return value;
     case "uint16":
       value = cursor.uint16();
       break;
     case "uint32":
-      value = cursor.uint16() + cursor.uint16();
+      value = cursor.uint16() * 0x1_0000 + cursor.uint16();
       break;
     case "varint":
       value = cursor.varint();
@@ -144,7 +172,7 @@ function checkValue(property: Property): void {
   }
   if (property.positive && value === 0)
     throw new ProtocolError(ReasonCode.ProtocolError, "value 0");
-  if (id === PropertyId.TopicAlias) propertyCheck.topicAlias = true;
+  return value;
 }
 
 function checkText(id: number): void {
@@ -158,6 +186,42 @@ function checkText(id: number): void {
 function unknown(id: number): never {
   if (serverOnly.has(id)) throw new ProtocolError(ReasonCode.ProtocolError, "a server's property");
   malformed();
+}
+
+/** Where the four bytes of the message expiry interval are in a checked property table; -1: none. */
+export function expiryAt(bytes: Buffer, start: number, end: number): number {
+  cursor.set(bytes, start, end);
+  while (cursor.at < end) {
+    const id = cursor.varint();
+    if (id === PropertyId.MessageExpiry) return cursor.at;
+    const property = byId[id];
+    if (property === undefined) unknown(id);
+    skipValue(property.type);
+  }
+  return -1;
+}
+
+function skipValue(type: PropertyType): void {
+  switch (type) {
+    case "flag":
+      cursor.skip(1);
+      break;
+    case "uint16":
+      cursor.skip(2);
+      break;
+    case "uint32":
+      cursor.skip(4);
+      break;
+    case "varint":
+      cursor.varint();
+      break;
+    case "pair":
+      cursor.skip(cursor.uint16());
+      cursor.skip(cursor.uint16());
+      break;
+    default:
+      cursor.skip(cursor.uint16());
+  }
 }
 
 /** A copy of a checked property table without the property `without`; null: nothing was left. */

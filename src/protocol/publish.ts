@@ -36,6 +36,14 @@ export class PublishView {
   propertiesEnd = 0;
   payloadStart = 0;
   payloadEnd = 0;
+  /** 0: none; only with properties, as all below. */
+  topicAlias = 0;
+  /** Where the topic alias property begins. */
+  topicAliasAt = 0;
+  /** -1: it never expires. */
+  expirySeconds = -1;
+  /** The payload is said to be UTF-8. */
+  payloadIsText = false;
 }
 
 /**
@@ -72,9 +80,10 @@ export function decodePublish(
   }
   view.propertiesStart = at;
   view.propertiesEnd = at;
+  view.topicAlias = 0;
   if (version === 5) at = decodeProperties(bytes, at, end, userPropertiesMax, view);
   if (at > end) malformed();
-  if (view.topicStart === view.topicEnd) {
+  if (view.topicStart === view.topicEnd && view.topicAlias === 0) {
     throw new ProtocolError(ReasonCode.ProtocolError, "empty topic");
   }
   view.payloadStart = at;
@@ -97,7 +106,14 @@ function decodeProperties(
   checkProperties(bytes, at, end, PacketBit.Publish, userPropertiesMax);
   view.propertiesStart = propertyCheck.start;
   view.propertiesEnd = propertyCheck.end;
-  if (propertyCheck.topicAlias) throw new ProtocolError(ReasonCode.TopicAliasInvalid);
+  view.expirySeconds = propertyCheck.expirySeconds;
+  view.payloadIsText = propertyCheck.payloadFormat === 1;
+  const { topicAlias } = propertyCheck;
+  if (topicAlias === 0) throw new ProtocolError(ReasonCode.TopicAliasInvalid); // [MQTT-3.3.2-8]
+  if (topicAlias > 0) {
+    view.topicAlias = topicAlias;
+    view.topicAliasAt = propertyCheck.topicAliasAt;
+  }
   return view.propertiesEnd;
 }
 

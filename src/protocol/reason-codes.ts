@@ -5,6 +5,8 @@ export const ReasonCode = {
   DisconnectWithWill: 0x04,
   NoMatchingSubscribers: 0x10,
   NoSubscriptionExisted: 0x11,
+  ContinueAuthentication: 0x18,
+  ReAuthenticate: 0x19,
   UnspecifiedError: 0x80,
   MalformedPacket: 0x81,
   ProtocolError: 0x82,
@@ -29,6 +31,8 @@ export const ReasonCode = {
   QuotaExceeded: 0x97,
   AdministrativeAction: 0x98,
   PayloadFormatInvalid: 0x99,
+  RetainNotSupported: 0x9a,
+  QosNotSupported: 0x9b,
   SharedSubscriptionsNotSupported: 0x9e,
 } as const;
 

@@ -3,18 +3,21 @@
  * header into the first `forwardHeaderBytes` bytes of the frame that is made here.
  */
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
+import type { Clock } from "../lib/clock.js";
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "./message.js";
 import type { TopicTable } from "./topic.js";
 
 const qosBits = 3;
 const retainBit = 4;
+/** Where the seconds until it expires are in the frame. */
+const expiryPlace = forwardHeaderBytes + 9;
 const fixedBytes = 1 + 8 + 4 + 2 + 2 + 2 + 4;
 /** The message does not expire. */
 const noExpiry = 0xffff_ffff;
 
 /** The whole frame for a message. Its bytes are its own: it can be kept until it is acknowledged. */
-export function encodeForward(message: Message, qos: Qos): Buffer {
+export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer {
   const topic = message.topic.bytes;
   const publisherBytes = Buffer.byteLength(message.publisher);
   const userBytes = message.user === "" ? 0 : Buffer.byteLength(message.user);
@@ -31,7 +34,7 @@ export function encodeForward(message: Message, qos: Qos): Buffer {
   let at = forwardHeaderBytes;
   at = frame.writeUInt8(qos | (message.retain ? retainBit : 0), at);
   at = frame.writeDoubleBE(message.stamp, at);
-  at = frame.writeUInt32BE(noExpiry, at);
+  at = frame.writeUInt32BE(expiryOf(message, clock), at);
   at = frame.writeUInt16BE(topic.length, at);
   frame.set(topic, at);
   at = frame.writeUInt16BE(publisherBytes, at + topic.length);
@@ -46,8 +49,15 @@ export function encodeForward(message: Message, qos: Qos): Buffer {
   return frame;
 }
 
+/** Before a frame that has waited is sent: writes how long its message has still to live. */
+export function countDownForward(frame: Buffer, expiresMs: number, clock: Clock): void {
+  const left = Math.ceil((expiresMs - clock.monotonicMs()) / 1000);
+  frame.writeUInt32BE(Math.max(0, Math.min(left, noExpiry - 1)), expiryPlace);
+}
+
 /**
- * The message in a forward's bytes, which stay where they are until `Message.own`.
+ * The message in a forward's bytes, which stay where they are until `Message.own`; the time that it has
+ * left is written into them.
  * @throws Error when the lengths do not fit, ProtocolError when the topic is not valid
  */
 export function decodeForward(
@@ -55,6 +65,7 @@ export function decodeForward(
   bytes: Buffer,
   start: number,
   end: number,
+  clock: Clock,
 ): Message {
   if (end - start < fixedBytes) throw new Error("forward too short");
   const flags = bytes.readUInt8(start);
@@ -82,8 +93,19 @@ export function decodeForward(
     end,
   );
   message.stamp = stamp;
+  const expirySeconds = bytes.readUInt32BE(start + 9);
+  if (expirySeconds !== noExpiry) {
+    const nowMs = Math.floor(clock.monotonicMs());
+    message.expireIn(expirySeconds, nowMs);
+    message.countDown(nowMs);
+  }
   if (userEnd > userStart) message.user = bytes.toString("utf8", userStart, userEnd);
   return message;
+}
+
+function expiryOf(message: Message, clock: Clock): number {
+  if (message.expiresMs === 0) return noExpiry;
+  return Math.min(message.secondsLeft(Math.floor(clock.monotonicMs())), noExpiry - 1);
 }
 
 /** Checks that a two-byte length at `at` lies within the frame. */

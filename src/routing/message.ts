@@ -3,6 +3,7 @@
  * arrived (a slab of the socket's reads) until somebody keeps the message beyond this turn of the event
  * loop and calls `own()`.
  */
+import { expiryAt } from "../protocol/properties.js";
 import type { Qos } from "../protocol/publish.js";
 import type { Topic } from "./topic.js";
 
@@ -29,6 +30,8 @@ export class Message {
   user = "";
   /** Hybrid-logical-clock stamp of a retained message; else 0. */
   stamp = 0;
+  /** When it expires, on the node's monotonic clock; 0: never. */
+  expiresMs = 0;
   /**
    * Shape (`publishShape`) of the whole PUBLISH that `bytes` hold from `frameStart` to `payloadEnd`. It can
    * be sent as it is where the same shape is due. 0: they hold none, or do not stay as they are until
@@ -66,6 +69,26 @@ export class Message {
   get size(): number {
     const properties = this.propertiesEnd - this.propertiesStart;
     return this.topic.bytes.length + properties + this.payloadEnd - this.payloadStart;
+  }
+
+  /** It is worth nothing after `seconds` from now [MQTT-3.3.2-5]. */
+  expireIn(seconds: number, nowMs: number): void {
+    this.expiresMs = nowMs + seconds * 1000;
+  }
+
+  /** Seconds until it expires, rounded up: 0 when that is past. Only of one that does expire. */
+  secondsLeft(nowMs: number): number {
+    return Math.max(0, Math.ceil((this.expiresMs - nowMs) / 1000));
+  }
+
+  /**
+   * Before a message that has waited is sent: writes the time that is left into its own bytes, where its
+   * publisher had put the whole [MQTT-3.3.2-6]. Returns false when it has expired.
+   */
+  countDown(nowMs: number): boolean {
+    const at = expiryAt(this.bytes, this.propertiesStart, this.propertiesEnd);
+    if (at !== -1) this.bytes.writeUInt32BE(this.secondsLeft(nowMs), at);
+    return nowMs < this.expiresMs;
   }
 
   /** Copies the bytes out of the socket's slab, once: a kept 10-byte slice would pin 64 KiB. */

@@ -4,6 +4,7 @@
  */
 import type { ClusterPort } from "../cluster/ports.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
+import type { Clock } from "../lib/clock.js";
 import { Message } from "./message.js";
 import { decodeForward, encodeForward } from "./forward.js";
 import {
@@ -25,6 +26,7 @@ export class RetainedSync {
     private readonly cluster: ClusterPort,
     private readonly store: RetainedStore,
     private readonly topics: TopicTable,
+    private readonly clock: Clock,
   ) {}
 
   /** A link came up. */
@@ -51,7 +53,7 @@ export class RetainedSync {
     if (differing.size === 0) return;
     for (const entry of this.store.all()) {
       if (!differing.has(retainedBucket(entry.topic))) continue;
-      const frame = encodeForward(this.messageOf(entry), 0);
+      const frame = encodeForward(this.messageOf(entry), 0, this.clock);
       // The place of the header of a forward is not needed here, except for the kind.
       const body = frame.subarray(forwardHeaderBytes - 1);
       body[0] = entryKind;
@@ -61,7 +63,7 @@ export class RetainedSync {
   }
 
   private take(body: Buffer): void {
-    const message = decodeForward(this.topics, body, 1, body.length);
+    const message = decodeForward(this.topics, body, 1, body.length, this.clock);
     this.cluster.observeStamp(message.stamp);
     if (this.store.set(message) === "stored") this.counters.entriesTaken++;
   }

@@ -2,8 +2,10 @@
  * Retained messages: a last-writer-wins map by topic, the same on every node. Each entry carries the
  * stamp of its publish; a deleted one stays as a tombstone until `forgetAfterMs`, so that a node that
  * was away cannot bring it back. Of equal stamps (two nodes, one moment) the higher publisher wins, on
- * every node alike. A tree of topic levels answers a wildcard at the cost of what it matches.
+ * every node alike. One that expires becomes a tombstone by itself. A tree of topic levels answers a
+ * wildcard at the cost of what it matches.
  */
+import type { Clock } from "../lib/clock.js";
 import { hashString, mix32 } from "../lib/hash.js";
 import { stampMs } from "../lib/hlc.js";
 import { Message } from "./message.js";
@@ -21,6 +23,8 @@ export interface RetainedLimits {
   readonly messages: number;
   readonly bytes: number;
   readonly forgetAfterMs: number;
+  /** How long a message is kept at most; 0: for ever. */
+  readonly ttlMs: number;
 }
 
 /** `older`: a newer one is held. `full`: a limit stands in the way; nothing changed. */
@@ -31,21 +35,30 @@ class RetainedNode {
   children: Map<string, RetainedNode> | undefined = undefined;
 }
 
+/** How many messages one look for expired ones takes in. */
+const expirySteps = 10_000;
+
 /** Buckets of the digest that nodes compare at link-up. */
 export const retainedBuckets = 256;
 export const retainedBucket = (topic: string): number => hashString(topic) % retainedBuckets;
 
 export class RetainedStore {
-  readonly counters = { refusedFull: 0, tombstonesDropped: 0 };
+  readonly counters = { refusedFull: 0, tombstonesDropped: 0, expired: 0 };
   private readonly entries = new Map<string, RetainedEntry>();
   /** Topics of entries without a message, in the order in which they were deleted here. */
   private readonly tombstones = new Set<string>();
+  /** Topics of messages that will expire, and how far the look for those that have has come. */
+  private readonly expiring = new Set<string>();
+  private expiryScan: Iterator<string> | null = null;
   private readonly root = new RetainedNode();
   private readonly digest = new Uint32Array(retainedBuckets);
   private liveCount = 0;
   private liveBytes = 0;
 
-  constructor(private readonly limits: RetainedLimits) {}
+  constructor(
+    private readonly limits: RetainedLimits,
+    private readonly clock: Clock,
+  ) {}
 
   /** Messages held, without tombstones. */
   get size(): number {
@@ -61,20 +74,20 @@ export class RetainedStore {
     const topic = message.topic.name;
     const before = this.entries.get(topic);
     if (before !== undefined && !isNewer(message, before)) return "older";
-    const stored = message.payloadLength === 0 ? null : retainedCopy(message);
-    const grown = sizeOf(stored) - sizeOf(before?.message ?? null);
-    const more = (stored === null ? 0 : 1) - (before?.message ? 1 : 0);
-    const full =
-      (more > 0 && this.liveCount >= this.limits.messages) ||
-      (grown > 0 && this.liveBytes + grown > this.limits.bytes);
-    if (full) {
+    const nowMs = Math.floor(this.clock.monotonicMs());
+    const expiresMs = this.expiryOf(message, nowMs);
+    const over = expiresMs !== 0 && expiresMs <= nowMs;
+    const stored = message.payloadLength === 0 || over ? null : retainedCopy(message, expiresMs);
+    if (this.isFull(stored, before)) this.sweepExpired();
+    const replaced = this.entries.get(topic);
+    if (this.isFull(stored, replaced)) {
       this.counters.refusedFull++;
       return "full";
     }
-    this.liveBytes += grown;
-    this.liveCount += more;
+    this.liveBytes += sizeOf(stored) - sizeOf(replaced?.message ?? null);
+    this.liveCount += (stored === null ? 0 : 1) - (replaced?.message ? 1 : 0);
     const { stamp, publisher } = message;
-    this.put({ topic, stamp, publisher, message: stored }, before);
+    this.put({ topic, stamp, publisher, message: stored }, replaced);
     this.limitTombstones();
     return "stored";
   }
@@ -82,6 +95,7 @@ export class RetainedStore {
   /** Drops everything, without tombstones: for a node that starts anew. */
   clear(): void {
     this.entries.clear();
+    this.expiring.clear();
     this.root.children = undefined;
     this.digest.fill(0);
     this.liveCount = 0;
@@ -89,6 +103,7 @@ export class RetainedStore {
   }
 
   get(topic: string): RetainedEntry | undefined {
+    if (this.expiring.has(topic)) this.expireIfOver(topic, this.clock.monotonicMs());
     return this.entries.get(topic);
   }
 
@@ -100,7 +115,8 @@ export class RetainedStore {
       const [node, depth] = top;
       const level = levels[depth];
       if (level === undefined || level === "#") {
-        if (node.entry?.message) yield node.entry.message;
+        const message = node.entry?.message;
+        if (message && !this.isOver(message)) yield message;
       }
       if (level === undefined || node.children === undefined) continue;
       if (level === "#" || level === "+") {
@@ -138,11 +154,61 @@ export class RetainedStore {
     return swept;
   }
 
+  /**
+   * Looks at some of the messages that will expire, in turn, and deletes those that have. Bounded work: to be
+   * called every now and then. Returns how many were deleted.
+   */
+  sweepExpired(): number {
+    const before = this.counters.expired;
+    const nowMs = this.clock.monotonicMs();
+    for (let steps = Math.min(expirySteps, this.expiring.size); steps > 0; steps--) {
+      this.expiryScan ??= this.expiring.values();
+      const next = this.expiryScan.next();
+      if (next.done) this.expiryScan = null;
+      else this.expireIfOver(next.value, nowMs);
+    }
+    return this.counters.expired - before;
+  }
+
+  /** When it goes: as its publisher said, or after `limits.retained_ttl`. 0: never. */
+  private expiryOf(message: Message, nowMs: number): number {
+    const { ttlMs } = this.limits;
+    if (ttlMs === 0) return message.expiresMs;
+    return message.expiresMs === 0 ? nowMs + ttlMs : Math.min(message.expiresMs, nowMs + ttlMs);
+  }
+
+  /** Would this message in the place of the entry before be too much? */
+  private isFull(stored: Message | null, before: RetainedEntry | undefined): boolean {
+    const grown = sizeOf(stored) - sizeOf(before?.message ?? null);
+    return (
+      (stored !== null && !before?.message && this.liveCount >= this.limits.messages) ||
+      (grown > 0 && this.liveBytes + grown > this.limits.bytes)
+    );
+  }
+
+  private isOver(message: Message): boolean {
+    return message.expiresMs !== 0 && message.expiresMs <= this.clock.monotonicMs();
+  }
+
+  /** Leaves a tombstone of the same stamp: an older message that comes later must not take its place. */
+  private expireIfOver(topic: string, nowMs: number): void {
+    const entry = this.entries.get(topic);
+    if (!entry?.message || entry.message.expiresMs > nowMs) return;
+    this.counters.expired++;
+    this.liveCount--;
+    this.liveBytes -= sizeOf(entry.message);
+    const { stamp, publisher } = entry;
+    this.put({ topic, stamp, publisher, message: null }, entry);
+    this.limitTombstones();
+  }
+
   private put(entry: RetainedEntry, before: RetainedEntry | undefined): void {
     if (before !== undefined) this.addToDigest(before, -1);
     this.addToDigest(entry, 1);
     this.entries.set(entry.topic, entry);
     this.tombstones.delete(entry.topic);
+    if (entry.message !== null && entry.message.expiresMs !== 0) this.expiring.add(entry.topic);
+    else this.expiring.delete(entry.topic);
     if (entry.message === null) {
       this.tombstones.add(entry.topic);
       this.prune(entry.topic);
@@ -218,7 +284,7 @@ function isNewer(message: Message, before: RetainedEntry): boolean {
 }
 
 /** A copy with bytes of exactly its size: the common buffer pool would pin 8 KiB for each. */
-function retainedCopy(message: Message): Message {
+function retainedCopy(message: Message, expiresMs: number): Message {
   const properties = message.propertiesEnd - message.propertiesStart;
   const bytes = Buffer.allocUnsafeSlow(properties + message.payloadLength);
   message.bytes.copy(bytes, 0, message.propertiesStart, message.propertiesEnd);
@@ -236,6 +302,7 @@ function retainedCopy(message: Message): Message {
     bytes.length,
   );
   copy.stamp = message.stamp;
+  copy.expiresMs = expiresMs;
   copy.user = message.user;
   return copy;
 }

@@ -4,9 +4,10 @@
  */
 import type { ClusterPort, ClusterUser } from "../cluster/ports.js";
 import { WireError } from "../cluster/wire/frames.js";
+import type { Clock } from "../lib/clock.js";
 import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
-import { decodeForward, encodeForward } from "./forward.js";
+import { countDownForward, decodeForward, encodeForward } from "./forward.js";
 import { isRowValue } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, RetainedStore } from "./retained.js";
@@ -35,6 +36,8 @@ export class Router implements ClusterUser {
     delivered: 0,
     forwarded: 0,
     received: 0,
+    /** Forwards that came too late for anybody. */
+    expired: 0,
     undecodable: 0,
   };
   readonly index = new RouteIndex();
@@ -44,10 +47,11 @@ export class Router implements ClusterUser {
   constructor(
     private readonly cluster: ClusterPort,
     retainedLimits: RetainedLimits,
+    private readonly clock: Clock,
     readonly topics = new TopicTable(),
   ) {
-    this.retained = new RetainedStore(retainedLimits);
-    this.retainedSync = new RetainedSync(cluster, this.retained, topics);
+    this.retained = new RetainedStore(retainedLimits, clock);
+    this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);
   }
 
   /**
@@ -127,11 +131,19 @@ export class Router implements ClusterUser {
     if (message === null) return true;
     message.counter = counter;
     if (message.retain) this.storeRetained(message);
+    if (message.expiresMs !== 0 && message.expiresMs <= this.clock.monotonicMs()) {
+      this.counters.expired++;
+      return true;
+    }
     message.pending = 1;
     this.deliver(message, this.targetsOf(message.topic).local);
     if (--message.pending === 0) return true;
     message.sink = new ForwardSink(this.cluster, peer, incarnation);
     return false;
+  }
+
+  countDownForward(frame: Buffer, expiresMs: number): void {
+    countDownForward(frame, expiresMs, this.clock);
   }
 
   setPeerRow(peer: number, filter: string, value: number): number {
@@ -161,7 +173,7 @@ export class Router implements ClusterUser {
   /** Null: it cannot be read, here or ever; refusing it would bring it back again and again. */
   private decode(bytes: Buffer, start: number, end: number): Message | null {
     try {
-      return decodeForward(this.topics, bytes, start, end);
+      return decodeForward(this.topics, bytes, start, end, this.clock);
     } catch {
       this.counters.undecodable++;
       return null;
@@ -184,11 +196,11 @@ export class Router implements ClusterUser {
       const target = peers[i] as PeerTarget; // i is within the array
       this.counters.forwarded++;
       if (message.qos === 0 || target.qos === 0) {
-        plain ??= encodeForward(message, 0);
+        plain ??= encodeForward(message, 0, this.clock);
         this.cluster.send(target.peer, plain);
         continue;
       }
-      numbered ??= encodeForward(message, message.qos);
+      numbered ??= encodeForward(message, message.qos, this.clock);
       this.forwardNumbered(message, target.peer, target.durable, numbered);
     }
   }
@@ -211,7 +223,7 @@ export class Router implements ClusterUser {
       if (targets.peers.some((target) => target.peer === peer)) continue;
       numbered.push({ peer, qos: message.qos, durable: false });
     }
-    const frame = encodeForward(message, message.qos);
+    const frame = encodeForward(message, message.qos, this.clock);
     for (const { peer, durable } of numbered) {
       this.counters.forwarded++;
       if (message.qos === 0) this.cluster.send(peer, frame);

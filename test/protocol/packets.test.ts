@@ -40,6 +40,8 @@ test("a full MQTT 5 CONNECT", () => {
       sessionExpiryInterval: 0xffff_ffff,
       receiveMaximum: 9,
       maximumPacketSize: 1000,
+      topicAliasMaximum: 12,
+      requestResponseInformation: true,
       userProperties: { a: ["1", "2"] },
     },
     will: {
@@ -60,6 +62,8 @@ test("a full MQTT 5 CONNECT", () => {
     sessionExpirySeconds: 0xffff_ffff,
     receiveMaximum: 9,
     packetMax: 1000,
+    topicAliasMax: 12,
+    wantsResponseInformation: true,
     authenticationMethod: null,
   });
   assert.ok(will);

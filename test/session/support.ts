@@ -162,7 +162,8 @@ export interface ConnectOptions {
 export function world(settings: Settings = {}, elsewhere: SessionState | null = null): World {
   const { limits } = testConfig(settings);
   const clock = new ManualClock();
-  const router = new Router(new LoneCluster(), { messages: 100, bytes: 10_000, forgetAfterMs: 1 });
+  const retained = { messages: 100, bytes: 10_000, forgetAfterMs: 1, ttlMs: 0 };
+  const router = new Router(new LoneCluster(), retained, clock);
   const reports: string[] = [];
   let epoch = 0;
   const sessions = new Sessions({

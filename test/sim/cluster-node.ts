@@ -122,7 +122,7 @@ export class ClusterNode {
       stateFile: life.file("cluster"),
     });
     const limits = { messages: this.options.retainedMessages ?? 1000, bytes: 1e6 };
-    const router = new Router(cluster, { ...limits, forgetAfterMs: 7 * 86_400_000 });
+    const router = new Router(cluster, { ...limits, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 }, clock);
     const closeLater = (done: () => void): void => {
       clock.setTimer(random.fraction() * 20, done);
     };

@@ -1,5 +1,6 @@
 /** A real front end and router on a free port: a node without its cluster. */
 import type { TestContext } from "node:test";
+import { standInVerifier, type Users } from "../../src/auth/users.js";
 import { DirectoryService } from "../../src/cluster/directory.js";
 import type { Directory } from "../../src/cluster/directory-types.js";
 import type { ClusterPort } from "../../src/cluster/ports.js";
@@ -16,12 +17,20 @@ import type { FetchSession } from "../../src/session/sessions.js";
 export type Settings = {
   readonly limits?: Partial<Config["limits"]>;
   readonly mqtt?: Partial<Config["mqtt"]>;
+  readonly auth?: Partial<Config["auth"]>;
 };
 
 /** The configuration with these settings, on any free port. */
 export function testConfig(settings: Settings = {}): Config {
   return configSchema.parse({ ...settings, listeners: { tcp: { port: 0 } } });
 }
+
+/** No list of users at all. */
+const nobody: Users = {
+  kept: false,
+  find: () => undefined,
+  standIn: (name) => standInVerifier(Buffer.alloc(32), name, 4096),
+};
 
 /** A cluster of one, as routing sees it. `whenSynced` can be held up. */
 export class LoneCluster implements ClusterPort {
@@ -72,6 +81,7 @@ export interface BrokerOptions {
   readonly directory?: Directory;
   readonly fetchSession?: FetchSession;
   readonly connectionsMax?: number;
+  readonly users?: Users;
 }
 
 /** Starts one; the caller stops it. */
@@ -79,8 +89,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const { settings = {}, clock = realClock } = options;
   const config = testConfig(settings);
   const cluster = new LoneCluster();
-  const { retained_messages: messages, retained_bytes: bytes } = config.limits;
-  const router = new Router(cluster, { messages, bytes, forgetAfterMs: 60_000 });
+  const { retained_messages: messages, retained_bytes: bytes, retained_ttl: ttlMs } = config.limits;
+  const router = new Router(cluster, { messages, bytes, ttlMs, forgetAfterMs: 60_000 }, clock);
   const directory = new DirectoryService({
     self: "test@127.0.0.1",
     clock,
@@ -95,6 +105,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     directory: options.directory ?? directory,
     random: realRandom,
     log: silentLog,
+    users: options.users ?? nobody,
     connectionsMax: options.connectionsMax ?? 10_000,
     fetchSession: options.fetchSession ?? ((_clientId, _node, done) => done(null)),
   });
