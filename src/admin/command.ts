@@ -13,6 +13,8 @@ export interface ArgumentInfo {
   readonly positional: boolean;
   readonly type: "string" | "number" | "boolean";
   readonly about: string;
+  /** Never on the command line: asked for without echo, or read from the file of `--name-file`. */
+  readonly secret?: boolean;
 }
 
 /** The explanations of arguments, by their zod types. */
@@ -95,6 +97,11 @@ export function textOption(about: string) {
   return describe(z.string().min(1).optional(), false, "string", about);
 }
 
+/** A text that the operator is asked for without echo; `--name-file FILE` reads it from a file. */
+export function secret(about: string) {
+  return describe(z.string(), false, "string", about, true);
+}
+
 /** `--name`. */
 export function flagOption(about: string) {
   return describe(z.boolean().default(false), false, "boolean", about);
@@ -116,8 +123,9 @@ function describe<T extends z.ZodType>(
   positional: boolean,
   type: ArgumentInfo["type"],
   about: string,
+  secret = false,
 ): T {
-  argumentInfo.add(schema, { positional, type, about });
+  argumentInfo.add(schema, { positional, type, about, secret });
   return schema;
 }
 

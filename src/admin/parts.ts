@@ -167,6 +167,24 @@ export interface Publisher {
   publish(request: PublishRequest): Promise<{ readonly matched: number }>;
 }
 
+export interface UserInfo {
+  readonly name: string;
+  /** Work of its password's verifier. */
+  readonly iterations: number;
+}
+
+/** The users file of this node. */
+export interface UserControl {
+  /** By name. */
+  list(): readonly UserInfo[];
+  /** @throws Refusal when the user exists, or name or password cannot be */
+  add(name: string, password: string): Promise<void>;
+  /** @throws Refusal when there is no such user, or the password cannot be */
+  setPassword(name: string, password: string): Promise<void>;
+  /** @throws Refusal when there is no such user */
+  delete(name: string): Promise<void>;
+}
+
 export interface ListenerInfo {
   readonly kind: "mqtt" | "link";
   readonly address: string;
@@ -204,6 +222,7 @@ export interface Parts {
   readonly explainer: Explainer;
   readonly retained: RetainedControl;
   readonly publisher: Publisher;
+  readonly users: UserControl;
   readonly log: LogControl;
   listeners(): readonly ListenerInfo[];
   /** Every counter and gauge of the node by name. */

@@ -1,4 +1,5 @@
 /** `broker ctl`: the commands of admin/commands on the command line, and the dialogue with the node. */
+import { readFileSync } from "node:fs";
 import type { Argv } from "yargs";
 import { argumentInfo, type Command } from "../admin/command.js";
 import { commands } from "../admin/commands/index.js";
@@ -12,8 +13,16 @@ import { UsageError } from "./usage.js";
 export interface CtlCall {
   readonly command: string;
   readonly args: Readonly<Record<string, unknown>>;
+  /** What the operator is still asked for, unless it stands in a file. */
+  readonly secrets: readonly SecretArgument[];
   readonly force: boolean;
   readonly json: boolean;
+}
+
+interface SecretArgument {
+  readonly key: string;
+  readonly about: string;
+  readonly file: string | undefined;
 }
 
 /** Offers every command of the table to the parser; `onCall` gets the one that was typed. */
@@ -45,7 +54,9 @@ export async function runCtl(
   node: { readonly runDir: string; readonly name: string },
   terminal: Terminal,
 ): Promise<number> {
-  const { command, args, json } = call;
+  const { command, json } = call;
+  const args = { ...call.args };
+  for (const secret of call.secrets) args[secret.key] = await readSecret(secret, terminal);
   const path = ctlPath(node.runDir, node.name);
   let response = await request(path, { command, args, force: call.force });
   if ("confirm" in response) {
@@ -73,6 +84,28 @@ async function confirmed(question: string, json: boolean, terminal: Terminal): P
   }
 }
 
+/** The first line of the secret's file, or what the operator types, twice the same. */
+async function readSecret(secret: SecretArgument, terminal: Terminal): Promise<string> {
+  const { key, about, file } = secret;
+  if (file !== undefined) {
+    try {
+      return readFileSync(file, "utf8").split(/\r?\n/, 1)[0] ?? "";
+    } catch (error) {
+      throw new Refusal(`the file ${file} cannot be read: ${codeOf(error)}`);
+    }
+  }
+  const typed = await terminal.askSecret(`${about}:`);
+  if (typed === undefined)
+    throw new Refusal(`no ${key} was given; --${key}-file reads it from a file`);
+  const again = await terminal.askSecret("once more:");
+  if (typed !== again) throw new Refusal("that was not the same twice; nothing has been changed");
+  return typed;
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : String(error);
+}
+
 function addCommand<T>(
   parser: Argv<T>,
   word: string,
@@ -81,11 +114,13 @@ function addCommand<T>(
   onCall: (call: CtlCall) => void,
 ): void {
   // A place is named in capitals, so that it cannot be mistaken for the option of the same name.
-  const keys = Object.entries(command.args).map(([key, schema]) => {
+  const all = Object.entries(command.args).map(([key, schema]) => {
     const info = argumentInfo.get(schema);
     const positional = info?.positional === true;
     return { key, info, positional, label: positional ? key.toUpperCase() : key, schema };
   });
+  const keys = all.filter(({ info }) => info?.secret !== true);
+  const hidden = all.filter(({ info }) => info?.secret === true);
   const places = keys
     .filter(({ positional }) => positional)
     .map(({ label, schema }) =>
@@ -100,6 +135,10 @@ function addCommand<T>(
         if (positional) inner.positional(label, { type: "string", describe: about });
         else inner.option(label, { type, describe: about, requiresArg: type !== "boolean" });
       }
+      for (const { key } of hidden) {
+        const describe = `read the ${key} from the first line of a file instead of asking`;
+        inner.option(`${key}-file`, { type: "string", describe, requiresArg: true });
+      }
       if (command.asks) {
         inner.option("force", { alias: "f", type: "boolean", describe: "do not ask" });
       }
@@ -108,8 +147,18 @@ function addCommand<T>(
     (argv: Readonly<Record<string, unknown>>) => {
       const given = keys.filter(({ label }) => argv[label] !== undefined);
       const args = Object.fromEntries(given.map(({ key, label }) => [key, argv[label]]));
-      const call = { command: name, args, force: argv.force === true, json: argv.json === true };
-      onCall(call);
+      const secrets = hidden.map(({ key, info }) => {
+        const file = argv[`${key}-file`];
+        return {
+          key,
+          about: info?.about ?? key,
+          file: file === undefined ? undefined : String(file),
+        };
+      });
+      onCall({
+        ...{ command: name, args, secrets },
+        ...{ force: argv.force === true, json: argv.json === true },
+      });
     },
   );
 }

@@ -1,5 +1,7 @@
 /** The terminal. The only file that writes to standard output and error, or asks the operator. */
+import { spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
+import { Refusal } from "../lib/refusal.js";
 
 export interface Terminal {
   /** Lines for the reader of standard output. */
@@ -8,6 +10,11 @@ export interface Terminal {
   printError(text: string): void;
   /** Asks on standard output, or on error to keep output clean; undefined: the input has ended. */
   ask(question: string, where?: "output" | "error"): Promise<string | undefined>;
+  /**
+   * Asks on standard error without showing what is typed; undefined: the input has ended.
+   * @throws Refusal when it cannot be hidden
+   */
+  askSecret(question: string): Promise<string | undefined>;
   /** Reads commands until the input ends or `onLine` resolves to false. */
   prompt(label: string, onLine: (line: string) => Promise<boolean>): Promise<void>;
 }
@@ -20,6 +27,17 @@ export const realTerminal: Terminal = {
     const reader = lineReader();
     write(where === "output" ? process.stdout : process.stderr, `${question} `);
     return reader.next();
+  },
+  async askSecret(question) {
+    const reader = lineReader();
+    const restore = hideInput();
+    write(process.stderr, `${question} `);
+    try {
+      return await reader.next();
+    } finally {
+      restore();
+      write(process.stderr, "\n");
+    }
   },
   async prompt(label, onLine) {
     const reader = lineReader();
@@ -35,6 +53,22 @@ function write(stream: NodeJS.WriteStream, text: string): void {
   // A reader that has gone, such as `head`, is no error of ours.
   if (stream.listenerCount("error") === 0) stream.on("error", () => undefined);
   stream.write(text);
+}
+
+/**
+ * Lets a terminal show nothing of what is typed, until the returned function is called. Node itself
+ * restores the terminal when the process ends before that, also by a signal.
+ * @throws Refusal when the terminal cannot be told
+ */
+function hideInput(): () => void {
+  if (!process.stdin.isTTY) return () => undefined;
+  // Raw input would take the keys that edit a line from the operator; the terminal goes on with them.
+  const tell = (word: string): boolean =>
+    spawnSync("stty", [word], { stdio: ["inherit", "ignore", "ignore"] }).status === 0;
+  if (!tell("-echo")) {
+    throw new Refusal("what is typed here cannot be hidden (stty fails): give it in a file");
+  }
+  return () => void tell("echo");
 }
 
 let shared: { next(): Promise<string | undefined> } | undefined;

@@ -159,10 +159,13 @@ function workOut(config: Config, sources: ConfigSources): Config {
   const { runtimeDir } = sources.environment;
   const runDir = runtimeDir === undefined ? `/tmp/trellis-${uid}` : `${runtimeDir}/trellis`;
   const { name, data_dir, run_dir } = config.node;
+  const dataDir = path(data_dir || `data/${name}`);
+  const { auth, cluster } = config;
   return {
     ...config,
-    node: { name, data_dir: path(data_dir || `data/${name}`), run_dir: path(run_dir || runDir) },
+    node: { name, data_dir: dataDir, run_dir: path(run_dir || runDir) },
     listeners: withPaths(config.listeners, path),
-    cluster: { ...config.cluster, cookie_file: path(config.cluster.cookie_file) },
+    auth: { ...auth, users_file: path(auth.users_file || `${dataDir}/users.json`) },
+    cluster: { ...cluster, cookie_file: path(cluster.cookie_file) },
   };
 }

@@ -141,12 +141,16 @@ export function text(
 }
 
 /** A list of texts, each of which must match `pattern`. In text form: separated by commas. */
-export function list(options: Words & { pattern: RegExp; allowed: string }) {
-  return register(z.array(z.string().regex(options.pattern)).default([]), {
+export function list(
+  options: Words & { pattern: RegExp; allowed: string; default?: readonly string[] },
+) {
+  const { default: standard = [] } = options;
+  const leaf = z.array(z.string().regex(options.pattern)).default(() => [...standard]);
+  return register(leaf, {
     about: options.about,
     type: "list",
     unit: "",
-    defaultText: "[]",
+    defaultText: `[${standard.map(asWritten).join(", ")}]`,
     allowed: options.allowed,
     fromText: listFromText,
     format: asWritten,

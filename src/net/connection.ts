@@ -16,6 +16,7 @@ import {
   parseConnect,
   parseControl,
 } from "../protocol/packets.js";
+import { isAuth, parseAuth } from "../protocol/auth-packet.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { publishShape, type Qos } from "../protocol/publish.js";
 import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
@@ -23,6 +24,7 @@ import { connectVersion, PacketType } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { Router } from "../routing/router.js";
 import type { Channel, ChannelInfo } from "../session/channel.js";
+import type { EnhancedAuth } from "../session/handlers/auth.js";
 import {
   type ConnectParts,
   connect,
@@ -32,6 +34,7 @@ import {
 import { disconnect } from "../session/handlers/disconnect.js";
 import { subscribe } from "../session/handlers/subscribe.js";
 import { unsubscribe } from "../session/handlers/unsubscribe.js";
+import type { ListenerPolicy } from "../session/listener-policy.js";
 import type { Session } from "../session/session.js";
 import type { Turn } from "../session/turn.js";
 import type { AcksOwner } from "./acks.js";
@@ -62,6 +65,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   isOpen = true;
   private session: Session | null = null;
   private inbound: Inbound | null = null;
+  /** Enhanced authentication, if the client asked for it. */
+  private auth: EnhancedAuth | null = null;
   private packetMax = Number.POSITIVE_INFINITY;
   private keepAliveSeconds = 0;
   /** Not read for now: CONNECT waits for its grant, or too much is unanswered. */
@@ -74,6 +79,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   constructor(
     private readonly socket: Socket,
     private readonly share: ConnectionShare,
+    private readonly policy: ListenerPolicy,
   ) {
     const { limits } = share.config;
     this.connectedAtMs = share.clock.wallMs();
@@ -210,6 +216,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   }
 
   private onConnect(bytes: Buffer, first: number, start: number, end: number): boolean {
+    if (this.auth !== null) return this.onBeforeConnack(this.auth, bytes, first, start, end);
     if (bytes[first] !== PacketType.Connect) {
       throw new ProtocolError(ReasonCode.ProtocolError, "not a CONNECT"); // [MQTT-3.1.0-1]
     }
@@ -218,8 +225,35 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     const packet = parseConnect(bytes, first, start, end, limits.user_properties);
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);
     this.packetMax = packet.packetMax;
-    connect(packet, this, this.share, (greeting) => this.greet(greeting));
-    if (this.isOpen && this.session === null) this.halt();
+    const greet = (greeting: Greeting): void => this.greet(greeting);
+    this.auth = connect(packet, this, this.policy, this.share, greet);
+    return this.awaitConnack();
+  }
+
+  /** Only AUTH and DISCONNECT may come while a client proves who it is [MQTT-3.1.2-30]. */
+  private onBeforeConnack(
+    auth: EnhancedAuth,
+    bytes: Buffer,
+    first: number,
+    start: number,
+    end: number,
+  ): boolean {
+    const { user_properties: userPropertiesMax } = this.share.config.limits;
+    if (isAuth(bytes[first])) {
+      auth.onPacket(parseAuth(bytes, first, start, end, this.version, userPropertiesMax));
+    } else if (bytes[first] === PacketType.Disconnect) {
+      parseControl(bytes, first, start, end, this.version, userPropertiesMax);
+      this.finish("disconnect", false);
+    } else throw new ProtocolError(ReasonCode.ProtocolError, "neither AUTH nor DISCONNECT");
+    return this.awaitConnack();
+  }
+
+  /** Reads on before CONNACK only when the client has something to say to its authentication. */
+  private awaitConnack(): boolean {
+    if (this.isOpen && this.session === null) {
+      if (this.auth?.awaitsClient) this.reader.connectOnly = false;
+      else this.halt();
+    }
     return this.isOpen && !this.halted;
   }
 
@@ -245,6 +279,12 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     end: number,
   ): void {
     const { user_properties: userPropertiesMax } = this.share.config.limits;
+    if (isAuth(bytes[first])) {
+      const packet = parseAuth(bytes, first, start, end, this.version, userPropertiesMax);
+      if (this.auth === null) throw new ProtocolError(ReasonCode.ProtocolError, "no method"); // [MQTT-4.12.0-7]
+      this.auth.onPacket(packet);
+      return;
+    }
     const packet = parseControl(bytes, first, start, end, this.version, userPropertiesMax);
     switch (packet.cmd) {
       case "subscribe":

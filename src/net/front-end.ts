@@ -3,6 +3,8 @@
  * holds over all listeners.
  */
 import type { Socket } from "node:net";
+import { Authenticator } from "../auth/authenticator.js";
+import type { Users } from "../auth/users.js";
 import type { Directory } from "../cluster/directory-types.js";
 import type { Config } from "../config/schema.js";
 import type { Clock } from "../lib/clock.js";
@@ -27,6 +29,7 @@ export interface FrontEndParts {
   readonly wheel: TimerWheel;
   readonly random: Random;
   readonly log: Log;
+  readonly users: Users;
   /** Most client connections at once: `limits.connections`, or what the system allows. */
   readonly connectionsMax: number;
   readonly fetchSession: FetchSession;
@@ -35,6 +38,7 @@ export interface FrontEndParts {
 export class FrontEnd {
   readonly counters = new NetCounters();
   readonly sessions: Sessions;
+  readonly authenticator: Authenticator;
   private readonly connections = new Set<Connection>();
   private readonly share: ConnectionShare;
   private readonly tcp: TcpListener;
@@ -46,13 +50,15 @@ export class FrontEnd {
     const { limits } = config;
     const sessions = new Sessions({ router, limits, wheel, turn, directory, fetchSession });
     this.sessions = sessions;
+    const authenticator = new Authenticator({ settings: config.auth, users: parts.users, random });
+    this.authenticator = authenticator;
     const frames = new FrameEncoder();
     const output = new OutputShare(clock, this.counters, limits.connection_output_bytes, () =>
       frames.forget(),
     );
     this.share = {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
-      counters: this.counters,
+      ...{ authenticator, counters: this.counters },
       onGone: (connection) => this.connections.delete(connection),
     };
     this.tcp = new TcpListener((socket) => this.onSocket(socket));
@@ -92,6 +98,8 @@ export class FrontEnd {
       return;
     }
     this.counters.connectionsOpened++;
-    this.connections.add(new Connection(socket, this.share));
+    const { anonymous } = this.parts.config.listeners.tcp;
+    const policy = { name: "tcp", anonymous, certificateUser: null, mountPoint: "" };
+    this.connections.add(new Connection(socket, this.share, policy));
   }
 }

@@ -7,9 +7,9 @@
  * the JSON.
  */
 import { createHash } from "node:crypto";
-import { access, mkdir, open, readFile, rename } from "node:fs/promises";
-import { dirname } from "node:path";
+import { access, readFile, rename } from "node:fs/promises";
 import { Refusal } from "../lib/refusal.js";
+import { replaceFile } from "./replace-file.js";
 
 /** What was found at start. */
 export interface Loaded<T> {
@@ -95,25 +95,8 @@ export class DiskStateFile<T> implements StateFile<T> {
     this.writing = false;
   }
 
-  private async write(text: string): Promise<void> {
-    const directory = dirname(this.path);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const temporary = `${this.path}.new`;
-    const file = await open(temporary, "w", 0o600);
-    try {
-      await file.writeFile(`${formatLine} ${checksum(text)}\n${text}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, this.path);
-    // The new name is durable only when the directory is.
-    const handle = await open(directory, "r");
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+  private write(text: string): Promise<void> {
+    return replaceFile(this.path, `${formatLine} ${checksum(text)}\n${text}\n`);
   }
 
   /** The first free of nine names; when none is, the ninth is replaced: the first damage tells most. */

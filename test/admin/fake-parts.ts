@@ -48,6 +48,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
     },
     ...sessionParts(),
     ...messageParts(name, others, asked),
+    users: userParts(asked),
     log: {
       level: () => level,
       setLevel: (given) => {
@@ -134,6 +135,24 @@ function messageParts(
         asked.push(["publish", request]);
         return { matched: request.topic === "nowhere" ? 0 : 1 };
       },
+    },
+  };
+}
+
+function userParts(asked: unknown[]): Parts["users"] {
+  const known = (name: string): void => {
+    if (name !== "anna") throw new Refusal("there is no user of this name");
+  };
+  return {
+    list: () => [{ name: "anna", iterations: 4096 }],
+    add: async (name, password) => void asked.push(["add", name, password]),
+    setPassword: async (name, password) => {
+      known(name);
+      asked.push(["passwd", name, password]);
+    },
+    delete: async (name) => {
+      known(name);
+      asked.push(["delete", name]);
     },
   };
 }

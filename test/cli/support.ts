@@ -46,6 +46,10 @@ export class Place {
         (where === "output" ? output : errors).push(question);
         return left.shift();
       },
+      askSecret: async (question) => {
+        errors.push(question);
+        return left.shift();
+      },
       prompt: async (_label, onLine) => {
         for (let line = left.shift(); line !== undefined; line = left.shift()) {
           if (!(await onLine(line))) return;

@@ -24,6 +24,10 @@ import { sessionsShow } from "./sessions-show.js";
 import { status } from "./status.js";
 import { stop } from "./stop.js";
 import { subscriptionsList } from "./subscriptions-list.js";
+import { usersAdd } from "./users-add.js";
+import { usersDelete } from "./users-delete.js";
+import { usersList } from "./users-list.js";
+import { usersPasswd } from "./users-passwd.js";
 
 /** The name of a command is one word, or the word of its group and its own. */
 export const commands: ReadonlyMap<string, Command> = new Map([
@@ -46,6 +50,10 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["retained get", retainedGet],
   ["retained delete", retainedDelete],
   ["publish", publish],
+  ["users add", usersAdd],
+  ["users passwd", usersPasswd],
+  ["users delete", usersDelete],
+  ["users list", usersList],
   ["listeners", listeners],
   ["metrics", metrics],
   ["log level", logLevel],

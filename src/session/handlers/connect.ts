@@ -1,22 +1,28 @@
-/** CONNECT: what may connect, with which limits, and what CONNACK says. */
+/** CONNECT: who may connect, with which limits, and what CONNACK says. */
+import type { Authenticator } from "../../auth/authenticator.js";
 import type { Config } from "../../config/schema.js";
 import type { Random } from "../../lib/random.js";
+import { authenticationProperties } from "../../protocol/auth-packet.js";
 import {
   type ConnackProperties,
   type ConnectPacket,
   encodeConnack,
   type WillPacket,
 } from "../../protocol/packets.js";
+import { ProtocolError } from "../../protocol/protocol-error.js";
 import { ReasonCode, reasonName } from "../../protocol/reason-codes.js";
 import { textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
+import type { ListenerPolicy } from "../listener-policy.js";
 import type { Session } from "../session.js";
 import type { Sessions } from "../sessions.js";
+import { type Authenticated, EnhancedAuth } from "./auth.js";
 
 export interface ConnectParts {
   readonly sessions: Sessions;
   readonly config: Pick<Config, "limits" | "mqtt">;
   readonly random: Random;
+  readonly authenticator: Authenticator;
 }
 
 /** The answer to a CONNECT. */
@@ -30,41 +36,94 @@ export interface Greeting {
 
 const foreverSeconds = 0xffff_ffff;
 
+type Greet = (greeting: Greeting) => void;
+
 /**
  * Handles a CONNECT. `greet` is called once, possibly before this returns, unless the connection closes
- * first; it sends CONNACK, and when it returns the session is attached.
+ * first; it sends CONNACK, and when it returns the session is attached. Returns the authentication that
+ * the client asked for by name, which takes its AUTH packets from now on; else null.
+ * @throws ProtocolError protocol error: authentication data without a method
  */
 export function connect(
   packet: ConnectPacket,
   channel: Channel,
+  policy: ListenerPolicy,
   parts: ConnectParts,
-  greet: (greeting: Greeting) => void,
+  greet: Greet,
+): EnhancedAuth | null {
+  const { authenticationMethod: method, user: name, password } = packet;
+  if (method === null && packet.authenticationData !== null) {
+    throw new ProtocolError(ReasonCode.ProtocolError, "authentication data without a method");
+  }
+  const refusal = refusalOf(packet, parts.config.limits);
+  if (refusal !== 0) {
+    greet(refused(packet, refusal, parts));
+    return null;
+  }
+  if (method !== null) return beginEnhanced(packet, method, channel, parts, greet);
+  const { certificateUser, anonymous } = policy;
+  const credentials = { name, password, certificateUser, anonymous };
+  parts.authenticator.check(
+    credentials,
+    () => channel.isOpen,
+    (verdict) => {
+      if (!channel.isOpen) return;
+      if (verdict.user === null) greet(refused(packet, verdict.reason, parts));
+      else admit(packet, verdict.user, channel, parts, {}, greet);
+    },
+  );
+  return null;
+}
+
+/** A client that names a method shows by that who it is; its user name and password are not looked at. */
+function beginEnhanced(
+  packet: ConnectPacket,
+  method: string,
+  channel: Channel,
+  parts: ConnectParts,
+  greet: Greet,
+): EnhancedAuth | null {
+  const exchange = parts.authenticator.begin(method);
+  if (exchange === null) {
+    greet(refused(packet, ReasonCode.BadAuthenticationMethod, parts)); // [MQTT-4.12.0-1]
+    return null;
+  }
+  const onAuthenticated = ({ user, data }: Authenticated): void => {
+    const properties = authenticationProperties(method, data);
+    if (user !== null) admit(packet, user, channel, parts, properties, greet);
+    else greet(refused(packet, ReasonCode.NotAuthorized, parts, properties)); // [MQTT-4.12.0-4]
+  };
+  const auth = new EnhancedAuth(method, exchange, parts.authenticator, channel, onAuthenticated);
+  auth.step(packet.authenticationData ?? Buffer.alloc(0));
+  return auth;
+}
+
+/** Gets a client its session. `proof`: what CONNACK owes to enhanced authentication. */
+function admit(
+  packet: ConnectPacket,
+  user: string,
+  channel: Channel,
+  parts: ConnectParts,
+  proof: ConnackProperties,
+  greet: Greet,
 ): void {
   const { limits } = parts.config;
-  const refusal = refusalOf(packet, limits);
-  if (refusal !== 0) {
-    greet(refused(packet.version, refusal, parts.config.mqtt.reason_strings));
-    return;
-  }
   const assigned = packet.clientId === "" ? assignedId(parts.random) : undefined;
   const askedMs = askedExpiryMs(packet, limits.session_expiry);
   const expiryMs = Math.min(askedMs, limits.session_expiry);
   const request = {
-    clientId: assigned ?? packet.clientId,
-    // A name that nobody has checked is nobody's: all clients are the anonymous user.
-    user: "",
+    ...{ clientId: assigned ?? packet.clientId, user, expiryMs },
     clean: packet.clean,
-    expiryMs,
     receiveMaximum: packet.receiveMaximum,
     will: packet.will,
   };
   parts.sessions.connect(request, channel, (outcome) => {
     if (outcome.session === null) {
-      const strings = parts.config.mqtt.reason_strings;
-      greet(refused(packet.version, outcome.reason, strings));
+      greet(refused(packet, outcome.reason, parts));
       return;
     }
-    const properties = connackProperties(packet, limits, assigned, askedMs);
+    const granted = connackProperties(packet, limits, assigned, askedMs);
+    const properties = { ...granted, ...proof };
     const connack = encodeConnack(packet.version, outcome.present, 0, properties);
     greet({ session: outcome.session, connack, reason: 0 });
   });
@@ -79,7 +138,6 @@ export function keepAliveOf(packet: ConnectPacket, maxSeconds: number): number {
 
 function refusalOf(packet: ConnectPacket, limits: Config["limits"]): number {
   const { version, clientId } = packet;
-  if (packet.authenticationMethod !== null) return ReasonCode.BadAuthenticationMethod;
   // MQTT 3.1 wants a client id; 3.1.1 one unless the session is clean [MQTT-3.1.3-8].
   if (clientId === "" && (version === 3 || (version === 4 && !packet.clean))) {
     return ReasonCode.ClientIdNotValid;
@@ -100,10 +158,16 @@ function askedExpiryMs(packet: ConnectPacket, longestMs: number): number {
   return packet.sessionExpirySeconds * 1000;
 }
 
-function refused(version: number, reason: number, withSentence: boolean): Greeting {
+function refused(
+  { version }: ConnectPacket,
+  reason: number,
+  { config }: ConnectParts,
+  proof: ConnackProperties = {},
+): Greeting {
   if (reason === 0) return { session: null, connack: null, reason };
-  const properties = withSentence ? { reasonString: reasonName(reason) } : {};
-  return { session: null, connack: encodeConnack(version, false, reason, properties), reason };
+  const sentence = config.mqtt.reason_strings ? { reasonString: reasonName(reason) } : {};
+  const connack = encodeConnack(version, false, reason, { ...proof, ...sentence });
+  return { session: null, connack, reason };
 }
 
 function connackProperties(

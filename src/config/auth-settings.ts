@@ -1,0 +1,63 @@
+/** The section `auth` of the settings: who may connect. */
+import { z } from "zod";
+import { flag, integer, list, text } from "./setting.js";
+
+export const auth = z.strictObject({
+  anonymous: flag({
+    default: true,
+    about:
+      "Whether clients without a user name may connect. false: they are refused (0x87, MQTT 3: 5), and " +
+      "every user name is checked. A listener may decide otherwise for its clients. While it is true " +
+      "and there is no users file, user names are taken and not looked at.",
+  }),
+  methods: list({
+    pattern: /^(?:password|SCRAM-SHA-256)$/,
+    allowed: "a list of password and SCRAM-SHA-256",
+    default: ["password", "SCRAM-SHA-256"],
+    about:
+      "How clients may show who they are. password: user name and password in CONNECT, which travel as " +
+      "they are, so use it with TLS; without it every user name that must be checked is refused. " +
+      "SCRAM-SHA-256: enhanced authentication of MQTT 5, which never sends the password. Others " +
+      "are refused (0x8C).",
+  }),
+  users_file: text({
+    type: "path",
+    pattern: /^.*$/,
+    allowed: "a path of a file, or empty",
+    default: "",
+    defaultText: "<node.data_dir>/users.json",
+    about:
+      "File with the users of this node and the SCRAM-SHA-256 verifiers of their passwords; `broker ctl " +
+      "users` writes it, and changes by hand are noticed within a second. Once there is one, every " +
+      "user name is checked. Each node reads its own: copy it to all, or share it.",
+  }),
+  iterations: integer({
+    min: 4096,
+    max: 10_000_000,
+    default: 4096,
+    unit: "rounds",
+    about:
+      "Work of PBKDF2 in the verifiers of new passwords. Higher makes a stolen users file harder to use, " +
+      "and costs this node more at each CONNECT with a password (4096: about 2 ms), or the client " +
+      "at each one with SCRAM. Passwords that exist keep theirs until `users passwd`.",
+  }),
+  checks_at_once: integer({
+    min: 1,
+    max: 64,
+    default: 2,
+    unit: "checks",
+    about:
+      "Passwords of CONNECTs that are checked at the same time, each in a worker thread (there are " +
+      "four, which files and names use too). More finishes a rush of clients sooner and takes more " +
+      "processor time from everything else.",
+  }),
+  checks_waiting: integer({
+    min: 0,
+    max: 1_000_000,
+    default: 10_000,
+    unit: "checks",
+    about:
+      "Most CONNECTs that wait for the check of their password; further ones are refused as busy (0x89, " +
+      "MQTT 3: 3) and counted. More than can be checked within limits.connect_timeout is of no use.",
+  }),
+});
