@@ -80,9 +80,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 function startFailure(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  if (!message.includes("EADDRINUSE")) return `the node cannot start: ${message}`;
-  return `the node cannot start: ${message}; another program has this port, choose one with --set listeners.tcp.port=N`;
+  return `the node cannot start: ${error instanceof Error ? error.message : String(error)}`;
 }
 
 class Node implements Broker {
@@ -243,6 +241,7 @@ class Node implements Broker {
         },
       },
       listeners: () => this.listeners(),
+      reloadCertificates: () => frontEnd.doors.reload(),
       metrics: () => this.metrics(),
       report: () => this.report,
       stop: () => void this.stop(),
@@ -253,7 +252,10 @@ class Node implements Broker {
     const { bind } = this.options.config.cluster;
     const connections = this.cluster.peers().filter(({ link }) => link !== null).length;
     const { port } = this.cluster.acceptor;
-    return [...this.frontEnd.listeners(), { kind: "link", address: bind, port, connections }];
+    return [
+      ...this.frontEnd.listeners(),
+      { name: "link", kind: "link", address: bind, port, connections },
+    ];
   }
 
   private holdings(): { sessions: number; queued: number; retained: number } {
@@ -279,6 +281,7 @@ class Node implements Broker {
     const { heapUsed, rss } = process.memoryUsage();
     const sources: Record<string, CounterSource> = {
       net: { ...frontEnd.counters, connected: frontEnd.connected },
+      listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
       session: { ...sessions.counters, held: sessions.size },
       auth: { ...authenticator.counters, checksWaiting: authenticator.waiting },
       users: { ...this.users.counters, held: this.users.size },

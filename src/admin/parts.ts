@@ -186,11 +186,21 @@ export interface UserControl {
 }
 
 export interface ListenerInfo {
-  readonly kind: "mqtt" | "link";
+  /** Of a listener for clients: its section of the settings, or its own in `listeners.more`. */
+  readonly name: string;
+  readonly kind: "mqtt" | "mqtts" | "ws" | "wss" | "unix" | "link";
+  /** Of a Unix socket: its path, and port 0. */
   readonly address: string;
   readonly port: number;
   /** Connections open now. */
   readonly connections: number;
+}
+
+/** What reading the certificates of one listener again came to. */
+export interface ReloadInfo {
+  readonly name: string;
+  /** Null: they are in use. Otherwise what is wrong; the old ones stay. */
+  readonly problem: string | null;
 }
 
 export interface LogControl {
@@ -225,6 +235,8 @@ export interface Parts {
   readonly users: UserControl;
   readonly log: LogControl;
   listeners(): readonly ListenerInfo[];
+  /** Reads all certificates again. @throws Refusal when no listener has any */
+  reloadCertificates(): readonly ReloadInfo[];
   /** Every counter and gauge of the node by name. */
   metrics(): Readonly<Record<string, number>>;
   report(): StartReport;

@@ -2,7 +2,6 @@
  * Everything between MQTT clients and routing: listeners, connections and sessions. `limits.connections`
  * holds over all listeners.
  */
-import type { Socket } from "node:net";
 import { Authenticator } from "../auth/authenticator.js";
 import type { Users } from "../auth/users.js";
 import type { Directory } from "../cluster/directory-types.js";
@@ -14,11 +13,14 @@ import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { SessionRouter } from "../session/host.js";
 import { type FetchSession, Sessions } from "../session/sessions.js";
+import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
 import { Connection, type ConnectionShare } from "./connection.js";
+import type { ClientSocket } from "./client-socket.js";
 import { NetCounters } from "./counters.js";
+import { type Door, type DoorInfo, Doors } from "./doors.js";
 import { FrameEncoder } from "./frames.js";
-import { type Address, TcpListener } from "./listeners/tcp.js";
+import type { Place } from "./listeners/listener.js";
 import { OutputShare } from "./output.js";
 
 export interface FrontEndParts {
@@ -40,11 +42,12 @@ export class FrontEnd {
   readonly sessions: Sessions;
   readonly authenticator: Authenticator;
   private readonly connections = new Set<Connection>();
-  private readonly share: ConnectionShare;
-  private readonly tcp: TcpListener;
-  private bound: Address | null = null;
+  private readonly share: Omit<ConnectionShare, "onGone">;
+  readonly doors: Doors;
+  /** One for each listener: it is told of the connections that are gone. */
+  private readonly shares = new Map<Door, ConnectionShare>();
 
-  constructor(private readonly parts: FrontEndParts) {
+  constructor(parts: FrontEndParts) {
     const { config, router, directory, clock, wheel, log, random, fetchSession } = parts;
     const turn = new Turn(clock);
     const { limits } = config;
@@ -59,9 +62,15 @@ export class FrontEnd {
     this.share = {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
       ...{ authenticator, counters: this.counters },
-      onGone: (connection) => this.connections.delete(connection),
     };
-    this.tcp = new TcpListener((socket) => this.onSocket(socket));
+    this.doors = new Doors({
+      ...{ config, clock, wheel, log },
+      hasRoom: () => this.connections.size + this.doors.pending < parts.connectionsMax,
+      onTurnedAway: () => {
+        this.counters.connectionsRefused++;
+      },
+      onEntry: (door, socket, policy, address) => this.onEntry(door, socket, policy, address),
+    });
   }
 
   /** Connections open now. */
@@ -69,37 +78,44 @@ export class FrontEnd {
     return this.connections.size;
   }
 
-  /** The listeners and what is connected. */
-  listeners(): { kind: "mqtt"; address: string; port: number; connections: number }[] {
-    if (this.bound === null) return [];
-    const { address, port } = this.bound;
-    return [{ kind: "mqtt", address, port, connections: this.connections.size }];
+  /** The listeners and how many are connected through each. */
+  listeners(): DoorInfo[] {
+    return this.doors.list();
   }
 
-  /** Opens the listeners. Rejects when an address cannot be had. */
-  async start(): Promise<Address> {
-    const { bind, port } = this.parts.config.listeners.tcp;
-    this.bound = await this.tcp.listen(bind, port);
-    return this.bound;
+  /** Opens the listeners; returns the place of the first. Rejects when one cannot be had. */
+  async start(): Promise<Place> {
+    await this.doors.open();
+    return this.listeners()[0] ?? { address: "", port: 0 };
   }
 
   /** Accepts no more clients and closes those there are (v5: DISCONNECT 0x8B). */
   async stop(): Promise<void> {
-    const closed = this.bound === null ? Promise.resolve() : this.tcp.close();
-    this.bound = null;
+    const closed = this.doors.close();
     for (const connection of this.connections) connection.close(ReasonCode.ServerShuttingDown);
     await closed;
   }
 
-  private onSocket(socket: Socket): void {
-    if (this.connections.size >= this.parts.connectionsMax) {
-      this.counters.connectionsRefused++;
-      socket.destroy();
-      return;
-    }
+  private onEntry(
+    door: Door,
+    socket: ClientSocket,
+    policy: ListenerPolicy,
+    address: string | null,
+  ): void {
     this.counters.connectionsOpened++;
-    const { anonymous } = this.parts.config.listeners.tcp;
-    const policy = { name: "tcp", anonymous, certificateUser: null, mountPoint: "" };
-    this.connections.add(new Connection(socket, this.share, policy));
+    door.connections++;
+    this.connections.add(new Connection(socket, this.shareOf(door), policy, address));
+  }
+
+  private shareOf(door: Door): ConnectionShare {
+    let share = this.shares.get(door);
+    if (share === undefined) {
+      const onGone = (connection: Connection): void => {
+        if (this.connections.delete(connection)) door.connections--;
+      };
+      share = { ...this.share, onGone };
+      this.shares.set(door, share);
+    }
+    return share;
   }
 }

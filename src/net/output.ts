@@ -4,10 +4,10 @@
  * arrived (or were encoded) are remembered as one run and copied together, their packet ids patched
  * in the copy. A connection that has nothing to send holds no buffer.
  */
-import type { Socket } from "node:net";
 import type { Clock } from "../lib/clock.js";
 import { type AckType, ackBytesMax, writeAck } from "../protocol/acks.js";
 import { uint16 } from "../protocol/publish.js";
+import type { ClientSocket } from "./client-socket.js";
 import type { NetCounters } from "./counters.js";
 
 /** A run of a whole read (64 KiB) and some small packets fit one buffer. */
@@ -76,7 +76,7 @@ export class Output {
   private runNextId = 0;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: ClientSocket,
     private readonly share: OutputShare,
     private readonly owner: OutputOwner,
   ) {}
@@ -198,7 +198,8 @@ export class Output {
     this.used = 0;
     this.write(buffer.subarray(0, used));
     // Nothing waits in the socket: the kernel has taken a copy of every byte.
-    if (this.socket.writableLength === 0) this.share.giveBuffer(buffer);
+    const { writableLength, copiesWrites } = this.socket;
+    if (writableLength === 0 || copiesWrites === true) this.share.giveBuffer(buffer);
   }
 
   private write(bytes: Buffer): void {

@@ -103,7 +103,10 @@ test("lists are tables, say what they left out, and cannot move the terminal", a
   assert.match(rows, /f\\u001b\[2J\/c9 +1 +no-local$/);
   assert.match(await textOf("routes list", { filter: "a/b" }), /\na\/b +a@127\.0\.0\.1 +2 +yes$/);
   assert.match(await textOf("retained list"), /\n# +1 +2 +2026/);
-  assert.match(await textOf("listeners"), /\nmqtt +127\.0\.0\.1 +1883 +1$/);
+  assert.match(
+    await textOf("listeners"),
+    /\nmqtt +127\.0\.0\.1 +1883 +1 +tcp\nunix +\/run\/mqtt\.sock +2 +local$/,
+  );
   assert.match(await textOf("metrics"), /\na +1\nb +2$/);
   assert.equal(await textOf("routes verify"), "no peers");
   assert.match(await textOf("routes verify", {}, { others: ["b@h"] }), /\nb@h +3 +yes$/);

@@ -55,7 +55,14 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
         level = given;
       },
     },
-    listeners: () => [{ kind: "mqtt", address: "127.0.0.1", port: 1883, connections: 1 }],
+    listeners: () => [
+      { name: "tcp", kind: "mqtt", address: "127.0.0.1", port: 1883, connections: 1 },
+      { name: "local", kind: "unix", address: "/run/mqtt.sock", port: 0, connections: 2 },
+    ],
+    reloadCertificates: () => [
+      { name: "tls", problem: null },
+      { name: "wss", problem: "c.pem: no certificate" },
+    ],
     metrics: () => ({ b: 2, a: 1 }),
     report: () => ({
       name,

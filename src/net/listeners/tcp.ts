@@ -1,38 +1,47 @@
-/** Accepts MQTT clients over TCP. */
-import { createServer, type Server, type Socket } from "node:net";
+/** MQTT over TCP. Without a proxy before it, an accepted socket is the client's connection as it is. */
+import type { ListenerSettings } from "../../config/listeners.js";
+import { Acceptor } from "./acceptor.js";
+import { Entrance } from "./entrance.js";
+import type { Listener, ListenerParts, Place } from "./listener.js";
 
-export interface Address {
-  readonly address: string;
-  readonly port: number;
+type TcpSettings = Extract<ListenerSettings, { kind: "tcp" }>;
+
+export function tcp(settings: TcpSettings, parts: ListenerParts): Listener {
+  if (!settings.proxy_protocol) return new PlainTcp(settings, parts);
+  return new Entrance(settings, parts, (handshake) => {
+    handshake.end();
+    parts.onClient(handshake.socket, parts.policy, handshake.address);
+  });
 }
 
-export class TcpListener {
-  private readonly server: Server;
+class PlainTcp implements Listener {
+  readonly pending = 0;
+  private readonly acceptor: Acceptor;
 
-  constructor(onSocket: (socket: Socket) => void) {
-    // noDelay: everything of a turn leaves in one write, there is nothing to wait for.
-    this.server = createServer({ noDelay: true }, onSocket);
+  constructor(
+    private readonly settings: TcpSettings,
+    parts: ListenerParts,
+  ) {
+    const { onClient, policy } = parts;
+    this.acceptor = new Acceptor(settings.max_connections, parts, (socket) =>
+      onClient(socket, policy, null),
+    );
   }
 
-  /** Starts to listen; port 0 takes any free one. Rejects when the address cannot be had. */
-  listen(bind: string, port: number): Promise<Address> {
-    return new Promise((resolve, reject) => {
-      this.server.once("error", reject);
-      this.server.listen({ host: bind, port, backlog: 1024 }, () => {
-        this.server.off("error", reject);
-        // A failed accept (no file descriptors left) concerns that client alone.
-        this.server.on("error", () => undefined);
-        const bound = this.server.address();
-        if (bound === null || typeof bound === "string") reject(new Error("no TCP address"));
-        else resolve({ address: bound.address, port: bound.port });
-      });
-    });
+  get place(): Place {
+    return this.acceptor.place;
   }
 
-  /** Accepts no more; resolves when all accepted sockets are closed too. */
+  listen(): Promise<void> {
+    const { bind: host, port } = this.settings;
+    return this.acceptor.listen({ host, port });
+  }
+
   close(): Promise<void> {
-    return new Promise((resolve) => {
-      this.server.close(() => resolve());
-    });
+    return this.acceptor.close();
+  }
+
+  reload(): null {
+    return null;
   }
 }
