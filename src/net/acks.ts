@@ -19,6 +19,8 @@ export interface AcksOwner {
 export class Acks implements AcceptanceSink {
   /** Bytes of the messages that are not answered. */
   bytes = 0;
+  /** QoS 1 publishes that are not answered. */
+  qos1 = 0;
   private readonly waiting = new Ring<Message>();
   private isOpen = true;
 
@@ -43,6 +45,7 @@ export class Acks implements AcceptanceSink {
     }
     this.waiting.push(message);
     this.bytes += message.size;
+    if (message.qos === 1) this.qos1++;
   }
 
   onAccepted(message: Message): void {
@@ -54,6 +57,7 @@ export class Acks implements AcceptanceSink {
     while (first !== undefined && first.pending === 0) {
       this.waiting.shift();
       this.bytes -= first.size;
+      if (first.qos === 1) this.qos1--;
       this.answer(first);
       first = this.waiting.peek();
     }

@@ -3,7 +3,6 @@
  * turn. It is the channel of its session. A client's mistake is caught here and nowhere else, and
  * ends this connection only; so does a bug of ours that shows itself while its bytes are handled.
  */
-import type { Socket } from "node:net";
 import type { Config } from "../config/schema.js";
 import type { Clock } from "../lib/clock.js";
 import type { Log } from "../lib/log.js";
@@ -25,12 +24,8 @@ import type { Message } from "../routing/message.js";
 import type { Router } from "../routing/router.js";
 import type { Channel, ChannelInfo } from "../session/channel.js";
 import type { EnhancedAuth } from "../session/handlers/auth.js";
-import {
-  type ConnectParts,
-  connect,
-  type Greeting,
-  keepAliveOf,
-} from "../session/handlers/connect.js";
+import { keepAliveOf } from "../session/handlers/connack.js";
+import { type ConnectParts, connect, type Greeting } from "../session/handlers/connect.js";
 import { disconnect } from "../session/handlers/disconnect.js";
 import { subscribe } from "../session/handlers/subscribe.js";
 import { unsubscribe } from "../session/handlers/unsubscribe.js";
@@ -38,6 +33,8 @@ import type { ListenerPolicy } from "../session/listener-policy.js";
 import type { Session } from "../session/session.js";
 import type { Turn } from "../session/turn.js";
 import type { AcksOwner } from "./acks.js";
+import { OutgoingAliases } from "./aliases.js";
+import { addressText, type ClientSocket } from "./client-socket.js";
 import type { NetCounters } from "./counters.js";
 import type { FrameEncoder } from "./frames.js";
 import { Inbound } from "./inbound.js";
@@ -67,6 +64,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   private inbound: Inbound | null = null;
   /** Enhanced authentication, if the client asked for it. */
   private auth: EnhancedAuth | null = null;
+  /** Null: the client takes no topic aliases. */
+  private aliases: OutgoingAliases | null = null;
   private packetMax = Number.POSITIVE_INFINITY;
   private keepAliveSeconds = 0;
   /** Not read for now: CONNECT waits for its grant, or too much is unanswered. */
@@ -77,9 +76,11 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   private readonly keepAlive: KeepAlive;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: ClientSocket,
     private readonly share: ConnectionShare,
     private readonly policy: ListenerPolicy,
+    /** Where the client is, if the socket is not the one to ask: it belongs to a proxy. */
+    private readonly address: string | null,
   ) {
     const { limits } = share.config;
     this.connectedAtMs = share.clock.wallMs();
@@ -109,10 +110,14 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     return this.session?.clientId;
   }
 
-  info(): ChannelInfo {
+  private get clientAddress(): string {
     const { remoteAddress = "", remotePort = 0 } = this.socket;
+    return this.address ?? addressText(remoteAddress, remotePort);
+  }
+
+  info(): ChannelInfo {
     return {
-      address: `${remoteAddress}:${remotePort}`,
+      address: this.clientAddress,
       version: this.version,
       keepAliveSeconds: this.keepAliveSeconds,
       connectedAtMs: this.connectedAtMs,
@@ -126,7 +131,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     packetId: number,
     subscriptionIds: readonly number[] | null,
   ): boolean {
-    if (subscriptionIds !== null) {
+    if (subscriptionIds !== null || this.aliases !== null) {
       return this.publishAlone(message, qos, retain, false, packetId, subscriptionIds);
     }
     let { bytes, frameStart: start, payloadEnd: end } = message;
@@ -225,6 +230,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     const packet = parseConnect(bytes, first, start, end, limits.user_properties);
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);
     this.packetMax = packet.packetMax;
+    const aliasMax = Math.min(packet.topicAliasMax, limits.topic_aliases);
+    if (aliasMax > 0) this.aliases = new OutgoingAliases(aliasMax);
     const greet = (greeting: Greeting): void => this.greet(greeting);
     this.auth = connect(packet, this, this.policy, this.share, greet);
     return this.awaitConnack();
@@ -258,7 +265,12 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   }
 
   private greet({ session, connack, reason }: Greeting): void {
-    if (connack !== null) this.send(connack);
+    if (connack !== null) {
+      this.send(connack);
+      // One that takes not even CONNACK can be told nothing [MQTT-3.1.2-24].
+      const isTooLarge = connack.length > this.packetMax;
+      if (isTooLarge) this.share.clock.defer(() => this.close(ReasonCode.PacketTooLarge));
+    }
     if (session === null) {
       this.finish(reason === 0 ? "superseded" : reasonName(reason), false);
       return;
@@ -268,6 +280,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.reader.connectOnly = false;
     this.reader.packetMax = this.share.config.limits.max_packet;
     this.keepAlive.open(this.keepAliveSeconds);
+    this.debug({}, "client connected");
     if (this.halted) this.resumeSoon();
   }
 
@@ -307,9 +320,30 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     packetId: number,
     ids: readonly number[] | null,
   ): boolean {
+    const { version, packetMax } = this;
     const { frames } = this.share;
-    const bytes = frames.encodeAlone(message, this.version, qos, retain, dup, packetId, ids);
-    if (bytes.length > this.packetMax) return false;
+    const aliases = dup ? null : this.aliases;
+    let bytes: Buffer | null = null;
+    if (aliases !== null) {
+      aliases.choose(message.topic);
+      const { alias, isKnown } = aliases;
+      bytes = frames.encodeAlone(
+        message,
+        version,
+        qos,
+        retain,
+        dup,
+        packetId,
+        ids,
+        alias,
+        !isKnown,
+      );
+      if (bytes.length <= packetMax) aliases.confirm();
+      else bytes = null;
+    }
+    // Without a new alias it is a little shorter.
+    bytes ??= frames.encodeAlone(message, version, qos, retain, dup, packetId, ids, 0, true);
+    if (bytes.length > packetMax) return false;
     this.output.packet(bytes);
     return true;
   }
@@ -381,6 +415,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
       case "connect":
         // One that was received waits for its grant, which has a limit of its own.
         if (this.version === 0) this.cutOff("no CONNECT in time");
+        else if (this.auth?.awaitsClient) this.cutOff("authentication not finished in time");
         break;
       case "closing":
         this.socket.destroy();
@@ -403,8 +438,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
       return;
     }
     const { reason } = error;
-    const { log } = this.share;
-    log.debug({ clientId: this.clientId, reason: error.message }, "a client's mistake");
+    this.debug({ reason: error.message }, "a client's mistake");
     if (this.session === null) this.refuse(reason);
     this.close(reason);
   }
@@ -419,6 +453,14 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.send(encodeConnack(version, false, reason, properties));
   }
 
+  /** The address is asked for only when somebody reads it. */
+  private debug(fields: object, message: string): void {
+    const { share, clientId, policy } = this;
+    if (share.log.level !== "debug" && share.log.level !== "trace") return;
+    const whose = { clientId, address: this.clientAddress, listener: policy.name };
+    share.log.debug({ ...whose, ...fields }, message);
+  }
+
   private sentence(reason: number): string {
     return this.share.config.mqtt.reason_strings ? reasonName(reason) : "";
   }
@@ -428,7 +470,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     if (!this.isOpen) return;
     this.isOpen = false;
     this.share.counters.closed(why);
-    this.share.log.debug({ clientId: this.clientId, why }, "connection closed");
+    this.debug({ why }, "connection closed");
     this.output.flush();
     this.inbound?.close();
     this.keepAlive.closing();

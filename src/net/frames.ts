@@ -14,6 +14,8 @@ import {
 } from "../protocol/publish.js";
 
 const arenaBytes = 65_536;
+/** Of a PUBLISH whose client knows the topic's alias. */
+const noName = Buffer.alloc(0);
 
 class Arena {
   bytes: Buffer = Buffer.alloc(0);
@@ -44,7 +46,10 @@ export class FrameEncoder {
     this.end = arena.end;
   }
 
-  /** A frame for one client only: with DUP set, or with its subscription identifiers. */
+  /**
+   * A frame for one client only: with DUP set, with its subscription identifiers, or with a topic alias (0:
+   * none) beside the topic's name or instead of it.
+   */
   encodeAlone(
     message: Message,
     version: number,
@@ -53,11 +58,14 @@ export class FrameEncoder {
     dup: boolean,
     packetId: number,
     ids: readonly number[] | null,
+    alias: number,
+    withName: boolean,
   ): Buffer {
-    const remaining = remainingOf(message, version, qos, ids);
+    const name = withName ? message.topic.bytes : noName;
+    const remaining = remainingOf(message, version, qos, name, ids, alias);
     const bytes = Buffer.allocUnsafe(headerBytes(remaining) + remaining);
     const first = (publishShape(version, qos, retain) & 0xff) | (dup ? dupFlag : 0);
-    write(bytes, 0, message, first, remaining, packetId, version, ids);
+    write(bytes, 0, message, first, remaining, name, packetId, version, ids, alias);
     return bytes;
   }
 
@@ -68,7 +76,8 @@ export class FrameEncoder {
 }
 
 function fill(arena: Arena, message: Message, version: number, qos: Qos, retain: boolean): void {
-  const remaining = remainingOf(message, version, qos, null);
+  const name = message.topic.bytes;
+  const remaining = remainingOf(message, version, qos, name, null, 0);
   const length = headerBytes(remaining) + remaining;
   if (arena.used + length > arena.bytes.length) {
     arena.bytes = Buffer.allocUnsafeSlow(Math.max(arenaBytes, length));
@@ -76,7 +85,7 @@ function fill(arena: Arena, message: Message, version: number, qos: Qos, retain:
   }
   const first = publishShape(version, qos, retain) & 0xff;
   const packetId = qos === 0 ? 0 : 1;
-  write(arena.bytes, arena.used, message, first, remaining, packetId, version, null);
+  write(arena.bytes, arena.used, message, first, remaining, name, packetId, version, null, 0);
   arena.start = arena.used;
   arena.used += length;
   arena.end = arena.used;
@@ -87,15 +96,18 @@ function remainingOf(
   message: Message,
   version: number,
   qos: Qos,
+  name: Buffer,
   ids: readonly number[] | null,
+  alias: number,
 ): number {
   return publishRemaining(
-    message.topic.bytes.length,
+    name.length,
     qos,
     version,
     message.propertiesEnd - message.propertiesStart,
     ids,
     message.payloadLength,
+    alias,
   );
 }
 
@@ -105,9 +117,11 @@ function write(
   message: Message,
   first: number,
   remaining: number,
+  name: Buffer,
   packetId: number,
   version: number,
   ids: readonly number[] | null,
+  alias: number,
 ): void {
   const { bytes, payloadStart } = message;
   const payloadAt = writePublishHead(
@@ -115,13 +129,14 @@ function write(
     at,
     first,
     remaining,
-    message.topic.bytes,
+    name,
     packetId,
     version,
     bytes,
     message.propertiesStart,
     message.propertiesEnd,
     ids,
+    alias,
   );
   const length = message.payloadEnd - payloadStart;
   out.set(new Uint8Array(bytes.buffer, bytes.byteOffset + payloadStart, length), payloadAt);

@@ -2,6 +2,7 @@
  * The publishes that come in on one connection: decoded, checked against the limits, handed to routing, and
  * answered. One message record each, nothing else is made.
  */
+import { isUtf8 } from "node:buffer";
 import type { Config } from "../config/schema.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { decodePublish, PublishView } from "../protocol/publish.js";
@@ -10,15 +11,19 @@ import { beyondTopicLimits } from "../protocol/topics.js";
 import { Message } from "../routing/message.js";
 import type { Router } from "../routing/router.js";
 import type { Topic } from "../routing/topic.js";
+import { receiveMaximumOf } from "../session/incoming-qos2.js";
 import { isReservedTopic } from "../session/reserved.js";
 import type { Session } from "../session/session.js";
+import type { Turn } from "../session/turn.js";
 import { Acks, type AcksOwner } from "./acks.js";
+import { aliasBytes } from "./aliases.js";
 import type { NetCounters } from "./counters.js";
 import type { Output } from "./output.js";
 
 export interface InboundShare {
-  readonly config: Pick<Config, "limits">;
+  readonly config: Pick<Config, "limits" | "mqtt">;
   readonly router: Pick<Router, "publish" | "topics">;
+  readonly turn: Turn;
   readonly counters: NetCounters;
 }
 
@@ -30,6 +35,12 @@ export class Inbound {
   private lastTopic: Topic | null = null;
   private lastReserved = false;
   private acks: Acks | null = null;
+  /** The client's topic aliases. */
+  private aliases: (Topic | undefined)[] | null = null;
+  /** Not every QoS may be published, or nothing retained. */
+  private readonly isRestricted: boolean;
+  /** QoS 1 and 2 publishes that an MQTT 5 client may have under way. */
+  private readonly receiveMaximum: number;
 
   constructor(
     private readonly session: Session,
@@ -37,7 +48,11 @@ export class Inbound {
     private readonly output: Output,
     private readonly share: InboundShare,
     private readonly owner: AcksOwner,
-  ) {}
+  ) {
+    const { limits } = share.config;
+    this.isRestricted = limits.max_qos < 2 || !limits.retain_available;
+    this.receiveMaximum = receiveMaximumOf(limits);
+  }
 
   /** After a halt: is enough answered to read on? */
   get mayResume(): boolean {
@@ -50,14 +65,16 @@ export class Inbound {
   /**
    * Handles a PUBLISH. False: so much is unanswered that nothing more should be read for now.
    * @throws ProtocolError what `decodePublish` and `TopicTable.intern` throw; topic name invalid: beyond
-   *   the limits; receive maximum exceeded [MQTT-3.3.4-9]
+   *   the limits; topic alias invalid; QoS or retain not supported; receive maximum exceeded
+   *   [MQTT-3.3.4-9]
    */
   onPublish(bytes: Buffer, first: number, start: number, end: number): boolean {
     const { config, router, counters } = this.share;
     const { version } = this;
     const type = bytes[first] as number; // a whole packet is there
     decodePublish(bytes, type, start, end, version, config.limits.user_properties, view);
-    const topic = this.topicOf(bytes);
+    if (this.isRestricted) this.checkRestrictions();
+    const topic = view.topicAlias === 0 ? this.topicOf(bytes) : this.aliasedTopic(bytes);
     const message = new Message(
       topic,
       view.qos,
@@ -74,6 +91,7 @@ export class Inbound {
       message.shape = version === 5 ? type | mqtt5Shape : type;
       message.frameStart = first;
     }
+    if (view.propertiesEnd > view.propertiesStart) this.applyProperties(message);
     if (view.qos !== 0) return this.onNumbered(message, view.packetId, view.qos);
     counters.receivedQos0++;
     if (this.lastReserved) counters.ignoredReserved++;
@@ -101,14 +119,58 @@ export class Inbound {
     return topic;
   }
 
+  /** [MQTT-3.2.2-11, MQTT-3.2.2-14] */
+  private checkRestrictions(): void {
+    const { max_qos: qosMax, retain_available: retainAvailable } = this.share.config.limits;
+    if (view.qos > qosMax) throw new ProtocolError(ReasonCode.QosNotSupported);
+    if (view.retain && !retainAvailable) throw new ProtocolError(ReasonCode.RetainNotSupported);
+  }
+
+  /** The topic of a PUBLISH with an alias: the one that the alias stands for, or its new one. */
+  private aliasedTopic(bytes: Buffer): Topic {
+    const { topicAlias } = view;
+    // [MQTT-3.3.2-9]
+    if (topicAlias > this.share.config.limits.topic_aliases) {
+      throw new ProtocolError(ReasonCode.TopicAliasInvalid);
+    }
+    this.aliases ??= [];
+    if (view.topicEnd > view.topicStart) {
+      const topic = this.topicOf(bytes);
+      this.aliases[topicAlias] = topic;
+      return topic;
+    }
+    const topic = this.aliases[topicAlias];
+    if (topic === undefined) throw new ProtocolError(ReasonCode.ProtocolError, "alias of nothing");
+    if (topic !== this.lastTopic) {
+      this.lastTopic = topic;
+      this.lastReserved = isReservedTopic(topic.name);
+    }
+    return topic;
+  }
+
+  /** Those properties that concern the broker itself. */
+  private applyProperties(message: Message): void {
+    const { config, turn } = this.share;
+    if (view.expirySeconds !== -1) message.expireIn(view.expirySeconds, turn.nowMs);
+    if (view.topicAlias !== 0) dropAlias(message);
+    if (!view.payloadIsText || !config.mqtt.check_payload_format) return;
+    const { bytes, payloadStart, payloadEnd } = message;
+    if (isUtf8(bytes.subarray(payloadStart, payloadEnd))) return;
+    if (view.qos === 0) throw new ProtocolError(ReasonCode.PayloadFormatInvalid);
+    message.refused = ReasonCode.PayloadFormatInvalid;
+  }
+
   /** A QoS 1 or 2 publish, which is to be answered. */
   private onNumbered(message: Message, packetId: number, qos: number): boolean {
     const { counters, config, router } = this.share;
     const { receive_maximum: most, inflight_bytes: bytesMax } = config.limits;
     this.acks ??= new Acks(this.session, this.output, this.version, counters, this.owner);
     const { acks } = this;
-    if (this.version === 5 && acks.length >= most) {
-      throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+    if (this.version === 5) {
+      const underWay = acks.qos1 + this.session.freshQos2;
+      if (underWay >= this.receiveMaximum || acks.length >= most) {
+        throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+      }
     }
     message.packetId = packetId;
     message.sink = acks;
@@ -117,7 +179,7 @@ export class Inbound {
     if (this.lastReserved) {
       counters.ignoredReserved++;
       message.matched = 1;
-    } else router.publish(message);
+    } else if (message.refused === 0) router.publish(message);
     acks.published(message);
     if (acks.length === 0) return true;
     if (qos === 2 && message.pending > 0) this.session.incoming.add(packetId, message);
@@ -130,14 +192,17 @@ export class Inbound {
     const { incoming } = this.session;
     const { packetId } = message;
     if (!incoming.has(packetId)) {
-      const { open_qos2: openMax, receive_maximum: most } = config.limits;
-      const limit = this.version === 5 ? Math.min(openMax, most) : openMax;
-      if (incoming.size >= limit) throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+      if (incoming.size >= config.limits.open_qos2) {
+        // Those of an earlier connection are among them: an MQTT 5 client has kept to what it was told.
+        if (this.version !== 5) throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+        message.refused = ReasonCode.QuotaExceeded;
+      }
       incoming.add(packetId, null);
       counters.receivedQos2++;
       return true;
     }
     counters.receivedQos2Again++;
+    incoming.again(packetId);
     const unaccepted = incoming.unaccepted(packetId);
     if (unaccepted === null) {
       message.matched = 1;
@@ -148,5 +213,22 @@ export class Inbound {
       acks.published(unaccepted);
     }
     return false;
+  }
+}
+
+/** An alias is between the client and us: takes it out of the properties that are passed on. */
+function dropAlias(message: Message): void {
+  const at = view.topicAliasAt;
+  message.shape = 0;
+  if (at === message.propertiesStart) message.propertiesStart += aliasBytes;
+  else if (at + aliasBytes === message.propertiesEnd) message.propertiesEnd -= aliasBytes;
+  else {
+    const { bytes, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+    const before = bytes.subarray(propertiesStart, at);
+    const after = bytes.subarray(at + aliasBytes, propertiesEnd);
+    message.bytes = Buffer.concat([before, after, bytes.subarray(payloadStart, payloadEnd)]);
+    message.propertiesStart = 0;
+    message.propertiesEnd = message.payloadStart = before.length + after.length;
+    message.payloadEnd = message.bytes.length;
   }
 }

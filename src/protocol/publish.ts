@@ -4,7 +4,7 @@
  * reusable view; its topic is not checked here (the table of topics does that once per topic).
  */
 import { ProtocolError } from "./protocol-error.js";
-import { checkProperties, PacketBit, propertyCheck } from "./properties.js";
+import { checkProperties, PacketBit, PropertyId, propertyCheck } from "./properties.js";
 import { ReasonCode } from "./reason-codes.js";
 
 /** Quality of service of a PUBLISH. */
@@ -145,13 +145,17 @@ export function uint16(bytes: Buffer, at: number): number {
 }
 
 /** Bytes of the properties of a PUBLISH to an MQTT 5 client, without their length prefix. */
-function allPropertyBytes(propertyBytes: number, ids: readonly number[] | null): number {
-  let total = propertyBytes;
+function allPropertyBytes(
+  propertyBytes: number,
+  ids: readonly number[] | null,
+  alias: number,
+): number {
+  let total = propertyBytes + (alias === 0 ? 0 : 3);
   if (ids !== null) for (const id of ids) total += 1 + varintBytes(id);
   return total;
 }
 
-/** The remaining length of an outgoing PUBLISH. */
+/** The remaining length of an outgoing PUBLISH. `alias`: its topic alias; 0: none. */
 export function publishRemaining(
   topicBytes: number,
   qos: Qos,
@@ -159,10 +163,11 @@ export function publishRemaining(
   propertyBytes: number,
   ids: readonly number[] | null,
   payloadBytes: number,
+  alias = 0,
 ): number {
   let remaining = 2 + topicBytes + (qos > 0 ? 2 : 0) + payloadBytes;
   if (version === 5) {
-    const properties = allPropertyBytes(propertyBytes, ids);
+    const properties = allPropertyBytes(propertyBytes, ids, alias);
     remaining += varintBytes(properties) + properties;
   }
   return remaining;
@@ -184,6 +189,7 @@ export function writePublishHead(
   propertiesStart: number,
   propertiesEnd: number,
   ids: readonly number[] | null,
+  alias = 0,
 ): number {
   out[at++] = first;
   at = writeVarint(out, at, remaining);
@@ -197,18 +203,21 @@ export function writePublishHead(
   }
   if (version !== 5) return at;
   const raw = propertiesEnd - propertiesStart;
-  at = writeVarint(out, at, allPropertyBytes(raw, ids));
+  at = writeVarint(out, at, allPropertyBytes(raw, ids, alias));
   if (raw > 0) at += source.copy(out, at, propertiesStart, propertiesEnd);
   if (ids !== null) {
     for (const id of ids) {
-      out[at++] = subscriptionIdentifier;
+      out[at++] = PropertyId.SubscriptionIdentifier;
       at = writeVarint(out, at, id);
     }
   }
+  if (alias !== 0) {
+    out[at++] = PropertyId.TopicAlias;
+    out[at++] = alias >> 8;
+    out[at++] = alias & 0xff;
+  }
   return at;
 }
-
-const subscriptionIdentifier = 0x0b;
 
 function malformed(): never {
   throw new ProtocolError(ReasonCode.MalformedPacket);

@@ -73,7 +73,7 @@ export class Message {
 
   /** It is worth nothing after `seconds` from now [MQTT-3.3.2-5]. */
   expireIn(seconds: number, nowMs: number): void {
-    this.expiresMs = nowMs + seconds * 1000;
+    this.expiresMs = Math.max(1, nowMs + seconds * 1000);
   }
 
   /** Seconds until it expires, rounded up: 0 when that is past. Only of one that does expire. */

@@ -8,12 +8,16 @@ export class SessionCounters {
   resent = 0;
   acknowledged = 0;
   queued = 0;
+  /** Retained messages sent to new subscriptions, or dropped and counted on the way. */
+  replayed = 0;
   /** Messages whose acceptance was delayed because a session's queue was full. */
   parked = 0;
   /** The oldest of a full queue. */
   droppedQueueFull = 0;
   /** QoS 0 messages for a session without a connection. */
   droppedOffline = 0;
+  /** Waited until they had expired. */
+  droppedExpired = 0;
   /** Larger than the client accepts. */
   droppedTooLarge = 0;
   /** QoS 0 messages while too much waited to be sent. */

@@ -3,6 +3,7 @@ import type { Config } from "../config/schema.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import type { Router } from "../routing/router.js";
 import type { SessionCounters } from "./counters.js";
+import type { ReplayTurns } from "./replay-turns.js";
 import type { Session } from "./session.js";
 import type { Turn } from "./turn.js";
 
@@ -18,6 +19,7 @@ export interface SessionHost {
   readonly counters: SessionCounters;
   readonly wheel: TimerWheel;
   readonly turn: Turn;
+  readonly replayTurns: ReplayTurns;
   /** A will or the end of a session without connection may be due. */
   onSessionDeadline(session: Session): void;
 }

@@ -2,14 +2,37 @@
  * Packet ids of QoS 2 messages that a client has sent and not yet released with PUBREL. The message of an id
  * is published once [MQTT-4.3.3-10]: a second PUBLISH with it only gets its PUBREC again.
  */
+import type { Config } from "../config/schema.js";
 import type { Message } from "../routing/message.js";
+
+/** What MQTT 5 clients are told: QoS 1 and 2 publishes that they may have under way. */
+export function receiveMaximumOf(limits: Config["limits"]): number {
+  return Math.min(limits.receive_maximum, limits.open_qos2);
+}
 
 export class IncomingQos2 {
   /** The message while it is not accepted, then null. */
   private readonly open = new Map<number, Message | null>();
+  /** Ids whose PUBLISH came on an earlier connection: they do not count for this one [MQTT5 4.9]. */
+  private inherited: Set<number> | null = null;
 
   get size(): number {
     return this.open.size;
+  }
+
+  /** Ids whose PUBLISH came on this connection. */
+  get fresh(): number {
+    return this.open.size - (this.inherited === null ? 0 : this.inherited.size);
+  }
+
+  /** The client is back on another connection. */
+  onNewConnection(): void {
+    this.inherited = this.open.size === 0 ? null : new Set(this.open.keys());
+  }
+
+  /** The PUBLISH of an open id came once more. */
+  again(packetId: number): void {
+    this.inherited?.delete(packetId);
   }
 
   has(packetId: number): boolean {
@@ -33,6 +56,7 @@ export class IncomingQos2 {
 
   /** PUBREL, or a refusal, ends the exchange. False: the id was not open. */
   release(packetId: number): boolean {
+    this.inherited?.delete(packetId);
     return this.open.delete(packetId);
   }
 

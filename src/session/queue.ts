@@ -11,11 +11,16 @@ export interface QueueLimits {
   readonly bytes: number;
 }
 
+const expiryScanMs = 1000;
+
 export class SessionQueue {
   private readonly messages = new Ring<Message>();
   private readonly deliveries = new Ring<Delivery>();
   private accepted = 0;
   private acceptedBytes = 0;
+  /** No message expires before this time. */
+  private nextExpiryMs = Number.POSITIVE_INFINITY;
+  private scanDueMs = 0;
 
   constructor(private readonly limits: QueueLimits) {}
 
@@ -49,6 +54,9 @@ export class SessionQueue {
   park(message: Message, delivery: Delivery): void {
     this.messages.push(message);
     this.deliveries.push(delivery);
+    if (message.expiresMs !== 0 && message.expiresMs < this.nextExpiryMs) {
+      this.nextExpiryMs = message.expiresMs;
+    }
   }
 
   peekMessage(): Message | undefined {
@@ -77,6 +85,36 @@ export class SessionQueue {
     let lost = 0;
     for (; this.parked > 0 && this.accepted > 0; lost++) this.shift();
     return lost;
+  }
+
+  /** Takes out what has expired; looks through the queue once a second at most. Returns how many. */
+  dropExpired(nowMs: number): number {
+    if (nowMs < this.nextExpiryMs || nowMs < this.scanDueMs) return 0;
+    this.scanDueMs = nowMs + expiryScanMs;
+    const { length } = this.messages;
+    const { accepted } = this;
+    let dropped = 0;
+    let next = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < length; i++) {
+      const message = this.messages.shift();
+      const delivery = this.deliveries.shift();
+      if (message === undefined || delivery === undefined) break;
+      const { expiresMs } = message;
+      if (expiresMs === 0 || expiresMs > nowMs) {
+        this.messages.push(message);
+        this.deliveries.push(delivery);
+        if (expiresMs !== 0 && expiresMs < next) next = expiresMs;
+        continue;
+      }
+      dropped++;
+      if (i < accepted) {
+        this.accepted--;
+        this.acceptedBytes -= message.size;
+      } else message.accept();
+    }
+    this.nextExpiryMs = next;
+    this.admit();
+    return dropped;
   }
 
   /** Messages and deliveries, oldest first. */

@@ -1,63 +1,102 @@
 /**
- * Retained messages on their way to new subscriptions, at the pace at which the client takes them. The
- * reading begins with the subscription; each message is read when it can be sent, so what has been
- * replaced or deleted meanwhile is not sent any more.
+ * Retained messages on their way to new subscriptions, at the pace at which the client takes them and the
+ * event loop has time. The reading begins with the subscription; each message is read when it can be
+ * sent, so what has been replaced or deleted meanwhile is not sent any more. However much is
+ * retained, a replay holds one place in the index.
  */
 import { Ring } from "../lib/ring.js";
-import type { Message } from "../routing/message.js";
-import { deliveryQos } from "../routing/router.js";
+import type { RetainedEntry } from "../routing/retained-entry.js";
+import type { RetainedWalk } from "../routing/retained-tree.js";
 import type { Delivery } from "../routing/targets.js";
 import type { Channel } from "./channel.js";
 import type { Session } from "./session.js";
 
 export interface Replay {
-  readonly messages: Iterator<Message>;
+  readonly filter: string;
+  readonly walk: RetainedWalk;
   readonly delivery: Delivery;
 }
 
 export class Replays {
-  private readonly waiting = new Ring<Replay>(4);
-  /** The message that was read and could not be sent yet. */
-  private next: Message | null = null;
+  private waiting = new Ring<Replay>(4);
+  /** What was found and could not be sent yet; it is read when it is. */
+  private next: RetainedEntry | null = null;
 
   get length(): number {
     return this.waiting.length;
   }
 
+  /** Filters in their order. */
+  filters(): string[] {
+    return [...this.waiting].map(({ filter }) => filter);
+  }
+
+  /** Takes the place of an earlier one of the same filter. */
   add(replay: Replay): void {
+    this.keepOnly(({ filter }) => filter !== replay.filter);
     this.waiting.push(replay);
   }
 
-  /** Sends until all is sent (true), or the client or its connection has enough for now. */
+  /** Ends the replay to a filter [MQTT-3.10.4-2]. */
+  cancel(filter: string): void {
+    this.keepOnly((replay) => replay.filter !== filter);
+  }
+
+  /** The connection is gone: like any QoS 0 message, what is due at QoS 0 ends with it. */
+  detached(): void {
+    this.keepOnly(({ delivery }) => delivery.qos > 0);
+  }
+
+  /** Sends until all is sent (true), or the client, its connection or this turn has enough for now. */
   pump(session: Session, channel: Channel): boolean {
+    const { replayTurns } = session.host;
+    let left = replayTurns.share;
+    let steps = 0;
     for (let first = this.waiting.peek(); first !== undefined; first = this.waiting.peek()) {
-      const { messages, delivery } = first;
-      for (let message = this.take(messages); message !== null; message = this.take(messages)) {
-        const qos = deliveryQos(message, delivery);
-        if (channel.congested || (qos > 0 && !session.window.hasRoom)) {
-          this.next = message;
-          return false;
-        }
-        if (qos === 0) session.sendQos0(channel, message, delivery);
-        else session.send(channel, message, delivery, qos);
+      if (!this.mayGoOn(session, channel, first)) break;
+      if (left-- === 0) {
+        replayTurns.wait(session);
+        break;
       }
-      this.waiting.shift();
+      steps++;
+      if (this.next === null && first.walk.done) this.waiting.shift();
+      else this.step(session, channel, first);
     }
-    return true;
+    if (steps > 0) replayTurns.took(steps);
+    return this.waiting.length === 0;
   }
 
-  /** The connection is gone: what is due at QoS 1 or 2 waits in the queue. */
-  queueRest(session: Session): void {
-    for (const { messages, delivery } of this.waiting) {
-      for (let message = this.take(messages); message !== null; message = this.take(messages)) {
-        if (deliveryQos(message, delivery) > 0) session.enqueue(message, delivery);
-      }
-    }
-  }
-
-  private take(messages: Iterator<Message>): Message | null {
+  /** May the next be looked for, or sent if it is found? */
+  private mayGoOn(session: Session, channel: Channel, { delivery }: Replay): boolean {
+    if (channel.congested) return false;
     const { next } = this;
+    return next === null || qosOf(next, delivery) === 0 || session.window.hasRoom;
+  }
+
+  private step(session: Session, channel: Channel, { walk, delivery }: Replay): void {
+    const entry = this.next ?? walk.step();
     this.next = null;
-    return next ?? messages.next().value ?? null;
+    if (entry === null) return;
+    const qos = qosOf(entry, delivery);
+    if (qos > 0 && !session.window.hasRoom) {
+      this.next = entry;
+      return;
+    }
+    const { message } = entry;
+    if (message === null || session.isOver(message)) return;
+    session.host.counters.replayed++;
+    if (qos === 0) session.sendQos0(channel, message, delivery);
+    else session.send(channel, message, delivery, qos);
+  }
+
+  private keepOnly(kept: (replay: Replay) => boolean): void {
+    const before = this.waiting;
+    const first = before.peek();
+    if (first !== undefined && !kept(first)) this.next = null;
+    this.waiting = new Ring(4);
+    for (const replay of before) if (kept(replay)) this.waiting.push(replay);
   }
 }
+
+const qosOf = (entry: RetainedEntry, delivery: Delivery): number =>
+  Math.min(entry.qos, delivery.qos);

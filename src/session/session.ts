@@ -14,6 +14,7 @@ import type { Channel } from "./channel.js";
 import type { SessionHost } from "./host.js";
 import { IncomingQos2 } from "./incoming-qos2.js";
 import { SessionQueue } from "./queue.js";
+import type { Replaying } from "./replay-turns.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
 import { Awaiting, OutgoingWindow } from "./window.js";
@@ -34,7 +35,7 @@ export interface Attachment {
   readonly will: WillPacket | null;
 }
 
-export class Session implements Subscriber, WheelEntry {
+export class Session implements Subscriber, WheelEntry, Replaying {
   wheelDue = 0;
   wheelNext: WheelEntry | null = null;
   wheelPrevious: WheelEntry | null = null;
@@ -47,6 +48,7 @@ export class Session implements Subscriber, WheelEntry {
   /** Times on the monotonic clock, of a session without connection; infinite: never. */
   willDueMs = Number.POSITIVE_INFINITY;
   endDueMs = Number.POSITIVE_INFINITY;
+  awaitsReplayTurn = false;
   readonly window: OutgoingWindow;
   queue: SessionQueue | null = null;
   private replies: Replies | null = null;
@@ -75,6 +77,11 @@ export class Session implements Subscriber, WheelEntry {
     return this.incomingQos2 === null ? 0 : this.incomingQos2.size;
   }
 
+  /** Incoming QoS 2 exchanges that count for this connection's Receive Maximum. */
+  get freshQos2(): number {
+    return this.incomingQos2 === null ? 0 : this.incomingQos2.fresh;
+  }
+
   /** So many requests wait for their answers that no more should be read for now. */
   get backlogged(): boolean {
     const replies = this.replies?.length ?? 0;
@@ -101,11 +108,10 @@ export class Session implements Subscriber, WheelEntry {
     // A session that ends with its connection keeps no message in flight, so it needs no cap of ours.
     const cap = this.persistent ? this.host.limits.receive_maximum : 65_535;
     this.window.restart(Math.min(receiveMaximum, cap), this.persistent);
+    this.incomingQos2?.onNewConnection();
     if (wasPersistent !== this.persistent) this.renewSubscriptions();
     this.resendDue(channel);
-    for (const id of this.window.ids()) {
-      if (this.window.stateOf(id) === Awaiting.Pubcomp) channel.acknowledge(AckType.Pubrel, id, 0);
-    }
+    for (const id of this.window.released()) channel.acknowledge(AckType.Pubrel, id, 0);
     this.pump();
   }
 
@@ -115,8 +121,8 @@ export class Session implements Subscriber, WheelEntry {
     this.replies?.clear();
     this.replies = null;
     this.host.wheel.stop(this);
-    if (this.persistent) this.replays?.queueRest(this);
-    this.replays = null;
+    if (this.persistent) this.replays?.detached();
+    else this.replays = null;
     this.admitParked();
   }
 
@@ -160,7 +166,9 @@ export class Session implements Subscriber, WheelEntry {
       const message = queue.peekMessage();
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
-      this.send(channel, message, delivery, deliveryQos(message, delivery));
+      if (!this.isOver(message)) {
+        this.send(channel, message, delivery, deliveryQos(message, delivery));
+      }
       queue.shift();
     }
   }
@@ -212,6 +220,16 @@ export class Session implements Subscriber, WheelEntry {
     this.replays.add(replay);
   }
 
+  /** A subscription is gone, and with it the replay to it. */
+  endReplay(filter: string): void {
+    this.replays?.cancel(filter);
+  }
+
+  /** Filters whose retained messages were not all sent yet. */
+  get replaying(): string[] {
+    return this.replays?.filters() ?? [];
+  }
+
   /** The channel is no longer congested. */
   onDrain(): void {
     this.pump();
@@ -232,6 +250,9 @@ export class Session implements Subscriber, WheelEntry {
     if (size > bytes) {
       counters.droppedQueueFull++;
       return true;
+    }
+    if (!this.queue.hasRoom(size)) {
+      counters.droppedExpired += this.queue.dropExpired(this.host.turn.nowMs);
     }
     if (!this.queue.hasRoom(size)) {
       if (this.channel !== null && this.acknowledgedLately()) {
@@ -267,6 +288,13 @@ export class Session implements Subscriber, WheelEntry {
     else counters.droppedTooLarge++;
   }
 
+  /** Of a message that waited: has it expired? If so that is counted, else it is told its rest. */
+  isOver(message: Message): boolean {
+    if (message.expiresMs === 0 || message.countDown(this.host.turn.refresh())) return false;
+    this.host.counters.droppedExpired++;
+    return true;
+  }
+
   private readOn(): void {
     if (this.channel !== null && !this.backlogged) this.channel.readOn();
   }
@@ -285,6 +313,8 @@ export class Session implements Subscriber, WheelEntry {
     if (message === null || delivery === null) return;
     const retain = message.retain && delivery.retainAsPublished;
     const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
+    // Its delivery has begun, so it is completed even if it has expired [MQTT-4.4.0-1].
+    if (message.expiresMs !== 0) message.countDown(this.host.turn.nowMs);
     if (channel.republish(message, qos, retain, id, delivery.subscriptionIds)) {
       this.host.counters.resent++;
       return;

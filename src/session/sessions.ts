@@ -14,6 +14,7 @@ import type { Message } from "../routing/message.js";
 import type { Channel } from "./channel.js";
 import { SessionCounters } from "./counters.js";
 import type { SessionHost, SessionRouter } from "./host.js";
+import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { importState, type SessionState } from "./state.js";
 import { publishWill } from "./wills.js";
@@ -40,7 +41,7 @@ export type FetchSession = (
   done: (state: SessionState | null) => void,
 ) => void;
 
-export interface SessionsParts extends Omit<SessionHost, "counters" | "onSessionDeadline"> {
+export interface SessionsParts extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
   readonly fetchSession: FetchSession;
@@ -52,6 +53,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   readonly limits: SessionHost["limits"];
   readonly wheel: SessionHost["wheel"];
   readonly turn: SessionHost["turn"];
+  readonly replayTurns: ReplayTurns;
   private readonly directory: Directory;
   private readonly fetchSession: FetchSession;
   private readonly byId = new Map<string, Session>();
@@ -63,6 +65,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.limits = parts.limits;
     this.wheel = parts.wheel;
     this.turn = parts.turn;
+    this.replayTurns = new ReplayTurns((callback) => this.turn.defer(callback));
     this.directory = parts.directory;
     this.fetchSession = parts.fetchSession;
   }

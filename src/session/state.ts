@@ -2,7 +2,6 @@
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "../routing/message.js";
 import type { Delivery, SubscriptionOptions } from "../routing/targets.js";
-import type { TopicTable } from "../routing/topic.js";
 import type { SessionHost } from "./host.js";
 import { SessionQueue } from "./queue.js";
 import { Session } from "./session.js";
@@ -17,10 +16,14 @@ export interface MessageState {
   /** Raw MQTT 5 properties. */
   readonly properties: Uint8Array;
   readonly payload: Uint8Array;
+  /** What is left until it expires; 0: it does not, or it has expired already when negative. */
+  readonly leftMs: number;
   /** How this subscriber gets it. */
   readonly grantedQos: Qos;
   readonly retainAsPublished: boolean;
   readonly subscriptionIds: readonly number[] | null;
+  /** The share group whose member got it, or null. */
+  readonly share: string | null;
 }
 
 export interface InFlightState {
@@ -37,6 +40,8 @@ export interface SessionState {
   readonly subscriptions: readonly (readonly [filter: string, options: SubscriptionOptions])[];
   readonly nextPacketId: number;
   readonly inFlight: readonly InFlightState[];
+  /** Packet ids that wait for PUBCOMP, in the order of their PUBRECs. */
+  readonly released: readonly number[];
   readonly queue: readonly MessageState[];
   /** Packet ids of incoming QoS 2 messages that are not released. */
   readonly openQos2: readonly number[];
@@ -45,16 +50,18 @@ export interface SessionState {
 /** The state of a session that has no connection. */
 export function exportState(session: Session): SessionState {
   const { window } = session;
+  const nowMs = session.host.turn.refresh();
   const inFlight: InFlightState[] = [];
   for (const packetId of window.ids()) {
     const message = window.messageOf(packetId);
     const delivery = window.deliveryOf(packetId);
-    const kept = message === null || delivery === null ? null : messageState(message, delivery);
+    const held = message !== null && delivery !== null;
+    const kept = held ? messageState(message, delivery, nowMs) : null;
     inFlight.push({ packetId, awaiting: window.stateOf(packetId), message: kept });
   }
   const queue: MessageState[] = [];
   for (const [message, delivery] of session.queue?.entries() ?? []) {
-    queue.push(messageState(message, delivery));
+    queue.push(messageState(message, delivery, nowMs));
   }
   return {
     clientId: session.clientId,
@@ -63,6 +70,7 @@ export function exportState(session: Session): SessionState {
     subscriptions: [...session.subscriptions],
     nextPacketId: window.nextId,
     inFlight,
+    released: window.released(),
     queue,
     openQos2: session.openQos2 === 0 ? [] : session.incoming.ids(),
   };
@@ -73,17 +81,18 @@ export function importState(state: SessionState, host: SessionHost): Session {
   const session = new Session(state.clientId, state.user, host);
   session.expiryMs = state.expiryMs;
   for (const { packetId, awaiting, message } of state.inFlight) {
-    const kept = message === null ? null : messageFrom(message, host.router.topics);
+    const kept = message === null ? null : messageFrom(message, host);
     const delivery = message === null ? null : deliveryFrom(message, session);
     session.window.restore(packetId, awaiting, kept, delivery);
   }
   session.window.restoreNext(state.nextPacketId);
+  session.window.restoreReleased(state.released);
   if (state.queue.length > 0) {
     const { session_queue_messages: messages, session_queue_bytes: bytes } = host.limits;
     const queue = new SessionQueue({ messages, bytes });
     session.queue = queue;
     for (const one of state.queue) {
-      queue.push(messageFrom(one, host.router.topics), deliveryFrom(one, session));
+      queue.push(messageFrom(one, host), deliveryFrom(one, session));
     }
   }
   for (const packetId of state.openQos2) session.incoming.add(packetId, null);
@@ -94,7 +103,7 @@ export function importState(state: SessionState, host: SessionHost): Session {
   return session;
 }
 
-function messageState(message: Message, delivery: Delivery): MessageState {
+function messageState(message: Message, delivery: Delivery, nowMs: number): MessageState {
   const { bytes, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
   return {
     topic: message.topic.name,
@@ -104,17 +113,19 @@ function messageState(message: Message, delivery: Delivery): MessageState {
     user: message.user,
     properties: bytes.subarray(propertiesStart, propertiesEnd),
     payload: bytes.subarray(payloadStart, payloadEnd),
+    leftMs: message.expiresMs === 0 ? 0 : message.expiresMs - nowMs || -1,
     grantedQos: delivery.qos,
     retainAsPublished: delivery.retainAsPublished,
     subscriptionIds: delivery.subscriptionIds,
+    share: delivery.share,
   };
 }
 
-function messageFrom(state: MessageState, topics: TopicTable): Message {
+function messageFrom(state: MessageState, { router, turn }: SessionHost): Message {
   const bytes = Buffer.concat([state.properties, state.payload]);
   const properties = state.properties.length;
   const message = new Message(
-    topics.internName(state.topic),
+    router.topics.internName(state.topic),
     state.qos,
     state.retain,
     state.publisher,
@@ -125,10 +136,11 @@ function messageFrom(state: MessageState, topics: TopicTable): Message {
     bytes.length,
   );
   message.user = state.user;
+  if (state.leftMs !== 0) message.expiresMs = Math.max(1, turn.nowMs + state.leftMs);
   return message;
 }
 
 function deliveryFrom(state: MessageState, subscriber: Session): Delivery {
-  const { grantedQos: qos, retainAsPublished, subscriptionIds } = state;
-  return { subscriber, qos, retainAsPublished, noLocal: false, subscriptionIds };
+  const { grantedQos: qos, retainAsPublished, subscriptionIds, share } = state;
+  return { subscriber, qos, retainAsPublished, noLocal: false, subscriptionIds, share };
 }

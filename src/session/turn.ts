@@ -9,6 +9,11 @@ export class Turn {
     this.nowMs = Math.floor(clock.monotonicMs());
   }
 
+  /** Calls back at the end of this turn of the event loop. */
+  defer(callback: () => void): void {
+    this.clock.defer(callback);
+  }
+
   /** Reads the clock. */
   refresh(): number {
     this.nowMs = Math.floor(this.clock.monotonicMs());

@@ -27,6 +27,8 @@ export function publishWill(session: Session): Message | null {
     bytes.length,
   );
   message.user = session.user;
+  // Its life begins when it is published.
+  if (will.expirySeconds !== undefined) message.expireIn(will.expirySeconds, host.turn.refresh());
   host.router.publish(message);
   host.counters.willsPublished++;
   return message;

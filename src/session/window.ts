@@ -16,6 +16,7 @@ const spanMax = 65_000;
 const firstPlaces = 16;
 /** Of every window in which nothing was ever in flight. */
 const noStates = new Uint8Array(0);
+const noReceipts = new Uint32Array(0);
 
 export class OutgoingWindow {
   /** Ids in flight. */
@@ -25,6 +26,9 @@ export class OutgoingWindow {
   /** Messages that were in flight before this connection have still to be sent again. */
   resending = false;
   private states: Uint8Array = noStates;
+  /** When the PUBREC of an id came, as a number that grows; kept for sessions that can be resumed. */
+  private receipts = noReceipts;
+  private lastReceipt = 0;
   private messages: (Message | null)[] = [];
   private deliveries: (Delivery | null)[] = [];
   private oldest = 1;
@@ -77,6 +81,7 @@ export class OutgoingWindow {
   received(id: number): void {
     const place = id & (this.states.length - 1);
     this.states[place] = Awaiting.Pubcomp;
+    if (this.keeps) this.noteReceipt(place);
     this.forget(place);
   }
 
@@ -143,6 +148,13 @@ export class OutgoingWindow {
     }
   }
 
+  /** Ids that wait for PUBCOMP, in the order in which their PUBRECs came [MQTT-4.6.0-4]. */
+  released(): number[] {
+    const ids: number[] = [];
+    for (const id of this.ids()) if (this.stateOf(id) === Awaiting.Pubcomp) ids.push(id);
+    return ids.sort((one, other) => this.receiptOf(one) - this.receiptOf(other));
+  }
+
   /** Puts back an id in flight of a session that comes from elsewhere; ids come in their order. */
   restore(id: number, state: Awaiting, message: Message | null, delivery: Delivery | null): void {
     if (this.inFlight === 0) this.oldest = id;
@@ -159,6 +171,22 @@ export class OutgoingWindow {
     if (this.inFlight === 0) this.oldest = id;
     this.next = id;
     while (((this.next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+  }
+
+  /** After `restore`: the order of `released`. */
+  restoreReleased(ids: readonly number[]): void {
+    for (const id of ids) this.noteReceipt(id & (this.states.length - 1));
+  }
+
+  private noteReceipt(place: number): void {
+    if (this.receipts.length !== this.states.length) {
+      this.receipts = new Uint32Array(this.states.length);
+    }
+    this.receipts[place] = ++this.lastReceipt;
+  }
+
+  private receiptOf(id: number): number {
+    return this.receipts[id & (this.states.length - 1)] ?? 0;
   }
 
   private wasSent(id: number): boolean {
@@ -192,15 +220,18 @@ export class OutgoingWindow {
       deliveries.fill(null);
     }
     const oldMask = this.states.length - 1;
+    const receipts = this.receipts.length === 0 ? noReceipts : new Uint32Array(length);
     for (let id = this.oldest; id !== this.next; id = (id + 1) & idMask) {
       const from = id & oldMask;
       const to = id & (length - 1);
       states[to] = this.states[from] ?? 0;
+      if (receipts.length > 0) receipts[to] = this.receipts[from] ?? 0;
       if (messages.length === 0) continue;
       messages[to] = this.messages[from] ?? null;
       deliveries[to] = this.deliveries[from] ?? null;
     }
     this.states = states;
+    this.receipts = receipts;
     this.messages = messages;
     this.deliveries = deliveries;
   }

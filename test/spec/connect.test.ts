@@ -33,7 +33,7 @@ test("CONNACK tells an MQTT 5 client what the server grants [MQTT-3.2.2]", async
   assert.equal(properties.receiveMaximum, 7);
   assert.equal(properties.maximumPacketSize, 1_048_576);
   assert.equal(properties.sharedSubscriptionAvailable, false);
-  assert.equal(properties.topicAliasMaximum, undefined);
+  assert.equal(properties.topicAliasMaximum, 32);
 });
 
 test("what was granted as asked is not repeated", async (t) => {

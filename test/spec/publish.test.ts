@@ -146,7 +146,7 @@ test("MQTT 5 properties reach an MQTT 5 subscriber unchanged [MQTT-3.3.2-15..20]
 test("properties that a client must not send close the connection", async (t) => {
   const { port } = await testBroker(t, { settings: { limits: { user_properties: 2 } } });
   const cases: [number, object][] = [
-    [0x94, { topicAlias: 1 }], // none was offered [MQTT-3.3.2-9]
+    [0x94, { topicAlias: 33 }], // limits.topic_aliases is 32 [MQTT-3.3.2-9]
     [0x82, { subscriptionIdentifier: 1 }], // [MQTT-3.3.4-6]
     [0x82, { responseTopic: "a/#" }], // [MQTT-3.3.2-14]
     [0x97, { userProperties: { a: ["1", "2", "3"] } }],

@@ -222,6 +222,7 @@ test("a session that lives in another node is fetched, unless the client starts 
     subscriptions: [["t", { qos: 1, noLocal: false, retainAsPublished: false, subscriptionId: 0 }]],
     nextPacketId: 5,
     inFlight: [],
+    released: [],
     queue: [],
     openQos2: [],
   } as const;

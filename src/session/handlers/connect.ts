@@ -1,5 +1,6 @@
 /** CONNECT: who may connect, with which limits, and what CONNACK says. */
 import type { Authenticator } from "../../auth/authenticator.js";
+import { isUtf8 } from "node:buffer";
 import type { Config } from "../../config/schema.js";
 import type { Random } from "../../lib/random.js";
 import { authenticationProperties } from "../../protocol/auth-packet.js";
@@ -17,6 +18,7 @@ import type { ListenerPolicy } from "../listener-policy.js";
 import type { Session } from "../session.js";
 import type { Sessions } from "../sessions.js";
 import { type Authenticated, EnhancedAuth } from "./auth.js";
+import { connackProperties } from "./connack.js";
 
 export interface ConnectParts {
   readonly sessions: Sessions;
@@ -55,7 +57,7 @@ export function connect(
   if (method === null && packet.authenticationData !== null) {
     throw new ProtocolError(ReasonCode.ProtocolError, "authentication data without a method");
   }
-  const refusal = refusalOf(packet, parts.config.limits);
+  const refusal = refusalOf(packet, parts.config);
   if (refusal !== 0) {
     greet(refused(packet, refusal, parts));
     return null;
@@ -122,33 +124,33 @@ function admit(
       greet(refused(packet, outcome.reason, parts));
       return;
     }
-    const granted = connackProperties(packet, limits, assigned, askedMs);
+    const granted = connackProperties(packet, parts.config, assigned, askedMs);
     const properties = { ...granted, ...proof };
     const connack = encodeConnack(packet.version, outcome.present, 0, properties);
     greet({ session: outcome.session, connack, reason: 0 });
   });
 }
 
-/** The keep-alive that holds for this client, in seconds; 0: none. */
-export function keepAliveOf(packet: ConnectPacket, maxSeconds: number): number {
-  const asked = packet.keepAliveSeconds;
-  if (maxSeconds === 0) return asked;
-  return asked === 0 ? maxSeconds : Math.min(asked, maxSeconds);
-}
-
-function refusalOf(packet: ConnectPacket, limits: Config["limits"]): number {
+function refusalOf(packet: ConnectPacket, config: Pick<Config, "limits" | "mqtt">): number {
   const { version, clientId } = packet;
+  const { limits } = config;
   // MQTT 3.1 wants a client id; 3.1.1 one unless the session is clean [MQTT-3.1.3-8].
   if (clientId === "" && (version === 3 || (version === 4 && !packet.clean))) {
     return ReasonCode.ClientIdNotValid;
   }
   if (Buffer.byteLength(clientId) > limits.client_id_bytes) return ReasonCode.ClientIdNotValid;
-  return packet.will === null ? 0 : willRefusal(packet.will, limits);
+  return packet.will === null ? 0 : willRefusal(packet.will, config);
 }
 
-function willRefusal(will: WillPacket, limits: Config["limits"]): number {
-  const beyond = textBeyondTopicLimits(will.topic, limits.topic_bytes, limits.topic_levels);
-  return beyond ? ReasonCode.TopicNameInvalid : 0;
+function willRefusal(will: WillPacket, config: Pick<Config, "limits" | "mqtt">): number {
+  const { limits, mqtt } = config;
+  if (textBeyondTopicLimits(will.topic, limits.topic_bytes, limits.topic_levels)) {
+    return ReasonCode.TopicNameInvalid;
+  }
+  if (will.qos > limits.max_qos) return ReasonCode.QosNotSupported; // [MQTT-3.2.2-12]
+  if (will.retain && !limits.retain_available) return ReasonCode.RetainNotSupported; // [MQTT-3.2.2-13]
+  const isWrong = mqtt.check_payload_format && will.payloadIsText && !isUtf8(will.payload);
+  return isWrong ? ReasonCode.PayloadFormatInvalid : 0;
 }
 
 /** What the client asked for; an MQTT 3 session that is not clean lasts as long as it may. */
@@ -168,27 +170,6 @@ function refused(
   const sentence = config.mqtt.reason_strings ? { reasonString: reasonName(reason) } : {};
   const connack = encodeConnack(version, false, reason, { ...proof, ...sentence });
   return { session: null, connack, reason };
-}
-
-function connackProperties(
-  packet: ConnectPacket,
-  limits: Config["limits"],
-  assigned: string | undefined,
-  askedMs: number,
-): ConnackProperties {
-  if (packet.version < 5) return {};
-  const properties: ConnackProperties = {
-    receiveMaximum: Math.min(limits.receive_maximum, limits.open_qos2),
-    maximumPacketSize: limits.max_packet,
-    sharedSubscriptionAvailable: false,
-  };
-  if (assigned !== undefined) properties.assignedClientIdentifier = assigned;
-  if (askedMs > limits.session_expiry) {
-    properties.sessionExpiryInterval = Math.floor(limits.session_expiry / 1000);
-  }
-  const keepAlive = keepAliveOf(packet, limits.keep_alive_max);
-  if (keepAlive !== packet.keepAliveSeconds) properties.serverKeepAlive = keepAlive;
-  return properties;
 }
 
 /** Random, so that nobody can guess another's session. */

@@ -5,6 +5,7 @@ import {
   type SubscribePacket,
   type SubscribeRequest,
 } from "../../protocol/packets.js";
+import type { Qos } from "../../protocol/publish.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import { filterFault, isShared, textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
@@ -24,8 +25,10 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
       codes.push(refusal);
       continue;
     }
-    codes.push(request.qos);
-    const replay = subscribeOne(session, request, packet.subscriptionId);
+    // [MQTT-3.2.2-10]
+    const qos = Math.min(request.qos, host.limits.max_qos) as Qos; // one of two that are
+    codes.push(qos);
+    const replay = subscribeOne(session, { ...request, qos }, packet.subscriptionId);
     if (replay !== null) replays.set(request.filter, replay);
   }
   const answer = (): void => {
@@ -59,6 +62,7 @@ function subscribeOne(
   const options = { qos, noLocal, retainAsPublished, subscriptionId };
   session.subscriptions.set(filter, options);
   router.subscribe(session, filter, options, session.persistent);
+  if (!session.host.limits.retain_available) return null;
   if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return null; // [MQTT-3.3.1-10..11]
   const subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
   // Sent because of the subscription, so the retain flag is set [MQTT-3.3.1-8].
@@ -68,6 +72,7 @@ function subscribeOne(
     retainAsPublished: true,
     noLocal: false,
     subscriptionIds,
+    share: null,
   };
-  return { messages: router.retainedFor(filter)[Symbol.iterator](), delivery };
+  return { filter, walk: router.retainedFor(filter), delivery };
 }

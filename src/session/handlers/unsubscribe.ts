@@ -9,6 +9,7 @@ export function unsubscribe(session: Session, channel: Channel, packet: Unsubscr
   for (const filter of packet.filters) {
     if (session.subscriptions.delete(filter)) {
       session.host.router.unsubscribe(session, filter);
+      session.endReplay(filter);
       codes.push(ReasonCode.Success);
     } else codes.push(ReasonCode.NoSubscriptionExisted);
   }
