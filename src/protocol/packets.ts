@@ -112,7 +112,8 @@ export function parseConnect(
     keepAliveSeconds: packet.keepalive ?? 0,
     clientId: packet.clientId,
     user: packet.username ?? "",
-    password: packet.password ?? null,
+    // A copy: it may wait to be checked for longer than the bytes of this packet last.
+    password: packet.password === undefined ? null : Buffer.from(packet.password),
     will: will === undefined ? null : willOf(will, bytes, willPropertiesStart, willPropertiesEnd),
     sessionExpirySeconds: properties?.sessionExpiryInterval ?? 0,
     receiveMaximum: properties?.receiveMaximum ?? 65_535,
