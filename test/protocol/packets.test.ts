@@ -65,6 +65,8 @@ test("a full MQTT 5 CONNECT", () => {
     topicAliasMax: 12,
     wantsResponseInformation: true,
     authenticationMethod: null,
+    authenticationData: null,
+    password: Buffer.of(0, 255),
   });
   assert.ok(will);
   assert.deepEqual(

@@ -93,6 +93,19 @@ for (const version of [3, 4, 5] as const) {
   });
 }
 
+test("a listener may want a user where others do not, and the other way round", async (t) => {
+  const listeners = {
+    tcp: { port: 0, anonymous: false },
+    more: [{ kind: "tcp", name: "inside", port: 0, anonymous: true }],
+  };
+  const { port, frontEnd } = await brokerWithUsers(t, { listeners });
+  assert.equal(await refusalOf(t, port, { version: 5 }), 0x87);
+  const inside = frontEnd.listeners().find((listener) => listener.port !== port);
+  await MqttClient.connect(t, inside?.port ?? 0, { version: 5 });
+  const shown = { username: "anna", password: Buffer.from("wrong") };
+  assert.equal(await refusalOf(t, inside?.port ?? 0, shown), 4);
+});
+
 test("without a users file a user name is taken and not looked at", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const shown = { clientId: "c", username: "anna", password: Buffer.from("whatever") };
