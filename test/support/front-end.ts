@@ -7,7 +7,7 @@ import type { ClusterPort } from "../../src/cluster/ports.js";
 import { type Config, configSchema } from "../../src/config/schema.js";
 import { type Clock, realClock } from "../../src/lib/clock.js";
 import { HybridClock } from "../../src/lib/hlc.js";
-import { silentLog } from "../../src/lib/log.js";
+import { type Log, silentLog } from "../../src/lib/log.js";
 import { realRandom } from "../../src/lib/random.js";
 import { TimerWheel } from "../../src/lib/timer-wheel.js";
 import { FrontEnd } from "../../src/net/front-end.js";
@@ -18,11 +18,13 @@ export type Settings = {
   readonly limits?: Partial<Config["limits"]>;
   readonly mqtt?: Partial<Config["mqtt"]>;
   readonly auth?: Partial<Config["auth"]>;
+  /** As the file would hold it. */
+  readonly listeners?: Readonly<Record<string, unknown>>;
 };
 
 /** The configuration with these settings, on any free port. */
-export function testConfig(settings: Settings = {}): Config {
-  return configSchema.parse({ ...settings, listeners: { tcp: { port: 0 } } });
+export function testConfig({ listeners = {}, ...settings }: Settings = {}): Config {
+  return configSchema.parse({ ...settings, listeners: { tcp: { port: 0 }, ...listeners } });
 }
 
 /** No list of users at all. */
@@ -81,6 +83,7 @@ export interface BrokerOptions {
   readonly directory?: Directory;
   readonly fetchSession?: FetchSession;
   readonly connectionsMax?: number;
+  readonly log?: Log;
   readonly users?: Users;
 }
 
@@ -104,7 +107,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     ...{ config, router, clock, wheel },
     directory: options.directory ?? directory,
     random: realRandom,
-    log: silentLog,
+    log: options.log ?? silentLog,
     users: options.users ?? nobody,
     connectionsMax: options.connectionsMax ?? 10_000,
     fetchSession: options.fetchSession ?? ((_clientId, _node, done) => done(null)),

@@ -2,7 +2,8 @@
  * A client that speaks MQTT bytes: it sends what it is told, also what no proper client would, and hands
  * back packets one by one. It answers nothing by itself. Waiting has a deadline.
  */
-import { connect as connectSocket, type Socket } from "node:net";
+import { connect as connectSocket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { TestContext } from "node:test";
 import mqttPacket from "mqtt-packet";
 
@@ -18,7 +19,7 @@ export class MqttClient {
   private waiting: (() => void)[] = [];
   private parser = mqttPacket.parser({ protocolVersion: 4 });
 
-  private constructor(private readonly socket: Socket) {
+  private constructor(private readonly socket: Duplex) {
     socket.on("data", (chunk: Buffer) => {
       this.parser.parse(chunk);
     });
@@ -39,6 +40,12 @@ export class MqttClient {
       socket.once("error", reject);
     });
     return new MqttClient(socket);
+  }
+
+  /** Speaks on a stream that is open already. */
+  static on(t: TestContext, stream: Duplex): MqttClient {
+    t.after(() => stream.destroy());
+    return new MqttClient(stream);
   }
 
   /** Opens, sends CONNECT and waits for a CONNACK that accepts. */

@@ -6,7 +6,7 @@ export class ListenerCounters {
   proxyMalformed = 0;
   /** TLS handshakes that failed; connections that closed before they sent anything do not count. */
   tlsFailed = 0;
-  /** Client certificates that are wrong, or without one common name where it is the user name. */
+  /** Clients without a right certificate, or without one common name in it where that is the user. */
   certificatesRefused = 0;
   /** HTTP requests that open no WebSocket: wrong path, no MQTT subprotocol, no upgrade. */
   webSocketsRefused = 0;

@@ -33,7 +33,8 @@ export class TlsStage {
     this.server = createServer({
       ...this.certificates.options,
       requestCert: clients !== "none",
-      rejectUnauthorized: clients === "required",
+      // Looked at in `policyFor`, where a refusal is told from a connection that just ended.
+      rejectUnauthorized: false,
       SNICallback: (name, done) => done(null, this.certificates.contextFor(name)),
     });
     this.server.on("secureConnection", (socket) => this.onHandshake(socket));
@@ -76,9 +77,10 @@ export class TlsStage {
     const { subject } = socket.getPeerCertificate();
     // Nothing was shown, where that is allowed.
     if (subject === undefined && clients === "optional") return policy;
+    if (subject === undefined) return this.refuse("none was shown");
     if (!socket.authorized) return this.refuse("not signed by a known authority");
     if (!named) return policy;
-    const name: unknown = subject?.CN;
+    const name: unknown = subject.CN;
     if (typeof name !== "string" || name === "") return this.refuse("without one common name");
     return { ...policy, certificateUser: name };
   }
