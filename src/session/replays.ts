@@ -7,7 +7,7 @@
 import { Ring } from "../lib/ring.js";
 import type { RetainedEntry } from "../routing/retained-entry.js";
 import type { RetainedWalk } from "../routing/retained-tree.js";
-import type { Delivery } from "../routing/targets.js";
+import type { Delivery, SubscriptionOptions } from "../routing/targets.js";
 import type { Channel } from "./channel.js";
 import type { Session } from "./session.js";
 
@@ -15,6 +15,21 @@ export interface Replay {
   readonly filter: string;
   readonly walk: RetainedWalk;
   readonly delivery: Delivery;
+}
+
+/** The retained messages that a subscription is due, from now on. */
+export function replayOf(session: Session, filter: string, options: SubscriptionOptions): Replay {
+  const { qos, subscriptionId } = options;
+  const delivery = {
+    subscriber: session,
+    qos,
+    // Sent because of the subscription, so the retain flag is set [MQTT-3.3.1-8].
+    retainAsPublished: true,
+    noLocal: false,
+    subscriptionIds: subscriptionId === 0 ? null : [subscriptionId],
+    share: null,
+  };
+  return { filter, walk: session.host.router.retainedFor(filter), delivery };
 }
 
 export class Replays {

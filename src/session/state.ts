@@ -4,6 +4,7 @@ import { Message } from "../routing/message.js";
 import type { Delivery, SubscriptionOptions } from "../routing/targets.js";
 import type { SessionHost } from "./host.js";
 import { SessionQueue } from "./queue.js";
+import { replayOf } from "./replays.js";
 import { Session } from "./session.js";
 import type { Awaiting } from "./window.js";
 
@@ -43,6 +44,8 @@ export interface SessionState {
   /** Packet ids that wait for PUBCOMP, in the order of their PUBRECs. */
   readonly released: readonly number[];
   readonly queue: readonly MessageState[];
+  /** Filters whose retained messages were not all sent: they are sent once more. */
+  readonly replays: readonly string[];
   /** Packet ids of incoming QoS 2 messages that are not released. */
   readonly openQos2: readonly number[];
 }
@@ -72,6 +75,7 @@ export function exportState(session: Session): SessionState {
     inFlight,
     released: window.released(),
     queue,
+    replays: session.replaying,
     openQos2: session.openQos2 === 0 ? [] : session.incoming.ids(),
   };
 }
@@ -99,6 +103,7 @@ export function importState(state: SessionState, host: SessionHost): Session {
   for (const [filter, options] of state.subscriptions) {
     session.subscriptions.set(filter, options);
     host.router.subscribe(session, filter, options, session.persistent);
+    if (state.replays.includes(filter)) session.replay(replayOf(session, filter, options));
   }
   return session;
 }

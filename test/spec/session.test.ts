@@ -224,6 +224,7 @@ test("a session that lives in another node is fetched, unless the client starts 
     inFlight: [],
     released: [],
     queue: [],
+    replays: [],
     openQos2: [],
   } as const;
   const { port } = await testBroker(t, {

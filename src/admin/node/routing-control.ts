@@ -119,7 +119,7 @@ async function verify(cluster: Cluster): Promise<RouteCheck[]> {
 }
 
 function* retainedInfos(router: Router, filter: string): Iterable<RetainedInfo> {
-  for (const message of router.retainedFor(filter)) yield retainedInfo(message);
+  for (const message of router.retained.matching(filter)) yield retainedInfo(message);
 }
 
 const retainedInfo = (message: Message): RetainedInfo => ({

@@ -9,7 +9,7 @@ import type { Qos } from "../../protocol/publish.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import { filterFault, isShared, textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
-import type { Replay } from "../replays.js";
+import { type Replay, replayOf } from "../replays.js";
 import type { Session } from "../session.js";
 
 /** Subscribes and answers. Retained messages are sent after SUBACK. */
@@ -34,7 +34,9 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
   const answer = (): void => {
     if (session.channel !== channel) return;
     channel.send(encodeSuback(channel.version, packet.packetId, codes));
-    for (const replay of replays.values()) session.replay(replay);
+    for (const [filter, replay] of replays) {
+      if (session.subscriptions.has(filter)) session.replay(replay);
+    }
     if (replays.size > 0) session.pump();
   };
   session.reply(answer, (ready) => host.router.whenSynced(ready));
@@ -64,15 +66,5 @@ function subscribeOne(
   router.subscribe(session, filter, options, session.persistent);
   if (!session.host.limits.retain_available) return null;
   if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return null; // [MQTT-3.3.1-10..11]
-  const subscriptionIds = subscriptionId === 0 ? null : [subscriptionId];
-  // Sent because of the subscription, so the retain flag is set [MQTT-3.3.1-8].
-  const delivery = {
-    subscriber: session,
-    qos,
-    retainAsPublished: true,
-    noLocal: false,
-    subscriptionIds,
-    share: null,
-  };
-  return { filter, walk: router.retainedFor(filter), delivery };
+  return replayOf(session, filter, options);
 }
