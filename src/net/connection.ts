@@ -39,12 +39,15 @@ import type { NetCounters } from "./counters.js";
 import type { FrameEncoder } from "./frames.js";
 import { Inbound } from "./inbound.js";
 import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
+import type { Mount } from "./mount.js";
 import { Output, type OutputOwner, type OutputShare } from "./output.js";
 
 /** What all connections of a front end share. */
 export interface ConnectionShare extends ConnectParts {
   readonly config: Config;
   readonly router: Pick<Router, "publish" | "topics">;
+  /** Of the listener, if it has a mount point; then it is the router, too. */
+  readonly mount: Pick<Mount, "connect" | "control"> | null;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly turn: Turn;
@@ -227,7 +230,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     }
     const { limits } = this.share.config;
     this.version = connectVersion(bytes, start, end);
-    const packet = parseConnect(bytes, first, start, end, limits.user_properties);
+    const parsed = parseConnect(bytes, first, start, end, limits.user_properties);
+    const packet = this.share.mount?.connect(parsed) ?? parsed;
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);
     this.packetMax = packet.packetMax;
     const aliasMax = Math.min(packet.topicAliasMax, limits.topic_aliases);
@@ -298,7 +302,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
       this.auth.onPacket(packet);
       return;
     }
-    const packet = parseControl(bytes, first, start, end, this.version, userPropertiesMax);
+    const parsed = parseControl(bytes, first, start, end, this.version, userPropertiesMax);
+    const packet = this.share.mount?.control(parsed) ?? parsed;
     switch (packet.cmd) {
       case "subscribe":
         subscribe(session, this, packet);

@@ -14,6 +14,8 @@ export class NetCounters {
   receivedQos2Again = 0;
   /** Publishes to topics of the node's own. */
   ignoredReserved = 0;
+  /** Messages on topics that a client of a listener with a mount point cannot see, so it is not sent them. */
+  outsideMountPoint = 0;
   /** Times that a connection was not read because too much of it was unanswered. */
   readsPaused = 0;
   /** Publishes refused by a limit (PUBACK or PUBREC with a reason code; none in MQTT 3). */

@@ -21,6 +21,7 @@ import { NetCounters } from "./counters.js";
 import { type Door, type DoorInfo, Doors } from "./doors.js";
 import { FrameEncoder } from "./frames.js";
 import type { Place } from "./listeners/listener.js";
+import { Mount, MountedConnection } from "./mount.js";
 import { OutputShare } from "./output.js";
 
 export interface FrontEndParts {
@@ -37,15 +38,20 @@ export interface FrontEndParts {
   readonly fetchSession: FetchSession;
 }
 
+/** What the connections of one listener share. */
+interface DoorShare extends ConnectionShare {
+  readonly mount: Mount | null;
+}
+
 export class FrontEnd {
   readonly counters = new NetCounters();
   readonly sessions: Sessions;
   readonly authenticator: Authenticator;
   private readonly connections = new Set<Connection>();
-  private readonly share: Omit<ConnectionShare, "onGone">;
+  private readonly share: Omit<ConnectionShare, "onGone" | "mount">;
   readonly doors: Doors;
   /** One for each listener: it is told of the connections that are gone. */
-  private readonly shares = new Map<Door, ConnectionShare>();
+  private readonly shares = new Map<Door, DoorShare>();
 
   constructor(parts: FrontEndParts) {
     const { config, router, directory, clock, wheel, log, random, fetchSession } = parts;
@@ -104,16 +110,24 @@ export class FrontEnd {
   ): void {
     this.counters.connectionsOpened++;
     door.connections++;
-    this.connections.add(new Connection(socket, this.shareOf(door), policy, address));
+    const share = this.shareOf(door, policy);
+    const { mount } = share;
+    this.connections.add(
+      mount === null
+        ? new Connection(socket, share, policy, address)
+        : new MountedConnection(mount, socket, share, policy, address),
+    );
   }
 
-  private shareOf(door: Door): ConnectionShare {
+  private shareOf(door: Door, { mountPoint }: ListenerPolicy): DoorShare {
     let share = this.shares.get(door);
     if (share === undefined) {
       const onGone = (connection: Connection): void => {
         if (this.connections.delete(connection)) door.connections--;
       };
-      share = { ...this.share, onGone };
+      const { router } = this.share;
+      const mount = mountPoint === "" ? null : new Mount(mountPoint, router, this.counters);
+      share = { ...this.share, onGone, mount, router: mount ?? router };
       this.shares.set(door, share);
     }
     return share;

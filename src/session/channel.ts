@@ -23,7 +23,8 @@ export interface Channel {
   info(): ChannelInfo;
   /**
    * Sends a PUBLISH; with QoS 0 (packet id 0) it is dropped and counted when the channel is congested.
-   * False: it is larger than this client accepts and was not sent [MQTT-3.1.2-24, MQTT-3.1.2-25].
+   * False: it is larger than this client accepts [MQTT-3.1.2-24, MQTT-3.1.2-25], or outside of its mount
+   * point, and was not sent.
    */
   publish(
     message: Message,

@@ -18,7 +18,7 @@ export class SessionCounters {
   droppedOffline = 0;
   /** Waited until they had expired. */
   droppedExpired = 0;
-  /** Larger than the client accepts. */
+  /** Larger than the client accepts, or (`NetCounters.outsideMountPoint`) not for it to see. */
   droppedTooLarge = 0;
   /** QoS 0 messages while too much waited to be sent. */
   droppedOutputFull = 0;
