@@ -240,5 +240,5 @@ test("answers in the client's version", () => {
   assert.deepEqual(encodeSuback(5, 258, [1, 0x8f]), Buffer.from([0x90, 5, 1, 2, 0, 1, 0x8f]));
   assert.deepEqual(encodeUnsuback(4, 258, [0]), Buffer.from([0xb0, 2, 1, 2]));
   assert.deepEqual(encodeUnsuback(5, 258, [0x11]), Buffer.from([0xb0, 4, 1, 2, 0, 0x11]));
-  assert.deepEqual(encodeDisconnect(0x8e, ""), Buffer.from([0xe0, 2, 0x8e, 0]));
+  assert.deepEqual(encodeDisconnect(0x8e, ""), Buffer.from([0xe0, 1, 0x8e]));
 });

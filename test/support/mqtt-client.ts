@@ -16,11 +16,14 @@ export class MqttClient {
   readonly packets: mqttPacket.Packet[] = [];
   isClosed = false;
   version: Version = 4;
+  /** The bytes of what came since it was set to "". */
+  hex: string | null = null;
   private waiting: (() => void)[] = [];
   private parser = mqttPacket.parser({ protocolVersion: 4 });
 
   private constructor(private readonly socket: Duplex) {
     socket.on("data", (chunk: Buffer) => {
+      if (this.hex !== null) this.hex += chunk.toString("hex");
       this.parser.parse(chunk);
     });
     socket.on("close", () => {
