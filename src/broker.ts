@@ -115,7 +115,9 @@ class Node implements Broker {
       transport: tcpTransport(clock, log),
       stateFile: new DiskStateFile(join(config.node.data_dir, "cluster.state"), parseState),
     });
-    this.router = new Router(this.cluster, retainedLimits(config), clock);
+    this.router = new Router(this.cluster, retainedLimits(config), clock, {
+      ...{ strategy: config.shared.strategy, random },
+    });
     const { users_file: path, iterations } = config.auth;
     this.users = new UsersFile({ path, iterations, clock, random, log });
     this.frontEnd = new FrontEnd({
@@ -286,6 +288,7 @@ class Node implements Broker {
       auth: { ...authenticator.counters, checksWaiting: authenticator.waiting },
       users: { ...this.users.counters, held: this.users.size },
       routing: { ...router.counters },
+      shared: { ...router.shared.counters, groups: router.index.groupCount },
       retained: {
         ...router.retained.counters,
         messages: router.retained.size,

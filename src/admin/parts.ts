@@ -92,6 +92,14 @@ export interface RouteInfo {
   readonly qos: number;
   /** At least one persistent session is behind it. */
   readonly durable: boolean;
+  /** Of a share group: its members there. */
+  readonly members?: GroupMembers;
+}
+
+/** Members of a share group at one node: connected ones, and others with a queue. */
+export interface GroupMembers {
+  readonly online: number;
+  readonly waiting: number;
 }
 
 export interface RouteCheck {
@@ -124,6 +132,23 @@ export interface Explanation {
     readonly filters: readonly string[];
     readonly qos: number;
     readonly durable: boolean;
+  }[];
+  /** Share groups of which one member would get it. */
+  readonly groups: readonly {
+    /** `$share/name/filter`. */
+    readonly filter: string;
+    readonly local: readonly {
+      readonly clientId: string;
+      readonly qos: number;
+      readonly connected: boolean;
+    }[];
+    readonly peers: readonly {
+      readonly node: string;
+      readonly state: MemberState;
+      readonly members: GroupMembers;
+      readonly qos: number;
+      readonly durable: boolean;
+    }[];
   }[];
   /** For the client that was asked about: whether it gets it, and a sentence that says why or why not. */
   readonly client?: {

@@ -1,5 +1,5 @@
 /** Results as text for people: tables and records. */
-import type { Page } from "./parts.js";
+import type { GroupMembers, Page } from "./parts.js";
 
 /** Rows in columns, under their headings. */
 export function table(headings: readonly string[], rows: readonly (readonly unknown[])[]): string {
@@ -40,6 +40,12 @@ export function record(fields: object): string {
 /** `1 session`, `2 sessions`. */
 export function count(number: number, what: string): string {
   return `${number} ${what}${number === 1 ? "" : "s"}`;
+}
+
+/** Members of a share group in a few words; nothing for what is none. */
+export function members(of: GroupMembers | undefined): string {
+  if (of === undefined) return "";
+  return of.waiting === 0 ? `${of.online} online` : `${of.online} online, ${of.waiting} waiting`;
 }
 
 /** A document as `--json` prints it, over several lines. */

@@ -460,8 +460,10 @@ export class Cluster implements ClusterPort, PeerHost {
     if (why === "removed") this.sendMembers(slot.peer);
     slot.peer.drop(why);
     delete this.byIndex[slot.peer.index];
-    slot.peer.sender.discard();
+    // What is not accepted goes to others, if they can take it: not to this one any more.
+    this.user.onPeerState(slot.peer.index, "down");
     this.user.replacePeerRows(slot.peer.index, new Map());
+    slot.peer.sender.discard();
     this.step({ kind: "forget", peer: name });
     this.directory.home.forget(name);
     this.directory.onMembersChanged();
@@ -508,6 +510,7 @@ export class Cluster implements ClusterPort, PeerHost {
     const { peer } = slot;
     peer.sinceMs = this.options.clock.wallMs();
     this.options.log.info({ peer: name, before, after }, `peer is ${after}`);
+    this.user.onPeerState(peer.index, after);
     if (after === "suspect") this.counters.suspects++;
     if (after === "down") {
       this.counters.downs++;

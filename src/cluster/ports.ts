@@ -1,8 +1,15 @@
 /** What routing and the cluster ask of each other. The cluster carries bytes and keys, not MQTT. */
+import type { PeerState } from "./failure-detector.js";
 
 /** Somebody who waits until a peer has accepted a numbered forward. */
 export interface Receipt {
   accept(): void;
+  /**
+   * The peer is down and has not accepted it. `written`: it may have it all the same. Returns what is still
+   * due to the peer and goes to its outbox, or null; `accept` follows. Without this method the frame
+   * itself is due if it is durable.
+   */
+  onDown?(frame: Buffer, written: boolean): Buffer | null;
   /** When the forward is worth nothing any more, on the node's monotonic clock; 0: never. */
   readonly expiresMs: number;
 }
@@ -64,6 +71,8 @@ export interface ClusterUser {
   setPeerRow(peer: number, key: string, value: number): number;
   /** These are all rows of the peer from now on. */
   replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void;
+  /** How this node sees a peer from now on; down until something else was said. */
+  onPeerState(peer: number, state: PeerState): void;
   /** A link to the peer is up and both sides hold each other's rows. */
   onPeerUp(peer: number): void;
   /** Something a peer told us. Counted and dropped when it makes no sense. */

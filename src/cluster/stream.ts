@@ -30,6 +30,8 @@ export class StreamSender {
   private bytes = 0;
   /** How many of the unaccepted were written to the present link. */
   private written = 0;
+  /** The highest counter that was ever written to a link. */
+  private highestWritten = 0;
   private link: Link | null = null;
   private down = true;
   /** Counters up to these had been sent one and two ticks ago. */
@@ -113,12 +115,13 @@ export class StreamSender {
     if (this.down) return;
     this.down = true;
     const waiting: Receipt[] = [];
-    const kept = [...this.unaccepted].filter((sent) => {
-      if (sent.receipt !== null) waiting.push(sent.receipt);
-      sent.receipt = null;
-      return sent.durable;
-    });
-    this.counters.droppedDown += this.unaccepted.length - kept.length;
+    const kept: Sent[] = [];
+    for (const sent of this.unaccepted) {
+      const { receipt } = sent;
+      const due = this.stillDue(sent);
+      if (due !== null) kept.push({ ...sent, frame: due, receipt: null });
+      if (receipt !== null) waiting.push(receipt);
+    }
     this.counters.outboxed += kept.length;
     this.unaccepted.clear();
     this.bytes = 0;
@@ -128,6 +131,17 @@ export class StreamSender {
     }
     this.written = 0;
     for (const receipt of waiting) receipt.accept();
+  }
+
+  /** What of a forward goes to the outbox now that the peer is down. */
+  private stillDue({ counter, frame, durable, receipt }: Sent): Buffer | null {
+    if (receipt?.onDown === undefined) {
+      if (!durable) this.counters.droppedDown++;
+      return durable ? frame : null;
+    }
+    const due = receipt.onDown(frame, counter <= this.highestWritten);
+    if (due !== null) sealForward(due, this.incarnation, counter);
+    return due;
   }
 
   /** The peer is no member any more: nothing can be due to it. */
@@ -177,6 +191,7 @@ export class StreamSender {
       if (link.dataBufferedBytes > this.limits.outputBytes) return;
       const sent = this.unaccepted.at(this.written++);
       if (sent === undefined) return;
+      this.highestWritten = Math.max(this.highestWritten, sent.counter);
       this.counters.forwards++;
       if (sent.expiresMs !== 0) this.countDown(sent.frame, sent.expiresMs);
       link.sendData(sent.frame);

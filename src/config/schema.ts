@@ -409,6 +409,18 @@ export const configSchema = z.strictObject({
       }),
     })
     .prefault({}),
+  shared: z
+    .strictObject({
+      strategy: oneOf(["random", "round_robin", "hash_client", "local_first"], {
+        default: "random",
+        about:
+          "Which member of a share group ($share/GROUP/FILTER) gets a message: any (random), one after the " +
+          "other (round_robin), always the same for one publisher while the members stay (hash_client), or " +
+          "any at the publisher's node before those at others (local_first). Connected members come " +
+          "first in any case. Each node chooses for its own publishers; let all nodes have the same.",
+      }),
+    })
+    .prefault({}),
   takeover: z
     .strictObject({
       timeout: duration({

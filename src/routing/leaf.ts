@@ -3,6 +3,7 @@
  * a single peer alone subscribed, by far the commonest on a big cluster, is a bare packed integer.
  */
 import type { Qos } from "../protocol/publish.js";
+import type { Group } from "./group.js";
 import type { Subscriber, SubscriptionOptions } from "./targets.js";
 
 /** A peer's row for one filter in one integer: peer index, then the four bits of the row value. */
@@ -37,6 +38,8 @@ export interface LocalSubscription extends SubscriptionOptions {
 export class Leaf {
   local: Map<Subscriber, LocalSubscription> | null = null;
   peers: PackedPeer[] = [];
+  /** The share groups of this filter. */
+  groups: Group[] | null = null;
   private readonly perQos = [0, 0, 0];
   private durableCount = 0;
 
@@ -67,7 +70,7 @@ export class Leaf {
   }
 
   isEmpty(): boolean {
-    return this.local === null && this.peers.length === 0;
+    return this.local === null && this.peers.length === 0 && this.groups === null;
   }
 
   private count(subscription: LocalSubscription, by: number): void {
@@ -123,5 +126,6 @@ export function toLeaf(entry: Entry | undefined): Leaf {
 export function compact(entry: Entry | undefined): Entry | undefined {
   if (!(entry instanceof Leaf)) return entry;
   if (entry.isEmpty()) return undefined;
-  return entry.local === null && entry.peers.length === 1 ? entry.peers[0] : entry;
+  const bare = entry.local === null && entry.groups === null && entry.peers.length === 1;
+  return bare ? entry.peers[0] : entry;
 }

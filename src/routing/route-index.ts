@@ -1,9 +1,11 @@
 /**
- * The one index of the node: our own subscribers and the rows of all peers, found in one match.
- * Exact filters are in a flat map, those with wildcards in a trie. `generation` changes with every
- * change here: a match result of an older generation is stale.
+ * The one index of the node: our own subscribers, the rows of all peers and the share groups, found in
+ * one match. Exact filters are in a flat map, those with wildcards in a trie. `generation` changes
+ * with every change here: a match result of an older generation is stale. Who is in a group is not part
+ * of a match: a group changes in place.
  */
 import type { Qos } from "../protocol/publish.js";
+import { Group } from "./group.js";
 import {
   compact,
   type Entry,
@@ -18,7 +20,13 @@ import {
   setPeerRow,
   toLeaf,
 } from "./leaf.js";
-import type { Delivery, PeerTarget, Subscriber, Targets } from "./targets.js";
+import {
+  type Delivery,
+  noGroups,
+  type PeerTarget,
+  type Subscriber,
+  type Targets,
+} from "./targets.js";
 import { FilterTrie } from "./trie.js";
 
 const isWild = (filter: string): boolean => filter.includes("+") || filter.includes("#");
@@ -27,6 +35,8 @@ export class RouteIndex {
   generation = 0;
   private readonly exact = new Map<string, Entry>();
   private readonly wild = new FilterTrie();
+  /** By `$share/name/filter`. */
+  private readonly shared = new Map<string, Group>();
 
   /** Adds or replaces a subscription. Returns the row that peers must hold afterwards. */
   setLocal(filter: string, subscriber: Subscriber, subscription: LocalSubscription): number {
@@ -53,11 +63,57 @@ export class RouteIndex {
     return before;
   }
 
+  /** The share group of a `$share/name/filter`. */
+  group(key: string): Group | undefined {
+    return this.shared.get(key);
+  }
+
+  get groupCount(): number {
+    return this.shared.size;
+  }
+
+  /** All share groups, in no order. */
+  groups(): Iterable<Group> {
+    return this.shared.values();
+  }
+
+  /** Makes or replaces a member of a share group. Returns the row that peers must hold afterwards. */
+  setMember(
+    key: string,
+    subscriber: Subscriber,
+    subscription: LocalSubscription,
+    online: boolean,
+  ): number {
+    const group = this.groupOf(key);
+    group.setMember(subscriber, subscription, online);
+    return group.ownRow();
+  }
+
+  /** Returns the row that peers must hold afterwards, or undefined when it was no member. */
+  deleteMember(key: string, subscriber: Subscriber): number | undefined {
+    const group = this.shared.get(key);
+    if (group === undefined || !group.deleteMember(subscriber)) return undefined;
+    this.dropEmpty(group);
+    return group.ownRow();
+  }
+
+  /** Sets a peer's row of a share group (0 deletes it); returns the value it had, 0 for none. */
+  setPeerGroup(key: string, peer: number, value: number): number {
+    if (value === 0 && !this.shared.has(key)) return 0;
+    const group = this.groupOf(key);
+    const before = group.setPeer(peer, value);
+    this.dropEmpty(group);
+    return before;
+  }
+
   /** Every row of one peer. Walks the whole index. */
   *peerRows(peer: number): Iterable<[filter: string, value: number]> {
     for (const [filter, entry] of this.entries()) {
       const packed = packedOf(entry, peer);
       if (packed !== undefined) yield [filter, packedValue(packed)];
+    }
+    for (const group of this.shared.values()) {
+      for (const [index, value] of group.peerRows()) if (index === peer) yield [group.key, value];
     }
   }
 
@@ -88,6 +144,28 @@ export class RouteIndex {
     this.wild.matchNamed(topic, visit);
   }
 
+  private groupOf(key: string): Group {
+    const known = this.shared.get(key);
+    if (known !== undefined) return known;
+    const group = new Group(key);
+    this.shared.set(key, group);
+    const leaf = toLeaf(this.get(group.filter));
+    leaf.groups ??= [];
+    leaf.groups.push(group);
+    this.put(group.filter, leaf);
+    return group;
+  }
+
+  private dropEmpty(group: Group): void {
+    if (!group.isEmpty) return;
+    this.shared.delete(group.key);
+    const leaf = this.get(group.filter);
+    if (leaf === undefined || typeof leaf === "number") return;
+    const others = leaf.groups?.filter((other) => other !== group) ?? [];
+    leaf.groups = others.length === 0 ? null : others;
+    this.put(group.filter, compact(leaf));
+  }
+
   private put(filter: string, entry: Entry | undefined): void {
     this.generation++;
     if (isWild(filter)) this.wild.set(filter, entry);
@@ -105,6 +183,7 @@ function packedOf(entry: Entry, peer: number): PackedPeer | undefined {
 class TargetMerge {
   private readonly local = new Map<Subscriber, Delivery>();
   private readonly peers = new Map<number, PackedPeer>();
+  private groups: Group[] | null = null;
 
   add(entry: Entry): void {
     if (typeof entry === "number") {
@@ -112,6 +191,10 @@ class TargetMerge {
       return;
     }
     for (const packed of entry.peers) this.addPeer(packed);
+    if (entry.groups !== null) {
+      this.groups ??= [];
+      for (const group of entry.groups) this.groups.push(group);
+    }
     if (entry.local === null) return;
     for (const [subscriber, subscription] of entry.local) this.addLocal(subscriber, subscription);
   }
@@ -119,9 +202,10 @@ class TargetMerge {
   targets(): Targets {
     const peers: PeerTarget[] = [];
     for (const [peer, packed] of this.peers) {
-      peers.push({ peer, qos: packedQos(packed), durable: packedDurable(packed) });
+      const qos = packedQos(packed);
+      peers.push({ peer, qos, durable: packedDurable(packed), groups: noGroups });
     }
-    return { local: [...this.local.values()], peers };
+    return { local: [...this.local.values()], peers, groups: this.groups ?? noGroups };
   }
 
   private addPeer(packed: PackedPeer): void {
@@ -149,6 +233,7 @@ class TargetMerge {
       // An overlapping subscription that wants its own messages gets them.
       noLocal: one.noLocal && (before?.noLocal ?? true),
       subscriptionIds: merged.length === 0 ? null : merged,
+      share: null,
     });
   }
 }

@@ -2,18 +2,32 @@
  * Carries a publish to everybody who subscribed: our own subscribers, and one copy to each peer that
  * has some. A message from a peer stops here (one hop), so a full mesh cannot loop.
  */
-import type { ClusterPort, ClusterUser } from "../cluster/ports.js";
+import type { PeerState } from "../cluster/failure-detector.js";
+import type { ClusterPort, ClusterUser, Receipt } from "../cluster/ports.js";
 import { WireError } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
+import { realRandom } from "../lib/random.js";
 import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
+import { isShared } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
 import { isRowValue } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, RetainedStore } from "./retained.js";
+import type { RetainedWalk } from "./retained-tree.js";
 import { RetainedSync } from "./retained-sync.js";
 import { RouteIndex } from "./route-index.js";
-import type { Delivery, PeerTarget, Subscriber, SubscriptionOptions, Targets } from "./targets.js";
+import { SharedGroups, type SharedHost, type SharedSettings } from "./shared.js";
+import { hasShared, readShared } from "./shared-forward.js";
+import { isSharedRowValue } from "./shared-row.js";
+import {
+  type Delivery,
+  noGroups,
+  type PeerTarget,
+  type Subscriber,
+  type SubscriptionOptions,
+  type Targets,
+} from "./targets.js";
 import { type Topic, TopicTable } from "./topic.js";
 
 /** Tells the cluster when a forward that had to wait is accepted by our subscribers. */
@@ -42,14 +56,17 @@ export class Router implements ClusterUser {
   };
   readonly index = new RouteIndex();
   readonly retained: RetainedStore;
+  readonly shared: SharedGroups;
   private readonly retainedSync: RetainedSync;
 
   constructor(
     private readonly cluster: ClusterPort,
     retainedLimits: RetainedLimits,
     private readonly clock: Clock,
+    shared: SharedSettings = { strategy: "random", random: realRandom },
     readonly topics = new TopicTable(),
   ) {
+    this.shared = new SharedGroups(this.sharedHost(), shared);
     this.retained = new RetainedStore(retainedLimits, clock);
     this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);
   }
@@ -60,10 +77,11 @@ export class Router implements ClusterUser {
    * `message.refused` holds a reason code when it went nowhere.
    */
   publish(message: Message): void {
-    const targets = this.targetsOf(message.topic);
-    const { local, peers } = targets;
+    const found = this.targetsOf(message.topic);
+    const targets = found.groups.length === 0 ? found : this.shared.choose(message, found);
+    const { local, peers, groups } = targets;
     this.counters.published++;
-    message.matched = local.length + peers.length;
+    message.matched = local.length + peers.length + groups.length;
     if (message.qos > 0) {
       if (peers.length > 0 && !this.reserve(message, peers)) return;
       message.counter = this.cluster.nextCounter();
@@ -79,24 +97,43 @@ export class Router implements ClusterUser {
     if (message.matched === 0) this.counters.unmatched++;
   }
 
-  /** Adds or replaces a subscription. `durable`: of a session that outlives its connection. */
+  /**
+   * Adds or replaces a subscription. `durable`: of a session that outlives its connection. `online`: it has
+   * one; must be told anew whenever that changes, where the subscription is a shared one.
+   */
   subscribe(
     subscriber: Subscriber,
     filter: string,
     options: SubscriptionOptions,
     durable: boolean,
+    online = true,
   ): void {
     const { qos, noLocal, retainAsPublished, subscriptionId } = options;
     const subscription = { qos, noLocal, retainAsPublished, subscriptionId, durable };
-    this.cluster.setRow(filter, this.index.setLocal(filter, subscriber, subscription));
+    const row = isShared(filter)
+      ? this.index.setMember(filter, subscriber, subscription, online)
+      : this.index.setLocal(filter, subscriber, subscription);
+    this.cluster.setRow(filter, row);
   }
 
   /** Returns false when there was no such subscription. */
   unsubscribe(subscriber: Subscriber, filter: string): boolean {
-    const row = this.index.deleteLocal(filter, subscriber);
+    const row = isShared(filter)
+      ? this.index.deleteMember(filter, subscriber)
+      : this.index.deleteLocal(filter, subscriber);
     if (row === undefined) return false;
     this.cluster.setRow(filter, row);
     return true;
+  }
+
+  /** Gives a message of a share group to another member: see `SharedGroups.redispatch`. */
+  redispatch(
+    message: Message,
+    share: string,
+    onlineOnly: boolean,
+    waiter: Receipt | null,
+  ): boolean {
+    return this.shared.redispatch(message, share, onlineOnly, waiter);
   }
 
   /** Calls `done` when every live peer holds all rows set so far; at once when they do. */
@@ -104,9 +141,9 @@ export class Router implements ClusterUser {
     this.cluster.whenSynced(done);
   }
 
-  /** Retained messages that match; each is read when the iteration comes to it. */
-  retainedFor(filter: string): Iterable<Message> {
-    return this.retained.matching(filter);
+  /** Starts to read the retained messages that match; each is read when the walk comes to it. */
+  retainedFor(filter: string): RetainedWalk {
+    return this.retained.walk(filter);
   }
 
   /** Who gets a message on this topic now. */
@@ -127,16 +164,19 @@ export class Router implements ClusterUser {
     end: number,
   ): boolean {
     this.counters.received++;
-    const message = this.decode(bytes, start, end);
+    const shared = hasShared(bytes, start, end) ? readShared(bytes, start, end) : null;
+    const message = this.decode(bytes, start, shared?.rest ?? end);
     if (message === null) return true;
     message.counter = counter;
-    if (message.retain) this.storeRetained(message);
+    const forAll = shared === null || !shared.part.only;
+    if (message.retain && forAll) this.storeRetained(message);
     if (message.expiresMs !== 0 && message.expiresMs <= this.clock.monotonicMs()) {
       this.counters.expired++;
       return true;
     }
     message.pending = 1;
-    this.deliver(message, this.targetsOf(message.topic).local);
+    if (forAll) this.deliver(message, this.targetsOf(message.topic).local);
+    if (shared !== null) this.shared.onForward(message, shared.part);
     if (--message.pending === 0) return true;
     message.sink = new ForwardSink(this.cluster, peer, incarnation);
     return false;
@@ -147,15 +187,22 @@ export class Router implements ClusterUser {
   }
 
   setPeerRow(peer: number, filter: string, value: number): number {
-    if (value !== 0 && !isRowValue(value)) throw new WireError(`row with value ${value}`);
+    const shared = isShared(filter);
+    const isValue = value === 0 || (shared ? isSharedRowValue(value) : isRowValue(value));
+    if (!isValue) throw new WireError(`row with value ${value}`);
+    if (shared) return this.index.setPeerGroup(filter, peer, value);
     return this.index.setPeer(filter, peer, value);
   }
 
   replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void {
     const gone: string[] = [];
     for (const [filter] of this.index.peerRows(peer)) if (!rows.has(filter)) gone.push(filter);
-    for (const filter of gone) this.index.setPeer(filter, peer, 0);
+    for (const filter of gone) this.setPeerRow(peer, filter, 0);
     for (const [filter, value] of rows) this.setPeerRow(peer, filter, value);
+  }
+
+  onPeerState(peer: number, state: PeerState): void {
+    this.shared.onPeerState(peer, state);
   }
 
   onPeerUp(peer: number): void {
@@ -180,6 +227,16 @@ export class Router implements ClusterUser {
     }
   }
 
+  private sharedHost(): SharedHost {
+    return {
+      cluster: this.cluster,
+      index: this.index,
+      encode: (message, qos) => encodeForward(message, qos, this.clock),
+      decode: (bytes, start, end) => this.decode(bytes, start, end),
+      deliver: (message, delivery) => this.deliver(message, [delivery]),
+    };
+  }
+
   private deliver(message: Message, local: readonly Delivery[]): void {
     for (let i = 0; i < local.length; i++) {
       const delivery = local[i] as Delivery; // i is within the array
@@ -195,6 +252,10 @@ export class Router implements ClusterUser {
     for (let i = 0; i < peers.length; i++) {
       const target = peers[i] as PeerTarget; // i is within the array
       this.counters.forwarded++;
+      if (target.groups.length > 0) {
+        this.shared.forward(message, target, message.qos > 0 && target.qos > 0);
+        continue;
+      }
       if (message.qos === 0 || target.qos === 0) {
         plain ??= encodeForward(message, 0, this.clock);
         this.cluster.send(target.peer, plain);
@@ -221,12 +282,14 @@ export class Router implements ClusterUser {
     const numbered: PeerTarget[] = [...targets.peers];
     for (const peer of this.cluster.livePeers()) {
       if (targets.peers.some((target) => target.peer === peer)) continue;
-      numbered.push({ peer, qos: message.qos, durable: false });
+      numbered.push({ peer, qos: message.qos, durable: false, groups: noGroups });
     }
     const frame = encodeForward(message, message.qos, this.clock);
-    for (const { peer, durable } of numbered) {
+    for (const target of numbered) {
+      const { peer, durable, groups } = target;
       this.counters.forwarded++;
-      if (message.qos === 0) this.cluster.send(peer, frame);
+      if (groups.length > 0) this.shared.forward(message, target, message.qos > 0);
+      else if (message.qos === 0) this.cluster.send(peer, frame);
       else this.forwardNumbered(message, peer, durable, frame);
     }
     this.deliver(message, targets.local);

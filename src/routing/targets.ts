@@ -1,5 +1,6 @@
 /** Who gets a message: the result of one match. */
 import type { Qos } from "../protocol/publish.js";
+import type { Group } from "./group.js";
 import type { Message } from "./message.js";
 
 /** Something in this node that receives messages: a session. */
@@ -23,6 +24,8 @@ export interface Delivery {
   readonly noLocal: boolean;
   /** MQTT 5 subscription identifiers of the matching subscriptions. */
   readonly subscriptionIds: readonly number[] | null;
+  /** The share group whose member gets it, `$share/name/filter`; null: it is the subscriber's own. */
+  readonly share: string | null;
 }
 
 /** What a SUBSCRIBE asked for one filter. */
@@ -42,9 +45,15 @@ export interface PeerTarget {
   readonly qos: Qos;
   /** At least one persistent session is behind it. */
   readonly durable: boolean;
+  /** Share groups of which one of its members gets the message. */
+  readonly groups: readonly Group[];
 }
 
 export interface Targets {
   readonly local: readonly Delivery[];
   readonly peers: readonly PeerTarget[];
+  /** Share groups for which nobody is chosen. */
+  readonly groups: readonly Group[];
 }
+
+export const noGroups: readonly Group[] = [];

@@ -10,7 +10,7 @@ import type { Turn } from "./turn.js";
 /** What the session layer uses of the router. */
 export type SessionRouter = Pick<
   Router,
-  "topics" | "publish" | "subscribe" | "unsubscribe" | "whenSynced" | "retainedFor"
+  "topics" | "publish" | "subscribe" | "unsubscribe" | "redispatch" | "whenSynced" | "retainedFor"
 >;
 
 export interface SessionHost {

@@ -117,6 +117,25 @@ export class SessionQueue {
     return dropped;
   }
 
+  /** Keeps those of which `stays` says so. A parked one that goes is the caller's to have accepted. */
+  sift(stays: (message: Message, delivery: Delivery, parked: boolean) => boolean): void {
+    const { length } = this.messages;
+    const { accepted } = this;
+    for (let i = 0; i < length; i++) {
+      const message = this.messages.shift();
+      const delivery = this.deliveries.shift();
+      if (message === undefined || delivery === undefined) break;
+      if (stays(message, delivery, i >= accepted)) {
+        this.messages.push(message);
+        this.deliveries.push(delivery);
+      } else if (i < accepted) {
+        this.accepted--;
+        this.acceptedBytes -= message.size;
+      }
+    }
+    this.admit();
+  }
+
   /** Messages and deliveries, oldest first. */
   *entries(): Iterable<[Message, Delivery]> {
     for (let i = 0; i < this.messages.length; i++) {

@@ -7,6 +7,7 @@ import type { WheelEntry } from "../lib/timer-wheel.js";
 import { AckType } from "../protocol/acks.js";
 import type { WillPacket } from "../protocol/packets.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
+import { isShared } from "../protocol/topics.js";
 import type { Message } from "../routing/message.js";
 import { deliveryQos } from "../routing/router.js";
 import type { Delivery, Subscriber, SubscriptionOptions } from "../routing/targets.js";
@@ -17,6 +18,7 @@ import { SessionQueue } from "./queue.js";
 import type { Replaying } from "./replay-turns.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
+import { giveAway } from "./shared.js";
 import { Awaiting, OutgoingWindow } from "./window.js";
 
 /** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
@@ -55,6 +57,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   private replays: Replays | null = null;
   private incomingQos2: IncomingQos2 | null = null;
   private lastAckMs = 0;
+  /** It is or was in a share group. */
+  private hadShared = false;
 
   constructor(
     readonly clientId: string,
@@ -109,7 +113,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const cap = this.persistent ? this.host.limits.receive_maximum : 65_535;
     this.window.restart(Math.min(receiveMaximum, cap), this.persistent);
     this.incomingQos2?.onNewConnection();
-    if (wasPersistent !== this.persistent) this.renewSubscriptions();
+    if (wasPersistent !== this.persistent) this.renewSubscriptions(false);
+    else if (this.hadShared) this.renewSubscriptions(true);
     this.resendDue(channel);
     for (const id of this.window.released()) channel.acknowledge(AckType.Pubrel, id, 0);
     this.pump();
@@ -121,13 +126,26 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.replies?.clear();
     this.replies = null;
     this.host.wheel.stop(this);
+    // One that ends now gives all away in `ended`.
+    if (this.hadShared && this.persistent) {
+      this.renewSubscriptions(true);
+      giveAway(this, false);
+    }
     if (this.persistent) this.replays?.detached();
     else this.replays = null;
     this.admitParked();
   }
 
-  /** Forgets everything that waits. Returns how many messages are lost. */
+  /** Subscribes, or changes the subscription, here and with the router. */
+  subscribe(filter: string, options: SubscriptionOptions): void {
+    this.subscriptions.set(filter, options);
+    if (isShared(filter)) this.hadShared = true;
+    this.route(filter, options);
+  }
+
+  /** Forgets everything that waits, as it is no subscriber any more. Returns how many messages are lost. */
   clear(): number {
+    if (this.hadShared) giveAway(this, true);
     const lost = this.queued + this.window.inFlight;
     this.queue?.clear();
     this.queue = null;
@@ -356,10 +374,15 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.host.counters.droppedQueueFull += queue.admitParked();
   }
 
-  /** Tells routing anew whether these subscriptions outlive the connection. */
-  private renewSubscriptions(): void {
+  /** Tells routing anew whether these subscriptions outlive the connection, and whether there is one. */
+  private renewSubscriptions(sharedOnly: boolean): void {
     for (const [filter, options] of this.subscriptions) {
-      this.host.router.subscribe(this, filter, options, this.persistent);
+      if (!sharedOnly || isShared(filter)) this.route(filter, options);
     }
+  }
+
+  private route(filter: string, options: SubscriptionOptions): void {
+    const online = this.channel !== null;
+    this.host.router.subscribe(this, filter, options, this.persistent, online);
   }
 }

@@ -101,8 +101,7 @@ export function importState(state: SessionState, host: SessionHost): Session {
   }
   for (const packetId of state.openQos2) session.incoming.add(packetId, null);
   for (const [filter, options] of state.subscriptions) {
-    session.subscriptions.set(filter, options);
-    host.router.subscribe(session, filter, options, session.persistent);
+    session.subscribe(filter, options);
     if (state.replays.includes(filter)) session.replay(replayOf(session, filter, options));
   }
   return session;

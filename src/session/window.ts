@@ -2,7 +2,8 @@
  * QoS 1 and 2 messages that were sent to the client and are not acknowledged. Packet ids count 1, 2, 3 …
  * 65535, 1 … and none is used twice while in flight: ids in flight lie between the oldest and the
  * next one, and each has its place in arrays that wrap around. A session that ends with its
- * connection keeps only the states; one that can be resumed keeps the messages too.
+ * connection keeps only the states, and the messages of share groups; one that can be resumed keeps
+ * all messages.
  */
 import type { Message } from "../routing/message.js";
 import type { Delivery } from "../routing/targets.js";
@@ -64,7 +65,8 @@ export class OutgoingWindow {
     if (((id - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
     const place = id & (this.states.length - 1);
     this.states[place] = qos; // QoS 1 waits for PUBACK, QoS 2 for PUBREC
-    if (this.keeps) this.keep(place, message, delivery);
+    // What a share group's member does not acknowledge may go to another.
+    if (this.keeps || delivery.share !== null) this.keep(place, message, delivery);
     this.inFlight++;
     this.outstanding++;
     this.next = id === idMask ? 1 : id + 1;
@@ -194,6 +196,7 @@ export class OutgoingWindow {
   }
 
   private keep(place: number, message: Message, delivery: Delivery): void {
+    if (this.messages.length === 0) this.makeRoomForMessages();
     message.own();
     this.messages[place] = message;
     this.deliveries[place] = delivery;
@@ -207,6 +210,11 @@ export class OutgoingWindow {
     this.keptBytes -= message.size;
     this.messages[place] = null;
     this.deliveries[place] = null;
+  }
+
+  private makeRoomForMessages(): void {
+    this.messages = new Array<Message | null>(this.states.length).fill(null);
+    this.deliveries = new Array<Delivery | null>(this.states.length).fill(null);
   }
 
   private grow(): void {

@@ -160,7 +160,11 @@ test("publish hands over topic, payload, QoS and retain", async () => {
 test("explain names filters, nodes and the reason for one client", async () => {
   const text = await textOf("explain", { topic: "t/1", client: "c2" });
   assert.match(text, /^A message on t\/1 goes to\nclient here.*\nc1 +t\/# +1 +yes\n/);
-  assert.match(text, /\nb@h +up +t\/\+ +0 +no\nc2 does not get it: no filter of it matches$/);
+  assert.match(text, /\nb@h +up +t\/\+ +0 +no\none member of \$share\/g\/t\/#\n/);
+  assert.match(
+    text,
+    /\nm1 +here +1 +yes\nb@h +up +1 +2 online, 1 waiting\nc2 does not get it: no filter of it matches$/,
+  );
 });
 
 test("log level shows, sets and refuses", async () => {

@@ -105,6 +105,12 @@ function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
   };
 }
 
+const fakeGroup: ReturnType<Parts["explainer"]["explain"]>["groups"][number] = {
+  filter: "$share/g/t/#",
+  local: [{ clientId: "m1", qos: 1, connected: true }],
+  peers: [{ node: "b@h", state: "up", members: { online: 2, waiting: 1 }, qos: 1, durable: true }],
+};
+
 function messageParts(
   name: string,
   others: readonly string[],
@@ -124,6 +130,7 @@ function messageParts(
         topic,
         local: [{ clientId: "c1", filters: ["t/#"], qos: 1, connected: true }],
         peers: [{ node: "b@h", state: "up", filters: ["t/+"], qos: 0, durable: false }],
+        groups: [fakeGroup],
         ...(clientId === undefined
           ? {}
           : { client: { clientId, delivered: false, because: "no filter of it matches" } }),

@@ -35,6 +35,7 @@ export function deliveryTo(subscriber: Subscriber | null, qos: Qos): Delivery {
     retainAsPublished: false,
     noLocal: false,
     subscriptionIds: null,
+    share: null,
   };
 }
 
@@ -210,6 +211,5 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
 /** Subscribes without a SUBSCRIBE packet. */
 export function subscribe(session: Session, filter: string, qos: Qos): void {
   const options = { qos, noLocal: false, retainAsPublished: false, subscriptionId: 0 };
-  session.subscriptions.set(filter, options);
-  session.host.router.subscribe(session, filter, options, session.persistent);
+  session.subscribe(filter, options);
 }

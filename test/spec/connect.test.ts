@@ -32,7 +32,8 @@ test("CONNACK tells an MQTT 5 client what the server grants [MQTT-3.2.2]", async
   assert.equal(properties.serverKeepAlive, 30);
   assert.equal(properties.receiveMaximum, 7);
   assert.equal(properties.maximumPacketSize, 1_048_576);
-  assert.equal(properties.sharedSubscriptionAvailable, false);
+  // Absent: they are available.
+  assert.equal(properties.sharedSubscriptionAvailable, undefined);
   assert.equal(properties.topicAliasMaximum, 32);
 });
 

@@ -8,10 +8,10 @@ test("SUBACK has a code for each filter, in their order [MQTT-3.8.4-6, 3.9.3-1]"
   const { port, frontEnd } = await testBroker(t, {
     settings: { limits: { filters_per_client: 2, topic_levels: 3 } },
   });
-  const filters = ["a", "b/#/c", "$share/g/a", "b", "a", "c", "1/2/3/4"];
+  const filters = ["a", "b/#/c", "$share/g", "b", "a", "c", "1/2/3/4"];
   const expected = {
     4: [1, 0x80, 0x80, 1, 1, 0x80, 0x80],
-    5: [1, 0x8f, 0x9e, 1, 1, 0x97, 0x8f],
+    5: [1, 0x8f, 0x8f, 1, 1, 0x97, 0x8f],
   };
   for (const version of [4, 5] as const) {
     const client = await MqttClient.connect(t, port, { version });

@@ -1,7 +1,7 @@
 /** `explain TOPIC`: who would get a message on TOPIC, and why; nothing is sent. */
 import { argument, command, textOption } from "../command.js";
 import type { Explanation } from "../parts.js";
-import { printable, table } from "../render.js";
+import { members, printable, table } from "../render.js";
 
 export const explain = command({
   summary: "say who would get a message on TOPIC, and why",
@@ -13,9 +13,9 @@ export const explain = command({
   text: render,
 });
 
-function render({ topic, local, peers, client }: Explanation): string {
+function render({ topic, local, peers, groups, client }: Explanation): string {
   const parts = [`A message on ${printable(topic)} goes to`];
-  if (local.length + peers.length === 0) parts.push("nobody: no filter matches");
+  if (local.length + peers.length + groups.length === 0) parts.push("nobody: no filter matches");
   if (local.length > 0) {
     const rows = local.map((target) => [
       target.clientId,
@@ -35,9 +35,22 @@ function render({ topic, local, peers, client }: Explanation): string {
     ]);
     parts.push(table(["node", "state", "filters", "qos", "durable"], rows));
   }
+  for (const group of groups)
+    parts.push(`one member of ${printable(group.filter)}`, groupTable(group));
   if (client !== undefined) {
     const verdict = client.delivered ? "gets it" : "does not get it";
     parts.push(`${printable(client.clientId)} ${verdict}: ${client.because}`);
   }
   return parts.join("\n");
+}
+
+function groupTable({ local, peers }: Explanation["groups"][number]): string {
+  const here = local.map(({ clientId, qos, connected }) => [
+    clientId,
+    "here",
+    qos,
+    connected ? "yes" : "no",
+  ]);
+  const there = peers.map(({ node, state, qos, members: of }) => [node, state, qos, members(of)]);
+  return table(["member or node", "state", "qos", "connected"], [...here, ...there]);
 }

@@ -1,6 +1,8 @@
 /** Why a message would reach somebody, or not: asks the real matcher without sending anything. */
 import type { Cluster } from "../../cluster/cluster.js";
 import { packedDurable, packedIndex, packedQos } from "../../routing/leaf.js";
+import type { Group } from "../../routing/group.js";
+import { sharedRow } from "../../routing/shared-row.js";
 import type { Router } from "../../routing/router.js";
 import type { Delivery } from "../../routing/targets.js";
 import type { Sessions } from "../../session/sessions.js";
@@ -23,7 +25,7 @@ export function explainer(router: Router, cluster: Cluster, sessions: Sessions):
   return {
     explain: (name, clientId) => {
       const topic = topicOf(router, name);
-      const { local } = router.targetsOf(topic);
+      const { local, groups } = router.targetsOf(topic);
       const matches = matchesOf(router, name);
       const explanation: Explanation = {
         topic: name,
@@ -34,9 +36,10 @@ export function explainer(router: Router, cluster: Cluster, sessions: Sessions):
           connected: isConnected(sessions, delivery.subscriber.clientId),
         })),
         peers: peerTargets(cluster, matches),
+        groups: groups.map((group) => groupOf(group, cluster)),
       };
       if (clientId === undefined) return explanation;
-      return { ...explanation, client: verdict(clientId, name, local, matches, sessions) };
+      return { ...explanation, client: verdict(clientId, explanation, local, matches, sessions) };
     },
   };
 }
@@ -63,6 +66,22 @@ function matchesOf(router: Router, topic: string): Matches {
   return { local, peers };
 }
 
+function groupOf(group: Group, cluster: Cluster): Explanation["groups"][number] {
+  const local = [...group.ownMembers()].map(({ delivery, online }) => ({
+    clientId: delivery.subscriber.clientId,
+    qos: delivery.qos,
+    connected: online,
+  }));
+  const peers = [...group.peerRows()].flatMap(([index, value]) => {
+    const peer = cluster.peerAt(index);
+    if (peer === undefined) return [];
+    const { qos, durable, online, waiting } = sharedRow(value);
+    const members = { online, waiting };
+    return [{ node: peer.name, state: cluster.state(peer.name), members, qos, durable }];
+  });
+  return { filter: group.key, local, peers };
+}
+
 function peerTargets(cluster: Cluster, { peers }: Matches): Explanation["peers"] {
   return [...peers].flatMap(([index, { filters, qos, durable }]) => {
     const peer = cluster.peerAt(index);
@@ -76,7 +95,7 @@ const isConnected = (sessions: Sessions, clientId: string): boolean =>
 
 function verdict(
   clientId: string,
-  topic: string,
+  { topic, groups }: Explanation,
   local: readonly Delivery[],
   { local: filters }: Matches,
   sessions: Sessions,
@@ -85,6 +104,11 @@ function verdict(
   const no = (because: string) => ({ clientId, delivered: false, because });
   if (session === undefined) return no("it has no session in this node");
   const delivery = local.find(({ subscriber }) => subscriber.clientId === clientId);
+  const group = groups.find((one) => one.local.some((member) => member.clientId === clientId));
+  if (delivery === undefined && group !== undefined) {
+    const because = `${group.filter} matches: it is a member, and one of them gets each message`;
+    return { clientId, delivered: true, because };
+  }
   if (delivery === undefined) {
     const subscribed = [...session.subscriptions.keys()];
     if (subscribed.length === 0) return no("it has no subscription");

@@ -6,6 +6,7 @@ import { filterFault } from "../../protocol/topics.js";
 import { packedDurable, packedIndex, packedQos } from "../../routing/leaf.js";
 import { Message } from "../../routing/message.js";
 import type { Router } from "../../routing/router.js";
+import { sharedRow } from "../../routing/shared-row.js";
 import type { Topic } from "../../routing/topic.js";
 import type {
   Page,
@@ -98,6 +99,29 @@ function* rows(router: Router, cluster: Cluster, filter: string | undefined): It
       if (peer !== undefined) yield route(key, peer.name, packed);
     }
   }
+  yield* groupRows(router, cluster, filter);
+}
+
+function* groupRows(
+  router: Router,
+  cluster: Cluster,
+  filter: string | undefined,
+): Iterable<RouteInfo> {
+  for (const group of router.index.groups()) {
+    const { key } = group;
+    if (filter !== undefined && key !== filter) continue;
+    const own = group.ownRow();
+    if (own !== 0) yield groupRoute(key, cluster.name, own);
+    for (const [index, value] of group.peerRows()) {
+      const peer = cluster.peerAt(index);
+      if (peer !== undefined) yield groupRoute(key, peer.name, value);
+    }
+  }
+}
+
+function groupRoute(filter: string, node: string, value: number): RouteInfo {
+  const { qos, durable, online, waiting } = sharedRow(value);
+  return { filter, node, qos, durable, members: { online, waiting } };
 }
 
 const route = (filter: string, node: string, packed: number): RouteInfo => ({

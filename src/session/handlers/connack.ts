@@ -31,7 +31,6 @@ export function connackProperties(
   if (limits.max_qos < 2) properties.maximumQoS = limits.max_qos;
   if (!limits.retain_available) properties.retainAvailable = false;
   if (limits.max_packet < packetMax) properties.maximumPacketSize = limits.max_packet;
-  properties.sharedSubscriptionAvailable = false;
   if (assigned !== undefined) properties.assignedClientIdentifier = assigned;
   if (askedMs > limits.session_expiry) {
     properties.sessionExpiryInterval = Math.floor(limits.session_expiry / 1000);

@@ -6,15 +6,30 @@ import {
   type SubscribeRequest,
 } from "../../protocol/packets.js";
 import type { Qos } from "../../protocol/publish.js";
+import { ProtocolError } from "../../protocol/protocol-error.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
-import { filterFault, isShared, textBeyondTopicLimits } from "../../protocol/topics.js";
+import {
+  filterFault,
+  isShared,
+  plainFilter,
+  textBeyondTopicLimits,
+} from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
 import { type Replay, replayOf } from "../replays.js";
 import type { Session } from "../session.js";
 
-/** Subscribes and answers. Retained messages are sent after SUBACK. */
+/**
+ * Subscribes and answers. Retained messages are sent after SUBACK.
+ * @throws ProtocolError protocol error: no-local in a shared subscription
+ */
 export function subscribe(session: Session, channel: Channel, packet: SubscribePacket): void {
   const { host } = session;
+  for (const { filter, noLocal } of packet.requests) {
+    // [MQTT-3.8.3-4]
+    if (noLocal && isShared(filter)) {
+      throw new ProtocolError(ReasonCode.ProtocolError, "no-local in a shared subscription");
+    }
+  }
   const codes: number[] = [];
   // By filter: one that a packet names twice is replayed once.
   const replays = new Map<string, Replay>();
@@ -44,8 +59,10 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
 
 function refusalOf(session: Session, filter: string, limits: Config["limits"]): number {
   if (filterFault(filter) !== undefined) return ReasonCode.TopicFilterInvalid;
-  if (isShared(filter)) return ReasonCode.SharedSubscriptionsNotSupported;
-  if (textBeyondTopicLimits(filter, limits.topic_bytes, limits.topic_levels)) {
+  if (textBeyondTopicLimits(plainFilter(filter), limits.topic_bytes, limits.topic_levels)) {
+    return ReasonCode.TopicFilterInvalid;
+  }
+  if (Buffer.byteLength(filter) > limits.topic_bytes) {
     return ReasonCode.TopicFilterInvalid;
   }
   const { subscriptions } = session;
@@ -59,12 +76,11 @@ function subscribeOne(
   subscriptionId: number,
 ): Replay | null {
   const { filter, qos, noLocal, retainAsPublished, retainHandling } = request;
-  const { router } = session.host;
   const isNew = !session.subscriptions.has(filter);
   const options = { qos, noLocal, retainAsPublished, subscriptionId };
-  session.subscriptions.set(filter, options);
-  router.subscribe(session, filter, options, session.persistent);
-  if (!session.host.limits.retain_available) return null;
+  session.subscribe(filter, options);
+  // A group gets what is published from now on.
+  if (isShared(filter) || !session.host.limits.retain_available) return null;
   if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return null; // [MQTT-3.3.1-10..11]
   return replayOf(session, filter, options);
 }

@@ -1,0 +1,377 @@
+/**
+ * Gives each message for a share group to one member of it, wherever in the cluster. The publisher's node
+ * chooses the node, that node the member; a message comes back into a choice while nobody has got it:
+ * when the chosen node goes down, has no member any more, or the member's connection or session ends.
+ */
+import type { ClusterPort, Receipt } from "../cluster/ports.js";
+import type { PeerState } from "../cluster/failure-detector.js";
+import { forwardHeaderBytes } from "../cluster/wire/frames.js";
+import { hashString, mix32 } from "../lib/hash.js";
+import type { Random } from "../lib/random.js";
+import type { Qos } from "../protocol/publish.js";
+import { type Choice, type Group, ownNode, Tier } from "./group.js";
+import type { Message } from "./message.js";
+import type { RouteIndex } from "./route-index.js";
+import { readShared, type SharedPart, sharedKeysBytes, withShared } from "./shared-forward.js";
+import { type Delivery, noGroups, type PeerTarget, type Targets } from "./targets.js";
+
+/** How one member of many is chosen. */
+export type SharedStrategy = "random" | "round_robin" | "hash_client" | "local_first";
+
+export interface SharedSettings {
+  readonly strategy: SharedStrategy;
+  readonly random: Random;
+}
+
+/** What it uses of the router. */
+export interface SharedHost {
+  readonly cluster: ClusterPort;
+  readonly index: RouteIndex;
+  encode(message: Message, qos: Qos): Buffer;
+  /** Null: it cannot be read. */
+  decode(bytes: Buffer, start: number, end: number): Message | null;
+  /** Delivers to one of our own; `message.pending` grows when it has to wait. */
+  deliver(message: Message, delivery: Delivery): void;
+}
+
+/** Nodes that may pass a message on, one after the other: rows settle long before. */
+const hopsMax = 8;
+
+export class SharedGroups {
+  readonly counters = {
+    /** Messages given to another member: the first one's connection or session had ended. */
+    redispatched: 0,
+    /** … the chosen node went down before it had accepted. */
+    rerouted: 0,
+    /** … the chosen node had no connected member any more. */
+    passedOn: 0,
+    /** Messages that nobody in the cluster could take. */
+    noMember: 0,
+    /** QoS 2 messages lost with a node that may have sent them on. */
+    lostWithNode: 0,
+  };
+  private readonly states: PeerState[] = [];
+  private statesGeneration = 0;
+  private readonly stateOf = (peer: number): PeerState => this.states[peer] ?? "down";
+
+  constructor(
+    private readonly host: SharedHost,
+    private readonly settings: SharedSettings,
+  ) {}
+
+  onPeerState(peer: number, state: PeerState): void {
+    this.states[peer] = state;
+    this.statesGeneration++;
+  }
+
+  /** The targets of a publish with one member or node chosen for each group, as `Router` sends to them. */
+  choose(message: Message, found: Targets): Targets {
+    const { groups } = found;
+    const only = groups[0];
+    // By far the commonest: one group, and the member is here.
+    if (groups.length === 1 && only !== undefined) {
+      const delivery = this.chooseHere(only, message);
+      if (delivery !== undefined && found.local.length === 0) {
+        return { local: [delivery], peers: found.peers, groups: noGroups };
+      }
+      if (delivery !== undefined) {
+        return { local: [...found.local, delivery], peers: found.peers, groups: noGroups };
+      }
+    }
+    return this.chooseAll(message, found);
+  }
+
+  /** Sends one forward for a peer's ordinary rows and the groups that chose it; more if they are many. */
+  forward(message: Message, target: PeerTarget, numbered: boolean): void {
+    const qos = numbered ? message.qos : 0;
+    const plain = this.host.encode(message, qos);
+    let { durable } = target;
+    let only = false;
+    let counter = message.counter;
+    for (const groups of inParts(target.groups)) {
+      const frame = withShared(plain, { only, hops: 0, keys: groups.map(({ key }) => key) });
+      const receipt =
+        qos === 0
+          ? null
+          : new SharedReceipt(
+              this,
+              message,
+              groups,
+              target.peer,
+              qos,
+              durable && !only ? plain : null,
+            );
+      this.send(target.peer, frame, counter, durable, receipt);
+      only = true;
+      durable = target.durable && this.stateOf(target.peer) === "down";
+      counter = numbered ? this.host.cluster.nextCounter() : 0;
+    }
+  }
+
+  /** A forward from a peer named these groups; `message.pending` grows for each that has to wait. */
+  onForward(message: Message, { hops, keys }: SharedPart): void {
+    for (const key of keys) {
+      const group = this.host.index.group(key);
+      if (group === undefined) this.counters.noMember++;
+      else this.take(group, message, hops);
+    }
+  }
+
+  /**
+   * Gives a message to another member, after the first one's connection or session ended. `onlineOnly`: to
+   * one that is connected, or to nobody. Returns whether it is given; the new member's acceptance is
+   * then that of `waiter`.
+   */
+  redispatch(message: Message, key: string, onlineOnly: boolean, waiter: Receipt | null): boolean {
+    const group = this.host.index.group(key);
+    const choice = group === undefined ? null : this.choiceOf(group);
+    if (group === undefined || choice === null) return false;
+    if (onlineOnly && choice.tier !== Tier.Online) return false;
+    const copy = this.copyOf(this.host.encode(message, message.qos));
+    if (copy === null) return false;
+    this.counters.redispatched++;
+    this.giveCopy(copy, [group], waiter);
+    return true;
+  }
+
+  /** A peer went down with a forward that it had not accepted: somebody else gets it. */
+  reroute(frame: Buffer, message: Message, groups: readonly Group[]): void {
+    const end = readShared(frame, forwardHeaderBytes, frame.length).rest;
+    const copy = this.copyOf(frame.subarray(0, end));
+    if (copy === null) {
+      message.accept();
+      return;
+    }
+    this.counters.rerouted += groups.length;
+    copy.expiresMs = message.expiresMs;
+    this.giveCopy(copy, groups, message);
+  }
+
+  private chooseAll(message: Message, found: Targets): Targets {
+    const local = [...found.local];
+    const unserved: Group[] = [];
+    const byPeer = new Map<number, { groups: Group[]; qos: Qos; durable: boolean }>();
+    for (const group of found.groups) {
+      const choice = this.usable(group, message);
+      if (choice === null) {
+        this.counters.noMember++;
+        unserved.push(group);
+        continue;
+      }
+      const place = this.placeIn(group, choice, message);
+      const node = nodeAt(choice, place);
+      const own = node === ownNode ? memberAt(group, choice, place) : undefined;
+      if (own !== undefined) local.push(own);
+      else this.addTo(byPeer, node, group, choice);
+    }
+    const peers = found.peers.map((target) => {
+      const more = byPeer.get(target.peer);
+      if (more === undefined) return target;
+      byPeer.delete(target.peer);
+      // Both are QoS values.
+      const qos = Math.max(more.qos, target.qos) as Qos;
+      return { ...more, peer: target.peer, qos, durable: more.durable || target.durable };
+    });
+    for (const [peer, more] of byPeer) peers.push({ peer, ...more });
+    return { local, peers, groups: unserved };
+  }
+
+  private addTo(
+    byPeer: Map<number, { groups: Group[]; qos: Qos; durable: boolean }>,
+    peer: number,
+    group: Group,
+    { tier }: Choice,
+  ): void {
+    // Two bits of the row.
+    const qos = (group.peerRow(peer)?.qos ?? 0) as Qos;
+    const before = byPeer.get(peer);
+    if (before === undefined) {
+      byPeer.set(peer, { groups: [group], qos, durable: tier === Tier.Outbox });
+      return;
+    }
+    before.groups.push(group);
+    before.qos = Math.max(before.qos, qos) as Qos; // both are
+    before.durable ||= tier === Tier.Outbox;
+  }
+
+  /** The member that gets it, if it is one of ours. */
+  private chooseHere(group: Group, message: Message): Delivery | undefined {
+    const choice = this.usable(group, message);
+    if (choice === null || choice.nodes[0] !== ownNode) return undefined;
+    const { ends } = choice;
+    // The turn is taken only if it is ours.
+    if (ends.length > 1 && this.settings.strategy !== "local_first") return undefined;
+    return memberAt(group, choice, this.placeIn(group, choice, message));
+  }
+
+  private choiceOf(group: Group): Choice | null {
+    return group.choice(this.statesGeneration, this.stateOf);
+  }
+
+  /** The choice for this message; null: nobody can take it. */
+  private usable(group: Group, message: Message): Choice | null {
+    const choice = this.choiceOf(group);
+    if (choice === null) return null;
+    // QoS 0 waits for nobody.
+    const waits = choice.tier === Tier.Waiting || choice.tier === Tier.Outbox;
+    return message.qos === 0 && waits ? null : choice;
+  }
+
+  private placeIn(group: Group, choice: Choice, message: Message): number {
+    const { places, nodes, ends } = choice;
+    switch (this.settings.strategy) {
+      case "random":
+        return this.randomBelow(places);
+      case "round_robin":
+        return group.nodeTurn++ % places;
+      case "hash_client":
+        return hashString(message.publisher) % places;
+      case "local_first":
+        return this.randomBelow(nodes[0] === ownNode ? (ends[0] ?? places) : places);
+    }
+  }
+
+  private randomBelow(limit: number): number {
+    return Math.floor(this.settings.random.fraction() * limit);
+  }
+
+  /** The node chose us: the member, or the next node if we have none any more. */
+  private take(group: Group, message: Message, hops: number): void {
+    const { online, waiting } = group;
+    if (online > 0) {
+      this.deliver(message, group.onlineAt(this.memberTurn(group, message, online)));
+      return;
+    }
+    const choice = hops < hopsMax ? this.usable(group, message) : null;
+    if (waiting > 0 && message.qos > 0 && choice?.tier !== Tier.Online) {
+      this.deliver(message, group.waitingAt(this.memberTurn(group, message, waiting)));
+    } else if (choice !== null) {
+      this.counters.passedOn++;
+      this.give(message, group, choice, hops + 1);
+    } else this.counters.noMember++;
+  }
+
+  private deliver(message: Message, delivery: Delivery | undefined): void {
+    if (delivery !== undefined) this.host.deliver(message, delivery);
+  }
+
+  private memberTurn(group: Group, message: Message, members: number): number {
+    switch (this.settings.strategy) {
+      case "round_robin":
+        return group.memberTurn++ % members;
+      case "hash_client":
+        return mix32(hashString(message.publisher)) % members;
+      case "random":
+      case "local_first":
+        return this.randomBelow(members);
+    }
+  }
+
+  /** Hands a message to one group, for which it alone is sent from here. */
+  private give(message: Message, group: Group, choice: Choice, hops: number): void {
+    const place = this.placeIn(group, choice, message);
+    const node = nodeAt(choice, place);
+    const own = node === ownNode ? memberAt(group, choice, place) : undefined;
+    if (own !== undefined) {
+      this.host.deliver(message, own);
+      return;
+    }
+    const qos = (group.peerRow(node)?.qos ?? 0) > 0 ? message.qos : 0;
+    const part = { only: true, hops, keys: [group.key] };
+    const frame = withShared(this.host.encode(message, qos), part);
+    const counter = qos === 0 ? 0 : this.host.cluster.nextCounter();
+    const receipt = qos === 0 ? null : new SharedReceipt(this, message, [group], node, qos, null);
+    this.send(node, frame, counter, choice.tier === Tier.Outbox, receipt);
+  }
+
+  /** `receipt`: null when nobody waits. */
+  private send(
+    peer: number,
+    frame: Buffer,
+    counter: number,
+    durable: boolean,
+    receipt: SharedReceipt | null,
+  ): void {
+    const { cluster } = this.host;
+    if (receipt === null) cluster.send(peer, frame);
+    else if (cluster.sendNumbered(peer, counter, frame, durable, receipt))
+      receipt.message.pending++;
+  }
+
+  /** A new message for the bytes of a frame, which are its own. */
+  private copyOf(frame: Buffer): Message | null {
+    return this.host.decode(frame, forwardHeaderBytes, frame.length);
+  }
+
+  private giveCopy(copy: Message, groups: readonly Group[], waiter: Receipt | null): void {
+    copy.pending = 1;
+    for (const group of groups) {
+      const choice = this.usable(group, copy);
+      if (choice === null) this.counters.noMember++;
+      else this.give(copy, group, choice, 0);
+    }
+    if (waiter !== null) copy.sink = { onAccepted: () => waiter.accept() };
+    copy.accept();
+  }
+}
+
+/** Waits for a peer to accept a forward for groups; when it goes down, others get it. */
+export class SharedReceipt implements Receipt {
+  /** The frame as it was sent, once the peer is down and somebody else is to get it. */
+  private moves: Buffer | null = null;
+  readonly expiresMs: number;
+
+  constructor(
+    private readonly shared: SharedGroups,
+    readonly message: Message,
+    private readonly groups: readonly Group[],
+    private readonly peer: number,
+    private readonly qos: Qos,
+    /** The frame without the groups, if the peer's own rows are durable. */
+    private readonly plain: Buffer | null,
+  ) {
+    this.expiresMs = message.expiresMs;
+  }
+
+  /** [MQTT-4.8.2-5]: a QoS 2 message that the peer may have sent to a client goes to no other. */
+  onDown(frame: Buffer, written: boolean): Buffer | null {
+    if (this.qos < 2 || !written) {
+      this.moves = frame;
+      return this.plain;
+    }
+    const durable = this.groups.some((group) => group.peerRow(this.peer)?.durable);
+    if (durable || this.plain !== null) return frame;
+    this.shared.counters.lostWithNode += this.groups.length;
+    return null;
+  }
+
+  accept(): void {
+    if (this.moves === null) this.message.accept();
+    else this.shared.reroute(this.moves, this.message, this.groups);
+  }
+}
+
+function nodeAt({ nodes, ends }: Choice, place: number): number {
+  for (let i = 0; i < ends.length; i++) if (place < (ends[i] ?? 0)) return nodes[i] ?? ownNode;
+  return ownNode;
+}
+
+/** Our own member at a place of ours, which come first. */
+function memberAt(group: Group, { tier }: Choice, place: number): Delivery | undefined {
+  return tier === Tier.Online ? group.onlineAt(place) : group.waitingAt(place);
+}
+
+/** Groups in parts whose keys fit into one forward each. */
+function inParts(groups: readonly Group[]): Group[][] {
+  const parts: Group[][] = [];
+  let bytes = sharedKeysBytes;
+  for (const group of groups) {
+    bytes += group.key.length * 3;
+    if (bytes >= sharedKeysBytes) {
+      parts.push([]);
+      bytes = group.key.length * 3;
+    }
+    parts[parts.length - 1]?.push(group);
+  }
+  return parts;
+}
