@@ -32,6 +32,11 @@ export class Acks implements AcceptanceSink {
     private readonly owner: AcksOwner,
   ) {}
 
+  /** A reason code in PUBACK or PUBREC. */
+  get tellsRefusal(): boolean {
+    return this.version === 5;
+  }
+
   /** Publishes that are not answered. */
   get length(): number {
     return this.waiting.length;

@@ -11,6 +11,8 @@ import type { Topic } from "./topic.js";
 export interface AcceptanceSink {
   /** The message is now accepted by all its targets, or `message.refused` says why not. */
   onAccepted(message: Message): void;
+  /** It can tell its publisher that a limit refused the message; else what can be done with it is done. */
+  readonly tellsRefusal?: boolean;
 }
 
 export class Message {

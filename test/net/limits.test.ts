@@ -205,23 +205,6 @@ test("an MQTT 5 client that sends more than its Receive Maximum is closed with 0
   assert.equal((await publisher.expect("disconnect")).reasonCode, 0x93);
 });
 
-test("a refused publish gets its reason code, MQTT 3 no acknowledgement", async (t) => {
-  const { port, frontEnd } = await testBroker(t, {
-    settings: { limits: { retained_messages: 0 } },
-  });
-  for (const version of [4, 5] as const) {
-    const publisher = await MqttClient.connect(t, port, { version });
-    publisher.publish("r", "x", { qos: 1, messageId: 1, retain: true });
-    publisher.publish("r", "x", { qos: 2, messageId: 2, retain: true });
-    if (version === 5) {
-      assert.equal((await publisher.expect("puback")).reasonCode, 0x97);
-      assert.equal((await publisher.expect("pubrec")).reasonCode, 0x97);
-    }
-    await publisher.quiet();
-  }
-  assert.equal(frontEnd.counters.publishesRefused, 4);
-});
-
 test("a stopping node tells its MQTT 5 clients [MQTT5 3.14.2]", async (t) => {
   const broker = await testBroker(t);
   const five = await MqttClient.connect(t, broker.port, { version: 5 });

@@ -163,7 +163,7 @@ export interface ConnectOptions {
 export function world(settings: Settings = {}, elsewhere: SessionState | null = null): World {
   const { limits } = testConfig(settings);
   const clock = new ManualClock();
-  const retained = { messages: 100, bytes: 10_000, forgetAfterMs: 1, ttlMs: 0 };
+  const retained = { messages: 1_000_000, bytes: 1e9, forgetAfterMs: 1, ttlMs: 0 };
   const router = new Router(new LoneCluster(), retained, clock);
   const reports: string[] = [];
   let epoch = 0;
