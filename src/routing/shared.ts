@@ -34,6 +34,18 @@ export interface SharedHost {
   deliver(message: Message, delivery: Delivery): void;
 }
 
+interface Sending {
+  readonly peer: number;
+  readonly qos: Qos;
+  /** The frame without its groups. */
+  readonly plain: Buffer;
+  readonly only: boolean;
+  readonly hops: number;
+  readonly durable: boolean;
+  /** What the peer is due without the groups, should it go down. */
+  readonly due: Buffer | null;
+}
+
 /** Nodes that may pass a message on, one after the other: rows settle long before. */
 const hopsMax = 8;
 
@@ -82,29 +94,23 @@ export class SharedGroups {
   }
 
   /** Sends one forward for a peer's ordinary rows and the groups that chose it; more if they are many. */
-  forward(message: Message, target: PeerTarget, numbered: boolean): void {
+  forward(message: Message, { peer, durable, groups }: PeerTarget, numbered: boolean): void {
     const qos = numbered ? message.qos : 0;
     const plain = this.host.encode(message, qos);
-    let { durable } = target;
-    let only = false;
-    let counter = message.counter;
-    for (const groups of inParts(target.groups)) {
-      const frame = withShared(plain, { only, hops: 0, keys: groups.map(({ key }) => key) });
-      const receipt =
-        qos === 0
-          ? null
-          : new SharedReceipt(
-              this,
-              message,
-              groups,
-              target.peer,
-              qos,
-              durable && !only ? plain : null,
-            );
-      this.send(target.peer, frame, counter, durable, receipt);
-      only = true;
-      durable = target.durable && this.stateOf(target.peer) === "down";
-      counter = numbered ? this.host.cluster.nextCounter() : 0;
+    const [first = [], ...others] = inParts(groups);
+    const due = durable ? plain : null;
+    this.send(message, first, { peer, qos, plain, only: false, hops: 0, durable, due });
+    const isDown = this.stateOf(peer) === "down";
+    for (const more of others) {
+      this.send(message, more, {
+        peer,
+        qos,
+        plain,
+        only: true,
+        hops: 0,
+        durable: isDown,
+        due: null,
+      });
     }
   }
 
@@ -277,25 +283,26 @@ export class SharedGroups {
       return;
     }
     const qos = (group.peerRow(node)?.qos ?? 0) > 0 ? message.qos : 0;
-    const part = { only: true, hops, keys: [group.key] };
-    const frame = withShared(this.host.encode(message, qos), part);
-    const counter = qos === 0 ? 0 : this.host.cluster.nextCounter();
-    const receipt = qos === 0 ? null : new SharedReceipt(this, message, [group], node, qos, null);
-    this.send(node, frame, counter, choice.tier === Tier.Outbox, receipt);
+    const plain = this.host.encode(message, qos);
+    const durable = choice.tier === Tier.Outbox;
+    this.send(message, [group], { peer: node, qos, plain, only: true, hops, durable, due: null });
   }
 
-  /** `receipt`: null when nobody waits. */
   private send(
-    peer: number,
-    frame: Buffer,
-    counter: number,
-    durable: boolean,
-    receipt: SharedReceipt | null,
+    message: Message,
+    groups: readonly Group[],
+    { peer, qos, plain, only, hops, durable, due }: Sending,
   ): void {
     const { cluster } = this.host;
-    if (receipt === null) cluster.send(peer, frame);
-    else if (cluster.sendNumbered(peer, counter, frame, durable, receipt))
-      receipt.message.pending++;
+    const frame = withShared(plain, { only, hops, keys: groups.map(({ key }) => key) });
+    if (qos === 0) {
+      cluster.send(peer, frame);
+      return;
+    }
+    // The message's own number is that of the forward for everybody.
+    const counter = only ? cluster.nextCounter() : message.counter;
+    const receipt = new SharedReceipt(this, message, groups, peer, qos, due);
+    if (cluster.sendNumbered(peer, counter, frame, durable, receipt)) message.pending++;
   }
 
   /** A new message for the bytes of a frame, which are its own. */
@@ -323,12 +330,12 @@ export class SharedReceipt implements Receipt {
 
   constructor(
     private readonly shared: SharedGroups,
-    readonly message: Message,
+    private readonly message: Message,
     private readonly groups: readonly Group[],
     private readonly peer: number,
     private readonly qos: Qos,
     /** The frame without the groups, if the peer's own rows are durable. */
-    private readonly plain: Buffer | null,
+    private readonly due: Buffer | null,
   ) {
     this.expiresMs = message.expiresMs;
   }
@@ -337,10 +344,10 @@ export class SharedReceipt implements Receipt {
   onDown(frame: Buffer, written: boolean): Buffer | null {
     if (this.qos < 2 || !written) {
       this.moves = frame;
-      return this.plain;
+      return this.due;
     }
     const durable = this.groups.some((group) => group.peerRow(this.peer)?.durable);
-    if (durable || this.plain !== null) return frame;
+    if (durable || this.due !== null) return frame;
     this.shared.counters.lostWithNode += this.groups.length;
     return null;
   }
