@@ -24,7 +24,7 @@ async function start() {
 
 function test() {
   prepare();
-  installMosquittoClients();
+  installPrograms();
   const files = testFiles(args);
   if (files.length === 0) fail(`no test file fits ${args.join(" ")}`);
   say(`running ${files.length} test files`);
@@ -68,18 +68,27 @@ function prepare() {
   }
 }
 
-/** Some tests speak to the broker with mosquitto's clients, which are no npm package. */
-function installMosquittoClients() {
-  if (succeeds("mosquitto_sub", ["--help"])) return;
-  const install = ["install", "-y", "--no-install-recommends", "mosquitto-clients"];
-  if (process.getuid?.() !== 0 || !succeeds("apt-get", ["--version"])) {
-    say("mosquitto_sub is missing: install mosquitto-clients to run the tests that use it");
+/** Some tests speak to programs that are no npm packages. */
+function installPrograms() {
+  installProgram("mosquitto_sub", ["mosquitto-clients"]);
+  // Where services are managed an installed proxy would be started at once; nobody asked for that.
+  const isService = existsSync("/run/systemd/system");
+  installProgram("haproxy", ["haproxy"], isService);
+  installProgram("nginx", ["nginx", "libnginx-mod-stream"], isService);
+}
+
+function installProgram(program, packages, onlyByHand = false) {
+  if (succeeds(program, ["--help"])) return;
+  const names = packages.join(" and ");
+  const install = ["install", "-y", "--no-install-recommends", ...packages];
+  if (onlyByHand || process.getuid?.() !== 0 || !succeeds("apt-get", ["--version"])) {
+    say(`${program} is missing: install ${names} to run the tests that use it`);
     return;
   }
-  say("installing mosquitto-clients (apt-get)");
+  say(`installing ${names} (apt-get)`);
   if (run("apt-get", install) === 0) return;
   run("apt-get", ["update"]);
-  if (run("apt-get", install) !== 0) say("mosquitto-clients could not be installed");
+  if (run("apt-get", install) !== 0) say(`${names} could not be installed`);
 }
 
 /** All test files, or those that are, or are below, what was named. */

@@ -12,7 +12,7 @@ export function startReportText(
   { config, changed }: LoadedConfig,
 ): string {
   const listeners = report.listeners.map(
-    ({ kind, address, port }) => `  ${kind} ${address}:${port}`,
+    ({ kind, address, port }) => `  ${kind} ${port === 0 ? address : `${address}:${port}`}`,
   );
   const settings = changed.map(({ key, value, defaultText, origin }) => {
     return `  ${key} = ${value} (${origin}; default ${defaultText})`;

@@ -27,7 +27,12 @@ export class ProxyGate {
   read(handshake: Handshake, done: () => void): void {
     const { socket } = handshake;
     const { counters, log } = this.parts;
-    const { remoteAddress = "" } = socket;
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined) {
+      // Closed again already: health checks are like that.
+      socket.destroy();
+      return;
+    }
     if (!this.trusts(remoteAddress)) {
       counters.proxyUntrusted++;
       log.debug({ address: remoteAddress }, "not a trusted proxy");
@@ -56,7 +61,6 @@ export class ProxyGate {
   }
 
   private trusts(address: string): boolean {
-    if (address === "") return false;
     return this.trusted.check(address, isIPv6(address) ? "ipv6" : "ipv4");
   }
 }
