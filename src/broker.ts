@@ -64,8 +64,7 @@ const stateSchema = z.object({
 
 /** File descriptors that a node keeps for itself: links, store, log, control socket. */
 const ownDescriptors = 64;
-const tombstoneSweepMs = 3_600_000;
-const expirySweepMs = 1000;
+const retainedSweepMs = 1000;
 
 /** Starts a node. Rejects with a Refusal when something it needs cannot be had; nothing is left behind. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -162,8 +161,7 @@ class Node implements Broker {
     await this.frontEnd.start();
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
-    this.sweepTombstones();
-    this.sweepExpired();
+    this.sweepRetained();
   }
 
   stop(): Promise<void> {
@@ -199,17 +197,12 @@ class Node implements Broker {
     );
   }
 
-  private sweepTombstones(): void {
-    this.clock.setTimer(tombstoneSweepMs, () => {
+  /** A bounded piece of work each time. */
+  private sweepRetained(): void {
+    this.clock.setTimer(retainedSweepMs, () => {
       this.router.retained.sweep(this.clock.wallMs());
-      this.sweepTombstones();
-    });
-  }
-
-  private sweepExpired(): void {
-    this.clock.setTimer(expirySweepMs, () => {
       this.router.retained.sweepExpired();
-      this.sweepExpired();
+      this.sweepRetained();
     });
   }
 
@@ -293,6 +286,7 @@ class Node implements Broker {
         ...router.retained.counters,
         messages: router.retained.size,
         bytes: router.retained.bytes,
+        tombstones: router.retained.tombstoneCount,
       },
       rows: { ...table.counters, held: table.size },
       cluster: { ...cluster.counters, ...members.counters },

@@ -341,8 +341,9 @@ const limits = z.strictObject({
     default: 1_000_000,
     unit: "messages",
     about:
-      "Most retained messages. At the limit a message on a new topic is delivered but not retained, " +
-      "which is counted; those on topics that have one still replace it.",
+      "Most retained messages. At the limit a message on a new topic is refused (v5 with QoS 1 or 2: 0x97) " +
+      "or, where that cannot be told, delivered but not retained; both are counted. One on a topic that has " +
+      "one still replaces it.",
   }),
   retained_bytes: size({
     min: "1KiB",

@@ -275,7 +275,8 @@ export class Router implements ClusterUser {
   /** A retained message goes to every node: to store it, and to its subscribers in the same frame. */
   private publishRetained(message: Message, targets: Targets): void {
     message.stamp = this.cluster.nextStamp();
-    if (this.storeRetained(message) === "full" && message.qos > 0) {
+    // A publisher that cannot be told has its message delivered, though it is not retained (counted).
+    if (this.storeRetained(message) === "full" && message.sink?.tellsRefusal === true) {
       message.refused = ReasonCode.QuotaExceeded;
       return;
     }

@@ -27,6 +27,10 @@ export class SessionCounters {
   sessionsCreated = 0;
   sessionsResumed = 0;
   sessionsExpired = 0;
+  /** MQTT 5 sessions that are kept for a shorter time than was asked for. */
+  expiryShortened = 0;
+  /** Clients with a shorter keep-alive than they asked for. */
+  keepAliveShortened = 0;
   takenOver = 0;
   willsPublished = 0;
   subscriptionsRefused = 0;

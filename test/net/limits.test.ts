@@ -15,7 +15,7 @@ test("a connection that sends no CONNECT in time is closed", async (t) => {
   slow.raw([0x10, 100, 0, 4]);
   await silent.closed();
   await slow.closed();
-  assert.equal(frontEnd.counters.closedBy["no CONNECT in time"], 2);
+  assert.equal(frontEnd.counters.closedBy["no connect in time"], 2);
 });
 
 test("silence for one and a half keep-alives closes, 0x8D in MQTT 5 [MQTT-3.1.2-22]", async (t) => {

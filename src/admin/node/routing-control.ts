@@ -81,7 +81,7 @@ function publish(
       else
         reject(new Refusal("not published: a limit on retained messages or outboxes is reached"));
     };
-    message.sink = { onAccepted: settle };
+    message.sink = { onAccepted: settle, tellsRefusal: true };
     router.publish(message);
     if (message.pending === 0) settle();
   });

@@ -1,0 +1,32 @@
+/** What may wait for a peer that is away: counted in messages and bytes, and free again when it is accepted. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { StreamSender } from "../../src/cluster/stream.js";
+import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
+
+const frame = (bytes: number): Buffer => Buffer.alloc(Math.max(bytes, forwardHeaderBytes));
+const receipt = { accept: () => undefined, expiresMs: 0 };
+
+function sender(outboxMessages: number, outboxBytes: number): StreamSender {
+  const limits = { outputBytes: 1e6, outboxMessages, outboxBytes };
+  return new StreamSender(1, limits, () => undefined);
+}
+
+test("limits.outbox_messages: full at that many, free again when the peer has accepted", () => {
+  const stream = sender(2, 1e6);
+  assert.ok(stream.hasRoom(100));
+  for (const counter of [1, 2]) stream.send(counter, frame(100), true, receipt);
+  assert.equal(stream.hasRoom(1), false);
+  assert.deepEqual([stream.length, stream.heldBytes, stream.counters.outboxed], [2, 200, 2]);
+  stream.accepted(1);
+  assert.ok(stream.hasRoom(1));
+});
+
+test("limits.outbox_bytes: what would go over it has no room", () => {
+  const stream = sender(100, 1000);
+  stream.send(1, frame(900), true, receipt);
+  assert.deepEqual([stream.hasRoom(100), stream.hasRoom(101)], [true, false]);
+  stream.discard();
+  assert.deepEqual([stream.heldBytes, stream.counters.droppedDown], [0, 1]);
+  assert.ok(stream.hasRoom(1000));
+});
