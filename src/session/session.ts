@@ -3,9 +3,11 @@
  * exchanges, expiry and will. It never sees a socket: while a connection is attached it speaks to it
  * through a channel.
  */
+import type { Access } from "../auth/acl/access.js";
 import type { WheelEntry } from "../lib/timer-wheel.js";
 import { AckType } from "../protocol/acks.js";
 import type { WillPacket } from "../protocol/packets.js";
+import { ProtocolError } from "../protocol/protocol-error.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared } from "../protocol/topics.js";
 import type { Message } from "../routing/message.js";
@@ -51,6 +53,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   willDueMs = Number.POSITIVE_INFINITY;
   endDueMs = Number.POSITIVE_INFINITY;
   awaitsReplayTurn = false;
+  /** What the client may do; null: everything. */
+  access: Access | null;
   readonly window: OutgoingWindow;
   queue: SessionQueue | null = null;
   private replies: Replies | null = null;
@@ -66,6 +70,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     readonly host: SessionHost,
   ) {
     this.window = new OutgoingWindow(0, host.limits.inflight_bytes, false);
+    this.access = host.authorizer.accessOf({ clientId, user, rules: null });
   }
 
   /** It outlives its connection. */
@@ -126,14 +131,13 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.replies?.clear();
     this.replies = null;
     this.host.wheel.stop(this);
-    // One that ends now gives all away in `ended`.
-    if (this.hadShared && this.persistent) {
-      this.renewSubscriptions(true);
-      giveAway(this, false);
-    }
-    if (this.persistent) this.replays?.detached();
-    else this.replays = null;
-    this.admitParked();
+    if (this.hadShared) this.renewSubscriptions(true);
+    // One that ends now gives all away in `clear`.
+    if (this.persistent) {
+      if (this.hadShared) giveAway(this, false);
+      this.replays?.detached();
+      this.admitParked();
+    } else this.replays = null;
   }
 
   /** Subscribes, or changes the subscription, here and with the router. */
@@ -154,6 +158,10 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   }
 
   deliver(message: Message, delivery: Delivery): boolean {
+    if (this.access !== null && !this.access.mayReceive(message.topic)) {
+      this.host.authorizer.counters.deniedDeliveries++;
+      return true;
+    }
     const qos = deliveryQos(message, delivery);
     const channel = this.channel;
     if (qos === 0) {
@@ -184,20 +192,26 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       const message = queue.peekMessage();
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
-      if (!this.isOver(message)) {
+      if (!this.isOver(message) && !this.isDeniedNow(message)) {
         this.send(channel, message, delivery, deliveryQos(message, delivery));
       }
       queue.shift();
     }
   }
 
-  /** PUBACK: ids that are not in flight are ignored. */
+  /**
+   * PUBACK: ids that are not in flight are ignored.
+   * @throws ProtocolError protocol error: not what the id in flight waits for, as below
+   */
   onPuback(packetId: number): void {
-    if (this.window.stateOf(packetId) === Awaiting.Puback) this.complete(packetId);
+    const state = this.window.stateOf(packetId);
+    if (state === Awaiting.Puback) this.complete(packetId);
+    else if (state !== Awaiting.Nothing) throw outOfOrder();
   }
 
   onPubrec(packetId: number, reason: number): void {
     const state = this.window.stateOf(packetId);
+    if (state === Awaiting.Puback) throw outOfOrder();
     if (state === Awaiting.Pubrec && reason >= 0x80) {
       this.complete(packetId); // [MQTT-4.3.3-4]
       return;
@@ -206,14 +220,14 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       this.lastAckMs = this.host.turn.nowMs;
       this.window.received(packetId);
     }
-    const found = state === Awaiting.Pubrec || state === Awaiting.Pubcomp;
-    if (reason >= 0x80) return;
-    const code = found ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
-    this.channel?.acknowledge(AckType.Pubrel, packetId, code);
+    // An id that is not in flight is answered too: that ends the exchange at the client.
+    if (reason < 0x80) this.channel?.acknowledge(AckType.Pubrel, packetId, 0);
   }
 
   onPubcomp(packetId: number): void {
-    if (this.window.stateOf(packetId) === Awaiting.Pubcomp) this.complete(packetId);
+    const state = this.window.stateOf(packetId);
+    if (state === Awaiting.Pubcomp) this.complete(packetId);
+    else if (state !== Awaiting.Nothing) throw outOfOrder();
   }
 
   /** PUBREL ends an incoming exchange; PUBCOMP answers it in any case [MQTT-4.3.3-11]. */
@@ -313,6 +327,13 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return true;
   }
 
+  /** Of a message that waited: may the client not get it any more? */
+  private isDeniedNow(message: Message): boolean {
+    if (this.access === null || this.access.mayReceive(message.topic)) return false;
+    this.host.authorizer.counters.deniedQueued++;
+    return true;
+  }
+
   private readOn(): void {
     if (this.channel !== null && !this.backlogged) this.channel.readOn();
   }
@@ -329,6 +350,10 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const message = this.window.messageOf(id);
     const delivery = this.window.deliveryOf(id);
     if (message === null || delivery === null) return;
+    if (this.isDeniedNow(message)) {
+      this.window.complete(id);
+      return;
+    }
     const retain = message.retain && delivery.retainAsPublished;
     const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
     // Its delivery has begun, so it is completed even if it has expired [MQTT-4.4.0-1].
@@ -385,4 +410,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const online = this.channel !== null;
     this.host.router.subscribe(this, filter, options, this.persistent, online);
   }
+}
+
+function outOfOrder(): ProtocolError {
+  return new ProtocolError(ReasonCode.ProtocolError, "acknowledgement out of order");
 }
