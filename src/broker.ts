@@ -15,6 +15,7 @@ import {
   subscriptionControl,
 } from "./admin/node/session-control.js";
 import type { ListenerInfo, Parts, StartReport } from "./admin/parts.js";
+import { Acl } from "./auth/acl/acl.js";
 import { UsersFile } from "./auth/users-file.js";
 import { Cluster } from "./cluster/cluster.js";
 import type { ClusterSettings } from "./cluster/context.js";
@@ -92,6 +93,7 @@ class Node implements Broker {
   private readonly joiner: Joiner;
   private readonly router: Router;
   private readonly users: UsersFile;
+  private readonly acl: Acl;
   private readonly frontEnd: FrontEnd;
   private readonly discovery: Discovery;
   private readonly startedMs = realClock.wallMs();
@@ -119,7 +121,9 @@ class Node implements Broker {
     });
     const { users_file: path, iterations } = config.auth;
     this.users = new UsersFile({ path, iterations, clock, random, log });
+    this.acl = new Acl(config.auth, log);
     this.frontEnd = new FrontEnd({
+      authorizer: this.acl,
       ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
       connectionsMax: connectionsMax(config),
@@ -150,11 +154,12 @@ class Node implements Broker {
     };
   }
 
-  /** Order: data directory, users, links, members, clients, control socket. */
+  /** Order: data directory, users and rules, links, members, clients, control socket. */
   async start(): Promise<void> {
     const { config, log } = this.options;
     this.lock = await lockDirectory(config.node.data_dir, this.random);
     await this.users.open();
+    await this.acl.open();
     await this.cluster.start();
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
@@ -280,6 +285,7 @@ class Node implements Broker {
       session: { ...sessions.counters, held: sessions.size },
       auth: { ...authenticator.counters, checksWaiting: authenticator.waiting },
       users: { ...this.users.counters, held: this.users.size },
+      acl: { ...this.acl.counters, rules: this.acl.size },
       routing: { ...router.counters },
       shared: { ...router.shared.counters, groups: router.index.groupCount },
       retained: {

@@ -1,14 +1,15 @@
 /** The section `auth` of the settings: who may connect. */
 import { z } from "zod";
-import { flag, integer, list, text } from "./setting.js";
+import { flagOrUnset, integer, list, oneOf, text } from "./setting.js";
 
 export const auth = z.strictObject({
-  anonymous: flag({
-    default: true,
+  anonymous: flagOrUnset({
     about:
-      "Whether clients without a user name may connect. false: they are refused (0x87, MQTT 3: 5), and " +
-      "every user name is checked. A listener may decide otherwise for its clients. While it is true " +
-      "and there is no users file, user names are taken and not looked at.",
+      "Whether clients without a user name may connect. Not set (null): only through listeners that this " +
+      "machine alone can reach (bound to loopback and without proxy_protocol, or a Unix socket). true: " +
+      "through all. false: through none. A listener may decide otherwise for its clients. Those who may not " +
+      "are refused (0x87, MQTT 3: 5), and every user name is checked. Where they may, and while there is " +
+      "no users file, user names are taken and not looked at.",
   }),
   methods: list({
     pattern: /^(?:password|SCRAM-SHA-256)$/,
@@ -59,5 +60,30 @@ export const auth = z.strictObject({
     about:
       "Most CONNECTs that wait for the check of their password; further ones are refused as busy (0x89, " +
       "MQTT 3: 3) and counted. More than can be checked within limits.connect_timeout is of no use.",
+  }),
+  acl_file: text({
+    type: "path",
+    pattern: /^.*$/,
+    allowed: "a path of a file, or empty",
+    default: "",
+    about:
+      "File with the rules of who may publish and subscribe to what. Empty: everybody to everything. A node " +
+      "does not start when it cannot be read or has a line that is no rule; it is read again at SIGHUP and " +
+      "`broker ctl acl reload`, and when it is not usable then the rules stay as they were, with an error " +
+      "in the log and the metric acl.failing at 1. Each node reads its own.",
+  }),
+  acl_format: oneOf(["trellis", "mosquitto"], {
+    default: "trellis",
+    about:
+      "How the ACL file is written. trellis: lines such as `allow user anna subscribe sensors/#`, of which " +
+      "the first that fits decides. mosquitto: an acl_file of mosquitto as it is, with its order; every " +
+      "SUBSCRIBE is granted then, as mosquitto does, and what may not be read is not delivered.",
+  }),
+  acl_default: oneOf(["deny", "allow"], {
+    default: "deny",
+    about:
+      "What holds where no rule fits, once there is an ACL file or a client has rules of its own. deny: what " +
+      "nothing allows is denied, as in mosquitto. allow: what nothing denies is allowed, as EMQX does " +
+      "unless it is told otherwise.",
   }),
 });

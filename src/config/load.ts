@@ -165,7 +165,11 @@ function workOut(config: Config, sources: ConfigSources): Config {
     ...config,
     node: { name, data_dir: dataDir, run_dir: path(run_dir || runDir) },
     listeners: withPaths(config.listeners, path),
-    auth: { ...auth, users_file: path(auth.users_file || `${dataDir}/users.json`) },
+    auth: {
+      ...auth,
+      users_file: path(auth.users_file || `${dataDir}/users.json`),
+      acl_file: auth.acl_file === "" ? "" : path(auth.acl_file),
+    },
     cluster: { ...cluster, cookie_file: path(cluster.cookie_file) },
   };
 }

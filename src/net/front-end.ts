@@ -3,6 +3,7 @@
  * holds over all listeners.
  */
 import { Authenticator } from "../auth/authenticator.js";
+import type { Authorizer } from "../auth/acl/acl.js";
 import type { Users } from "../auth/users.js";
 import type { Directory } from "../cluster/directory-types.js";
 import type { Config } from "../config/schema.js";
@@ -33,6 +34,7 @@ export interface FrontEndParts {
   readonly random: Random;
   readonly log: Log;
   readonly users: Users;
+  readonly authorizer: Authorizer;
   /** Most client connections at once: `limits.connections`, or what the system allows. */
   readonly connectionsMax: number;
   readonly fetchSession: FetchSession;
@@ -57,7 +59,10 @@ export class FrontEnd {
     const { config, router, directory, clock, wheel, log, random, fetchSession } = parts;
     const turn = new Turn(clock);
     const { limits } = config;
-    const sessions = new Sessions({ router, limits, wheel, turn, directory, fetchSession });
+    const sessions = new Sessions({
+      ...{ router, limits, wheel, turn, directory, fetchSession },
+      authorizer: parts.authorizer,
+    });
     this.sessions = sessions;
     const authenticator = new Authenticator({ settings: config.auth, users: parts.users, random });
     this.authenticator = authenticator;

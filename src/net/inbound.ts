@@ -95,7 +95,7 @@ export class Inbound {
     if (view.qos !== 0) return this.onNumbered(message, view.packetId, view.qos);
     counters.receivedQos0++;
     if (this.lastReserved) counters.ignoredReserved++;
-    else router.publish(message);
+    else if (!this.isDenied(message)) router.publish(message);
     return true;
   }
 
@@ -179,11 +179,24 @@ export class Inbound {
     if (this.lastReserved) {
       counters.ignoredReserved++;
       message.matched = 1;
-    } else if (message.refused === 0) router.publish(message);
+    } else if (message.refused === 0 && !this.isDenied(message)) router.publish(message);
     acks.published(message);
     if (acks.length === 0) return true;
     if (qos === 2 && message.pending > 0) this.session.incoming.add(packetId, message);
     return (this.version === 5 || acks.length < most) && acks.bytes < bytesMax;
+  }
+
+  /**
+   * Is the client not allowed to publish on this topic? MQTT 5 hears so where there is an answer; MQTT 3 has no
+   * word for it, so the message is acknowledged and goes nowhere, as with mosquitto [MQTT-3.3.5-2].
+   */
+  private isDenied(message: Message): boolean {
+    const { access } = this.session;
+    if (access === null || access.mayPublish(message.topic)) return false;
+    this.session.host.authorizer.counters.deniedPublishes++;
+    if (this.version === 5) message.refused = ReasonCode.NotAuthorized;
+    else message.matched = 1;
+    return true;
   }
 
   /** Is it the first PUBLISH of its packet id? Another one only gets its PUBREC again. */

@@ -1,4 +1,5 @@
 /** What sessions use of the node: one object for all of them. */
+import type { Authorizer } from "../auth/acl/acl.js";
 import type { Config } from "../config/schema.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import type { Router } from "../routing/router.js";
@@ -16,6 +17,7 @@ export type SessionRouter = Pick<
 export interface SessionHost {
   readonly router: SessionRouter;
   readonly limits: Config["limits"];
+  readonly authorizer: Authorizer;
   readonly counters: SessionCounters;
   readonly wheel: TimerWheel;
   readonly turn: Turn;

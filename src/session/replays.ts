@@ -99,6 +99,10 @@ export class Replays {
     }
     const { message } = entry;
     if (message === null || session.isOver(message)) return;
+    if (session.access !== null && !session.access.mayReceive(message.topic)) {
+      session.host.authorizer.counters.deniedRetained++;
+      return;
+    }
     session.host.counters.replayed++;
     if (qos === 0) session.sendQos0(channel, message, delivery);
     else session.send(channel, message, delivery, qos);

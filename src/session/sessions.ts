@@ -8,6 +8,7 @@ import type {
   Directory,
   DirectoryEntry,
 } from "../cluster/directory-types.js";
+import type { Access } from "../auth/acl/access.js";
 import type { WillPacket } from "../protocol/packets.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
@@ -23,6 +24,8 @@ import { publishWill } from "./wills.js";
 export interface ConnectRequest {
   readonly clientId: string;
   readonly user: string;
+  /** What the client may do; null: everything. */
+  readonly access: Access | null;
   readonly clean: boolean;
   readonly expiryMs: number;
   readonly receiveMaximum: number;
@@ -41,7 +44,8 @@ export type FetchSession = (
   done: (state: SessionState | null) => void,
 ) => void;
 
-export interface SessionsParts extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
+export interface SessionsParts
+  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
   readonly fetchSession: FetchSession;
@@ -51,6 +55,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   readonly counters = new SessionCounters();
   readonly router: SessionRouter;
   readonly limits: SessionHost["limits"];
+  readonly authorizer: SessionHost["authorizer"];
   readonly wheel: SessionHost["wheel"];
   readonly turn: SessionHost["turn"];
   readonly replayTurns: ReplayTurns;
@@ -63,6 +68,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   constructor(parts: SessionsParts) {
     this.router = parts.router;
     this.limits = parts.limits;
+    this.authorizer = parts.authorizer;
     this.wheel = parts.wheel;
     this.turn = parts.turn;
     this.replayTurns = new ReplayTurns((callback) => this.turn.defer(callback));
@@ -216,6 +222,7 @@ export class Sessions implements SessionHost, ConnectionHost {
       session = new Session(clientId, request.user, this);
       this.counters.sessionsCreated++;
     } else this.counters.sessionsResumed++;
+    session.access = request.access;
     this.byId.set(clientId, session);
     done({ session, present });
     session.attach({ channel, epoch, expiryMs, receiveMaximum, will });

@@ -5,16 +5,21 @@ import type { Session } from "./session.js";
 
 /**
  * Publishes the session's will and forgets it [MQTT-3.1.2-8, MQTT-3.1.2-10]. Returns the message, whose `pending`
- * tells whether it is accepted; null: there was none, or its topic is the node's own.
+ * tells whether it is accepted; null: there was none, its topic is the node's own, or the client may not
+ * publish to it any more.
  */
 export function publishWill(session: Session): Message | null {
   const { will, host } = session;
   session.will = null;
   session.willDueMs = Number.POSITIVE_INFINITY;
   if (will === null || isReservedTopic(will.topic)) return null;
+  const topic = host.router.topics.internName(will.topic);
+  if (session.access !== null && !session.access.mayPublish(topic)) {
+    host.authorizer.counters.deniedWillsDue++;
+    return null;
+  }
   const properties = will.properties?.length ?? 0;
   const bytes = will.properties ? Buffer.concat([will.properties, will.payload]) : will.payload;
-  const topic = host.router.topics.internName(will.topic);
   const message = new Message(
     topic,
     will.qos,

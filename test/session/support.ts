@@ -1,5 +1,7 @@
 /** Sessions without a network: a router, a channel that writes down what it is told, and fake time. */
+import { Acl } from "../../src/auth/acl/acl.js";
 import type { Clock, Timer } from "../../src/lib/clock.js";
+import { silentLog } from "../../src/lib/log.js";
 import { TimerWheel } from "../../src/lib/timer-wheel.js";
 import { type AckType, AckType as Ack } from "../../src/protocol/acks.js";
 import type { Qos } from "../../src/protocol/publish.js";
@@ -161,13 +163,14 @@ export interface ConnectOptions {
 
 /** Sessions over a real router, alone in their cluster. `elsewhere`: a session that another node holds. */
 export function world(settings: Settings = {}, elsewhere: SessionState | null = null): World {
-  const { limits } = testConfig(settings);
+  const { limits, auth } = testConfig(settings);
   const clock = new ManualClock();
   const retained = { messages: 1_000_000, bytes: 1e9, forgetAfterMs: 1, ttlMs: 0 };
   const router = new Router(new LoneCluster(), retained, clock);
   const reports: string[] = [];
   let epoch = 0;
   const sessions = new Sessions({
+    authorizer: new Acl(auth, silentLog),
     router,
     limits,
     wheel: new TimerWheel(clock),
@@ -184,7 +187,7 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
   const connect = (clientId: string, options: ConnectOptions = {}) => {
     const { expiryMs = 0, clean = expiryMs === 0, receiveMaximum = 65_535 } = options;
     const channel = new FakeChannel();
-    const request = { clientId, user: "", clean, expiryMs, receiveMaximum, will: null };
+    const request = { clientId, user: "", access: null, clean, expiryMs, receiveMaximum, will: null };
     let session: Session | null = null;
     sessions.turn.refresh();
     sessions.connect(request, channel, (outcome) => {

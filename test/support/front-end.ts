@@ -1,5 +1,6 @@
 /** A real front end and router on a free port: a node without its cluster. */
 import type { TestContext } from "node:test";
+import { Acl, type Authorizer } from "../../src/auth/acl/acl.js";
 import { standInVerifier, type Users } from "../../src/auth/users.js";
 import { DirectoryService } from "../../src/cluster/directory.js";
 import type { Directory } from "../../src/cluster/directory-types.js";
@@ -85,6 +86,7 @@ export interface BrokerOptions {
   readonly connectionsMax?: number;
   readonly log?: Log;
   readonly users?: Users;
+  readonly authorizer?: Authorizer;
 }
 
 /** Starts one; the caller stops it. */
@@ -109,6 +111,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     random: realRandom,
     log: options.log ?? silentLog,
     users: options.users ?? nobody,
+    authorizer: options.authorizer ?? new Acl(config.auth, silentLog),
     connectionsMax: options.connectionsMax ?? 10_000,
     fetchSession: options.fetchSession ?? ((_clientId, _node, done) => done(null)),
   });

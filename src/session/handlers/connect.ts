@@ -1,4 +1,5 @@
 /** CONNECT: who may connect, with which limits, and what CONNACK says. */
+import type { Access } from "../../auth/acl/access.js";
 import type { Authenticator } from "../../auth/authenticator.js";
 import { isUtf8 } from "node:buffer";
 import type { Config } from "../../config/schema.js";
@@ -18,7 +19,7 @@ import type { ListenerPolicy } from "../listener-policy.js";
 import type { Session } from "../session.js";
 import type { Sessions } from "../sessions.js";
 import { type Authenticated, EnhancedAuth } from "./auth.js";
-import { connackProperties } from "./connack.js";
+import { connackProperties, keepAliveOf } from "./connack.js";
 
 export interface ConnectParts {
   readonly sessions: Sessions;
@@ -112,9 +113,22 @@ function admit(
   const { limits } = parts.config;
   const assigned = packet.clientId === "" ? assignedId(parts.random) : undefined;
   const askedMs = askedExpiryMs(packet, limits.session_expiry);
+  const granted = connackProperties(packet, parts.config, assigned, askedMs);
+  const properties = { ...granted, ...proof };
+  if (encodeConnack(packet.version, true, 0, properties).length > packet.packetMax) {
+    // Not even CONNACK may be sent [MQTT-3.1.2-24].
+    greet({ session: null, connack: null, reason: ReasonCode.PacketTooLarge });
+    return;
+  }
   const expiryMs = Math.min(askedMs, limits.session_expiry);
+  const clientId = assigned ?? packet.clientId;
+  const access = parts.sessions.authorizer.accessOf({ clientId, user, rules: null });
+  if (packet.will !== null && !mayHaveWill(packet.will, access, parts.sessions)) {
+    greet(refused(packet, ReasonCode.NotAuthorized, parts, proof));
+    return;
+  }
   const request = {
-    ...{ clientId: assigned ?? packet.clientId, user, expiryMs },
+    ...{ clientId, user, access, expiryMs },
     clean: packet.clean,
     receiveMaximum: packet.receiveMaximum,
     will: packet.will,
@@ -124,8 +138,10 @@ function admit(
       greet(refused(packet, outcome.reason, parts));
       return;
     }
-    const granted = connackProperties(packet, parts.config, assigned, askedMs);
-    const properties = { ...granted, ...proof };
+    const { counters } = parts.sessions;
+    if (askedMs > limits.session_expiry) counters.expiryShortened++;
+    const keepAlive = keepAliveOf(packet, limits.keep_alive_max);
+    if (keepAlive !== packet.keepAliveSeconds) counters.keepAliveShortened++;
     const connack = encodeConnack(packet.version, outcome.present, 0, properties);
     greet({ session: outcome.session, connack, reason: 0 });
   });
@@ -153,6 +169,13 @@ function willRefusal(will: WillPacket, config: Pick<Config, "limits" | "mqtt">):
   return isWrong ? ReasonCode.PayloadFormatInvalid : 0;
 }
 
+/** May the client publish to the topic of its will? It is asked again when the will is due. */
+function mayHaveWill(will: WillPacket, access: Access | null, sessions: Sessions): boolean {
+  if (access === null || access.decide("publish", will.topic).allowed) return true;
+  sessions.authorizer.counters.deniedWills++;
+  return false;
+}
+
 /** What the client asked for; an MQTT 3 session that is not clean lasts as long as it may. */
 function askedExpiryMs(packet: ConnectPacket, longestMs: number): number {
   if (packet.version < 5) return packet.clean ? 0 : longestMs;
@@ -172,7 +195,8 @@ function refused(
   return { session: null, connack, reason };
 }
 
-/** Random, so that nobody can guess another's session. */
+/** Random, so that nobody can guess another's session; in the form of a UUID. */
 function assignedId(random: Random): string {
-  return `auto-${random.bytes(12).toString("hex")}`;
+  const hex = random.bytes(16).toString("hex");
+  return `auto-${hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")}`;
 }

@@ -65,7 +65,11 @@ function refusalOf(session: Session, filter: string, limits: Config["limits"]): 
   if (Buffer.byteLength(filter) > limits.topic_bytes) {
     return ReasonCode.TopicFilterInvalid;
   }
-  const { subscriptions } = session;
+  const { subscriptions, access } = session;
+  if (access !== null && !access.maySubscribe(plainFilter(filter))) {
+    session.host.authorizer.counters.deniedSubscriptions++;
+    return ReasonCode.NotAuthorized;
+  }
   const full = subscriptions.size >= limits.filters_per_client && !subscriptions.has(filter);
   return full ? ReasonCode.QuotaExceeded : 0;
 }
