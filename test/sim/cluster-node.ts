@@ -11,6 +11,7 @@ import type { Log } from "../../src/lib/log.js";
 import type { Qos } from "../../src/protocol/publish.js";
 import { Message } from "../../src/routing/message.js";
 import { Router } from "../../src/routing/router.js";
+import type { SharedStrategy } from "../../src/routing/shared.js";
 import { FakeConnections, FakeSubscriber, payloadOf } from "./fakes.js";
 import type { Life, WorldNode } from "./world/node.js";
 import type { World } from "./world/world.js";
@@ -43,6 +44,8 @@ export interface ClusterNodeOptions {
   /** `cluster.discovery.static.nodes`. */
   readonly discovery?: readonly string[];
   readonly retainedMessages?: number;
+  /** `shared.strategy`. */
+  readonly strategy?: SharedStrategy;
 }
 
 /** A line that a node logged at level warn or error. */
@@ -121,8 +124,9 @@ export class ClusterNode {
       log: this.logOf(life),
       stateFile: life.file("cluster"),
     });
-    const limits = { messages: this.options.retainedMessages ?? 1000, bytes: 1e6 };
-    const router = new Router(cluster, { ...limits, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 }, clock);
+    const { retainedMessages: messages = 1000, strategy = "random" } = this.options;
+    const limits = { messages, bytes: 1e6, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 };
+    const router = new Router(cluster, limits, clock, { strategy, random });
     const closeLater = (done: () => void): void => {
       clock.setTimer(random.fraction() * 20, done);
     };
