@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ClaimResult, Directory } from "../../src/cluster/directory-types.js";
-import { testBroker } from "../support/front-end.js";
+import { type Settings, testBroker } from "../support/front-end.js";
 import { eventually, MqttClient } from "../support/mqtt-client.js";
+import { ShiftedClock } from "../support/shifted-clock.js";
 
 const kept = { clientId: "c", clean: false } as const;
 
@@ -114,6 +115,55 @@ test("DISCONNECT may change the expiry, but not from 0 [MQTT-3.14.2-2]", async (
   const other = await MqttClient.connect(t, port, { version: 5 });
   other.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 5 } });
   assert.equal((await other.expect("disconnect")).reasonCode, 0x82);
+});
+
+test("DISCONNECT sets the expiry anew, byte by byte; 0 to more is 0x82 [MQTT-3.14.2-2]", async (t) => {
+  const clock = new ShiftedClock();
+  const settings = { limits: { session_expiry: "1000s" } };
+  // The unit is the settings' own.
+  const { port, frontEnd } = await testBroker(t, {
+    clock,
+    settings: settings as unknown as Settings,
+  });
+  const { sessions } = frontEnd;
+  const disconnect = (seconds: number): number[] => {
+    const expiry = Buffer.alloc(4);
+    expiry.writeUInt32BE(seconds);
+    return [0xe0, 7, 0, 5, 0x11, ...expiry];
+  };
+  const cases: [asked: number, then: number, kept: number][] = [
+    [100, 5, 5000],
+    [5, 100, 100_000],
+    [5, 1001, 1_000_000],
+    [5, 0xffff_ffff, 1_000_000],
+    [0xffff_ffff, 3, 3000],
+  ];
+  for (const [asked, then, kept] of cases) {
+    const client = await MqttClient.open(t, port);
+    const properties = { sessionExpiryInterval: asked };
+    const connack = await client.handshake({ version: 5, clientId: "c", properties });
+    // What is cut short is told [MQTT-3.2.2.3.2].
+    assert.equal(connack.properties?.sessionExpiryInterval, asked > 1000 ? 1000 : undefined);
+    client.raw(disconnect(then));
+    await client.closed();
+    assert.deepEqual(client.packets, []);
+    assert.equal(sessions.get("c")?.expiryMs, kept);
+    const { sessionsExpired } = sessions.counters;
+    clock.forward(kept - 200);
+    assert.equal(sessions.size, 1);
+    clock.forward(400);
+    await eventually(() => sessions.counters.sessionsExpired > sessionsExpired, "the end");
+    assert.equal(sessions.size, 0);
+  }
+  const brief = await MqttClient.connect(t, port, { version: 5, clientId: "d" });
+  brief.hex = "";
+  brief.raw(disconnect(1));
+  await brief.closed();
+  assert.equal(brief.hex, "e00182");
+  const same = await MqttClient.connect(t, port, { version: 5, clientId: "d" });
+  same.raw(disconnect(0));
+  await same.closed();
+  assert.deepEqual(same.packets, []);
 });
 
 test("the newest connection of a client id wins, the other gets 0x8E [MQTT-3.1.4-3]", async (t) => {

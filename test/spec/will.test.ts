@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { testBroker } from "../support/front-end.js";
 import { eventually, MqttClient } from "../support/mqtt-client.js";
+import { ShiftedClock } from "../support/shifted-clock.js";
 
 const will = { topic: "w", payload: Buffer.from("gone"), qos: 1, retain: false } as const;
 
@@ -87,6 +88,90 @@ test("a delayed will comes after its delay, or when the session ends [MQTT-3.1.3
   (await connect(100)).destroy();
   await MqttClient.connect(t, port, { version: 5, clientId: "c" });
   await watcher.expect("publish");
+});
+
+test("the will comes at its delay or at the session's end, whichever is first [MQTT-3.1.3-9]", async (t) => {
+  const clock = new ShiftedClock();
+  const { port, frontEnd } = await testBroker(t, { clock });
+  const watcher = await MqttClient.connect(t, port);
+  await watcher.subscribe("w");
+  const cases: [delay: number, expiry: number, dueMs: number][] = [
+    [0, 100, 0],
+    [10, 100, 10_000],
+    [100, 10, 10_000],
+    [100, 0, 0],
+    [0xffff_ffff, 20, 20_000],
+  ];
+  for (const [delay, expiry, dueMs] of cases) {
+    const clientId = `c-${delay}-${expiry}`;
+    const client = await MqttClient.connect(t, port, {
+      ...{ version: 5, clientId },
+      will: { ...will, properties: { willDelayInterval: delay } },
+      properties: { sessionExpiryInterval: expiry },
+    });
+    client.destroy();
+    await eventually(() => frontEnd.connected === 1, "the client to be gone");
+    if (dueMs > 0) {
+      clock.forward(dueMs - 1000);
+      await watcher.quiet();
+      clock.forward(1200);
+    }
+    assert.equal((await watcher.expect("publish")).payload.toString(), "gone");
+  }
+});
+
+test("DISCONNECT 0x04 and a new expiry decide about the will too [MQTT-3.14.4-3]", async (t) => {
+  const clock = new ShiftedClock();
+  const { port } = await testBroker(t, { clock });
+  const watcher = await MqttClient.connect(t, port);
+  await watcher.subscribe("w");
+  const options = {
+    ...{ version: 5, clientId: "c", properties: { sessionExpiryInterval: 100 } },
+    will: { ...will, properties: { willDelayInterval: 50 } },
+  } as const;
+  // Its session ends at once, so the delay does not hold.
+  const first = await MqttClient.connect(t, port, options);
+  first.raw([0xe0, 7, 4, 5, 0x11, 0, 0, 0, 0]);
+  await watcher.expect("publish");
+  // With reason 0 there is no will, whatever the delay.
+  const second = await MqttClient.connect(t, port, options);
+  second.raw([0xe0, 0]);
+  await second.closed();
+  clock.forward(200_000);
+  await watcher.quiet();
+  // With 0x04 it waits for its delay.
+  const third = await MqttClient.connect(t, port, options);
+  third.raw([0xe0, 1, 4]);
+  await third.closed();
+  await watcher.quiet();
+  clock.forward(51_000);
+  await watcher.expect("publish");
+  // A mistake of the client, such as an expiry after 0, brings it.
+  const fourth = await MqttClient.connect(t, port, { ...options, properties: {} });
+  fourth.raw([0xe0, 7, 0, 5, 0x11, 0, 0, 0, 1]);
+  assert.equal((await fourth.expect("disconnect")).reasonCode, 0x82);
+  await watcher.expect("publish");
+});
+
+test("a will's properties and retain flag reach its subscribers [MQTT-3.1.2-15, 3.1.3.2]", async (t) => {
+  const { port } = await testBroker(t);
+  const watcher = await MqttClient.connect(t, port, { version: 5 });
+  await watcher.subscribe("w", 2, { rap: true, id: 4 });
+  const properties = {
+    payloadFormatIndicator: true,
+    contentType: "text/plain",
+    responseTopic: "r",
+    correlationData: Buffer.from([0, 1]),
+  };
+  const userProperties = { a: ["1", "2"] };
+  const full = { ...will, retain: true, properties: { ...properties, userProperties } };
+  const client = await MqttClient.connect(t, port, { version: 5, will: full });
+  client.destroy();
+  const got = await watcher.expect("publish");
+  const { userProperties: passed, ...others } = got.properties ?? {};
+  assert.deepEqual(others, { ...properties, subscriptionIdentifier: 4 });
+  assert.deepEqual({ ...passed }, userProperties);
+  assert.deepEqual([got.qos, got.retain], [1, true]);
 });
 
 test("a taken-over connection's will is published [MQTT-3.1.4-3]", async (t) => {
