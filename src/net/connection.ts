@@ -19,7 +19,7 @@ import { isAuth, parseAuth } from "../protocol/auth-packet.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { publishShape, type Qos } from "../protocol/publish.js";
 import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
-import { connectVersion, PacketType } from "../protocol/strict.js";
+import { connectCheck, connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { Router } from "../routing/router.js";
 import type { Channel, ChannelInfo } from "../session/channel.js";
@@ -124,6 +124,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
       version: this.version,
       keepAliveSeconds: this.keepAliveSeconds,
       connectedAtMs: this.connectedAtMs,
+      waitingBytes: this.output.waitingBytes,
     };
   }
 
@@ -180,24 +181,25 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   onFrame(bytes: Buffer, first: number, start: number, end: number): boolean {
     const { session, inbound } = this;
     if (session === null || inbound === null) return this.onConnect(bytes, first, start, end);
-    const type = bytes[first] as number; // a whole packet is there
-    if (type >> 4 === 3) return this.goesOn(inbound.onPublish(bytes, first, start, end));
+    const byte = bytes[first] as number; // a whole packet is there
+    if (byte >> 4 === 3) return this.goesOn(inbound.onPublish(bytes, first, start, end));
     const userPropertiesMax = this.share.config.limits.user_properties;
+    const type = typeOf(byte, this.version);
     switch (type) {
       case Ack.Puback:
-        decodeAck(bytes, start, end, this.version, userPropertiesMax);
+        decodeAck(type, bytes, start, end, this.version, userPropertiesMax);
         session.onPuback(ack.packetId);
         return true;
       case Ack.Pubrec:
-        decodeAck(bytes, start, end, this.version, userPropertiesMax);
+        decodeAck(type, bytes, start, end, this.version, userPropertiesMax);
         session.onPubrec(ack.packetId, ack.reason);
         return true;
       case Ack.Pubrel:
-        decodeAck(bytes, start, end, this.version, userPropertiesMax);
+        decodeAck(type, bytes, start, end, this.version, userPropertiesMax);
         session.onPubrel(ack.packetId);
         return true;
       case Ack.Pubcomp:
-        decodeAck(bytes, start, end, this.version, userPropertiesMax);
+        decodeAck(type, bytes, start, end, this.version, userPropertiesMax);
         session.onPubcomp(ack.packetId);
         return true;
       case PacketType.Pingreq:
@@ -205,7 +207,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
         this.output.packet(pingrespFrame);
         return true;
       default:
-        this.onControl(session, bytes, first, start, end);
+        this.onControl(session, type, bytes, first, start, end);
         return this.isOpen && this.goesOn(!session.backlogged);
     }
   }
@@ -225,11 +227,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
 
   private onConnect(bytes: Buffer, first: number, start: number, end: number): boolean {
     if (this.auth !== null) return this.onBeforeConnack(this.auth, bytes, first, start, end);
-    if (bytes[first] !== PacketType.Connect) {
-      throw new ProtocolError(ReasonCode.ProtocolError, "not a CONNECT"); // [MQTT-3.1.0-1]
-    }
     const { limits } = this.share.config;
-    this.version = connectVersion(bytes, start, end);
+    this.version = connectVersion(bytes[first] ?? 0, bytes, start, end);
     const parsed = parseConnect(bytes, first, start, end, limits.user_properties);
     const packet = this.share.mount?.connect(parsed) ?? parsed;
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);
@@ -253,7 +252,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     if (isAuth(bytes[first])) {
       auth.onPacket(parseAuth(bytes, first, start, end, this.version, userPropertiesMax));
     } else if (bytes[first] === PacketType.Disconnect) {
-      parseControl(bytes, first, start, end, this.version, userPropertiesMax);
+      parseControl(PacketType.Disconnect, bytes, start, end, this.version, userPropertiesMax);
       this.finish("disconnect", false);
     } else throw new ProtocolError(ReasonCode.ProtocolError, "neither AUTH nor DISCONNECT");
     return this.awaitConnack();
@@ -269,12 +268,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   }
 
   private greet({ session, connack, reason }: Greeting): void {
-    if (connack !== null) {
-      this.send(connack);
-      // One that takes not even CONNACK can be told nothing [MQTT-3.1.2-24].
-      const isTooLarge = connack.length > this.packetMax;
-      if (isTooLarge) this.share.clock.defer(() => this.close(ReasonCode.PacketTooLarge));
-    }
+    if (connack !== null) this.send(connack);
     if (session === null) {
       this.finish(reason === 0 ? "superseded" : reasonName(reason), false);
       return;
@@ -290,6 +284,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
 
   private onControl(
     session: Session,
+    type: number,
     bytes: Buffer,
     first: number,
     start: number,
@@ -302,7 +297,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
       this.auth.onPacket(packet);
       return;
     }
-    const parsed = parseControl(bytes, first, start, end, this.version, userPropertiesMax);
+    const parsed = parseControl(type, bytes, start, end, this.version, userPropertiesMax);
     const packet = this.share.mount?.control(parsed) ?? parsed;
     switch (packet.cmd) {
       case "subscribe":
@@ -419,7 +414,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
         break;
       case "connect":
         // One that was received waits for its grant, which has a limit of its own.
-        if (this.version === 0) this.cutOff("no CONNECT in time");
+        if (this.version === 0) this.cutOff("no connect in time");
         else if (this.auth?.awaitsClient) this.cutOff("authentication not finished in time");
         break;
       case "closing":
@@ -450,9 +445,9 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
 
   /** CONNACK for a CONNECT that went wrong, where its version is known [MQTT-3.2.2-1..6]. */
   private refuse(reason: number): void {
-    const known = reason === ReasonCode.UnsupportedProtocolVersion;
-    if (this.version !== 5 && !known) return;
-    const version = this.version === 5 ? 5 : 4;
+    const unsupported = reason === ReasonCode.UnsupportedProtocolVersion;
+    if (this.version !== 5 && !unsupported) return;
+    const version = this.version === 5 || connectCheck.isNewer ? 5 : 4;
     const sentence = this.sentence(reason);
     const properties = sentence === "" ? {} : { reasonString: sentence };
     this.send(encodeConnack(version, false, reason, properties));
