@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
 import { realClock } from "../../src/lib/clock.js";
+import { seededRandom } from "../../src/lib/random.js";
 import { encodeForward } from "../../src/routing/forward.js";
 import { Message } from "../../src/routing/message.js";
 import {
@@ -125,6 +126,26 @@ test("round robin goes round, over all nodes by their members", () => {
     own.map(({ got }) => got.length),
     [20, 20, 20],
   );
+});
+
+test("members come and go: each that is connected gets every so many-th message", () => {
+  const { router } = recordingRouter("round_robin");
+  const dice = seededRandom(5);
+  const all = Array.from({ length: 9 }, (_, i) => new Taker(`${i}`));
+  const online = new Set<Taker>();
+  for (let i = 0; i < 400; i++) {
+    const taker = all[Math.floor(dice.fraction() * all.length)];
+    assert.ok(taker !== undefined);
+    const present = dice.fraction() < 0.5;
+    if (present) online.add(taker);
+    else online.delete(taker);
+    if (present || dice.fraction() < 0.5)
+      member(router, taker, key, { durable: true, online: present });
+    else router.unsubscribe(taker, key);
+    if (online.size === 0) continue;
+    for (let n = 0; n < online.size; n++) publish(router, "t", "x", 0);
+    for (const one of all) assert.equal(one.got.splice(0).length, online.has(one) ? 1 : 0);
+  }
 });
 
 test("random gives every member its part", () => {
