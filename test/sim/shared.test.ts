@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Qos } from "../../src/protocol/publish.js";
+import type { Message } from "../../src/routing/message.js";
 import type { SharedStrategy } from "../../src/routing/shared.js";
 import { allUp, type ClusterNode, startCluster } from "./cluster-node.js";
 import type { FakeSubscriber } from "./fakes.js";
@@ -129,7 +130,7 @@ async function killed(seed: number, qos: Qos): Promise<void> {
   const taken = [await a.subscribe("m", key, 2), await b.subscribe("m", key, 2)];
   taken.push(await c.subscribe("m", key, 2));
   const count = 400;
-  const sent = [];
+  const sent: Message[] = [];
   for (let i = 0; i < count; i++) {
     if (i === 150) c.crash();
     sent.push(a.publish("t/1", `${i}`, qos));
@@ -204,7 +205,7 @@ test("parted nodes serve their own members, and after it all share again", async
     const { world, a, b, c } = await three(seed, "round_robin");
     const members = [await a.subscribe("m", key, 1), await c.subscribe("m", key, 1)];
     world.partition([a.place, b.place], [c.place]);
-    const sent = [];
+    const sent: Message[] = [];
     for (let i = 0; i < 100; i++) {
       sent.push((i % 2 === 0 ? b : c).publish("t/1", `${i}`, 1));
       await world.run(100);
