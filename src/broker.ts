@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type CtlServer, openCtl } from "./admin/ctl-server.js";
+import { aclControl } from "./admin/node/acl-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
 import { collectMetrics, type CounterSource } from "./admin/node/metrics.js";
@@ -16,6 +17,7 @@ import {
 } from "./admin/node/session-control.js";
 import type { ListenerInfo, Parts, StartReport } from "./admin/parts.js";
 import { Acl } from "./auth/acl/acl.js";
+import type { ScryptCost } from "./auth/password-hash.js";
 import { UsersFile } from "./auth/users-file.js";
 import { Cluster } from "./cluster/cluster.js";
 import type { ClusterSettings } from "./cluster/context.js";
@@ -50,6 +52,8 @@ export interface BrokerOptions {
 export interface Broker {
   readonly parts: Parts;
   readonly report: StartReport;
+  /** Reads the files again that may change while it runs; what is not usable is logged and stays as it was. */
+  reload(): Promise<void>;
   /** Begins an orderly stop; resolves when it is over. May be called again. */
   stop(): Promise<void>;
   /** Resolves when the node has stopped, whoever stopped it. */
@@ -120,7 +124,8 @@ class Node implements Broker {
       ...{ strategy: config.shared.strategy, random },
     });
     const { users_file: path, iterations } = config.auth;
-    this.users = new UsersFile({ path, iterations, clock, random, log });
+    const scrypt = scryptCost(config);
+    this.users = new UsersFile({ path, iterations, scrypt, clock, random, log });
     this.acl = new Acl(config.auth, log);
     this.frontEnd = new FrontEnd({
       authorizer: this.acl,
@@ -167,6 +172,14 @@ class Node implements Broker {
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
     this.sweepRetained();
+  }
+
+  async reload(): Promise<void> {
+    const { acl, users, frontEnd } = this;
+    this.options.log.info({}, "reading users, access rules and certificates again");
+    // Both have logged what was wrong.
+    await Promise.all([users.look(), acl.hasFile ? acl.reload().catch(() => undefined) : null]);
+    if (frontEnd.doors.hasCertificates) frontEnd.doors.reload();
   }
 
   stop(): Promise<void> {
@@ -233,6 +246,7 @@ class Node implements Broker {
       retained: retainedControl(router),
       publisher: publisher(router),
       users: this.users,
+      acl: aclControl(this.acl, sessions),
       log: {
         level: () => log.level,
         setLevel: (level) => {
@@ -283,7 +297,11 @@ class Node implements Broker {
       net: { ...frontEnd.counters, connected: frontEnd.connected },
       listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
       session: { ...sessions.counters, held: sessions.size },
-      auth: { ...authenticator.counters, checksWaiting: authenticator.waiting },
+      auth: {
+        ...authenticator.counters,
+        ...authenticator.methodCounters,
+        checksWaiting: authenticator.waiting,
+      },
       users: { ...this.users.counters, held: this.users.size },
       acl: { ...this.acl.counters, rules: this.acl.size },
       routing: { ...router.counters },
@@ -320,6 +338,11 @@ function connectionsMax(config: Config): number {
   if (config.limits.connections > 0) return config.limits.connections;
   const descriptors = fileDescriptorLimit();
   return descriptors === undefined ? Number.POSITIVE_INFINITY : descriptors - ownDescriptors;
+}
+
+function scryptCost({ auth }: Config): ScryptCost {
+  const { cost_exponent: costExponent, block_size: blockSize, parallelism } = auth.scrypt;
+  return { costExponent, blockSize, parallelism };
 }
 
 function retainedLimits(config: Config): RetainedLimits {

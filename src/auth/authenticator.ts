@@ -3,9 +3,12 @@
  * it refuses is counted by its reason; what it tells the client does not say which part was wrong.
  */
 import type { Config } from "../config/schema.js";
+import type { Clock } from "../lib/clock.js";
+import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
-import type { BasicAnswer, BasicMethod } from "./basic.js";
+import type { Admission, BasicAnswer, BasicMethod, Shown } from "./basic.js";
+import { CheckQueue } from "./check-queue.js";
 import { AuthCounters } from "./counters.js";
 import type { Exchange } from "./exchange.js";
 import { basicMethods, enhancedMethods } from "./methods/index.js";
@@ -15,13 +18,12 @@ export interface AuthenticatorParts {
   readonly settings: Config["auth"];
   readonly users: Users;
   readonly random: Random;
+  readonly clock: Clock;
+  readonly log: Log;
 }
 
 /** What a CONNECT without enhanced authentication shows. */
-export interface Credentials {
-  /** Empty: none; an empty user name is none. */
-  readonly name: string;
-  readonly password: Buffer | null;
+export interface Credentials extends Shown {
   /** The name in a client certificate that was verified; null: none. */
   readonly certificateUser: string | null;
   /** Whether the listener allows anonymous clients; null: as `auth.anonymous`. */
@@ -29,23 +31,50 @@ export interface Credentials {
 }
 
 /** `user` empty: anonymous. */
-export type Verdict = { readonly user: string } | { readonly user: null; readonly reason: number };
+export type Verdict = Admission | { readonly user: null; readonly reason: number };
+
+/** One CONNECT on its way along the chain. */
+interface Walk {
+  readonly credentials: Credentials;
+  isWanted(): boolean;
+  done(verdict: Verdict): void;
+  /** A method that keeps a list of clients has looked for this one in vain. */
+  unknown: boolean;
+}
 
 export class Authenticator {
   readonly counters = new AuthCounters();
   private readonly chain: readonly BasicMethod[];
+  /** Checks that cost processor time. */
+  private readonly queue: CheckQueue;
 
   constructor(private readonly parts: AuthenticatorParts) {
-    const { settings, users } = parts;
+    const { settings } = parts;
+    const queue = new CheckQueue(settings.checks_at_once, settings.checks_waiting);
+    this.queue = queue;
     this.chain = settings.methods.flatMap((name) => {
       const make = basicMethods.get(name);
-      return make === undefined ? [] : [make(users, settings)];
+      return make === undefined ? [] : [make({ ...parts, queue })];
     });
   }
 
-  /** Checks of passwords that wait for their turn. */
+  /** Checks that wait for their turn. */
   get waiting(): number {
-    return this.chain.reduce((sum, method) => sum + method.waiting, 0);
+    return this.chain.reduce((sum, method) => sum + method.waiting, this.queue.waiting);
+  }
+
+  /** What the methods count themselves, by their name. */
+  get methodCounters(): Readonly<Record<string, object>> {
+    return Object.assign({}, ...this.chain.map(({ name, counters }) => ({ [name]: counters })));
+  }
+
+  /** Gets the methods ready. @throws Refusal when one of them cannot work */
+  async open(): Promise<void> {
+    for (const method of this.chain) await method.open();
+  }
+
+  close(): void {
+    for (const method of this.chain) method.close();
   }
 
   /**
@@ -53,18 +82,17 @@ export class Authenticator {
    * become false.
    */
   check(credentials: Credentials, isWanted: () => boolean, done: (verdict: Verdict) => void): void {
-    const { name, certificateUser } = credentials;
-    const anonymous = credentials.anonymous ?? this.parts.settings.anonymous;
+    const { name, password, certificateUser } = credentials;
     if (certificateUser !== null) {
       this.counters.certificatesAccepted++;
       done({ user: certificateUser });
-    } else if (anonymous && (name === "" || !this.parts.users.kept)) {
-      this.counters.anonymousAccepted++;
-      done({ user: "" });
-    } else if (name === "") {
-      this.counters.refusedAnonymous++;
-      done({ user: null, reason: ReasonCode.NotAuthorized });
-    } else this.askChain(0, credentials, isWanted, done);
+      return;
+    }
+    const walk: Walk = { credentials, isWanted, done, unknown: false };
+    const isAsked =
+      name !== "" || (password !== null && this.chain.some(({ takesNameless }) => takesNameless));
+    if (isAsked) this.askChain(0, walk);
+    else this.admitAnonymous(walk);
   }
 
   /** Begins an enhanced authentication; null: the method is not offered. */
@@ -76,40 +104,84 @@ export class Authenticator {
     return null;
   }
 
-  private askChain(
-    index: number,
-    credentials: Credentials,
-    isWanted: () => boolean,
-    done: (verdict: Verdict) => void,
-  ): void {
-    const { name, password } = credentials;
+  private askChain(index: number, walk: Walk): void {
     const method = this.chain[index];
     if (method === undefined) {
-      this.counters.refusedUnknownUser++;
-      done({ user: null, reason: ReasonCode.BadUserNameOrPassword });
+      this.finish(walk);
       return;
     }
-    const onAnswer = (answer: BasicAnswer): void => {
-      switch (answer) {
-        case "right":
-          this.counters.passwordsAccepted++;
-          done({ user: name });
-          break;
-        case "wrong":
-          this.counters.refusedWrongPassword++;
-          done({ user: null, reason: ReasonCode.BadUserNameOrPassword });
-          break;
-        case "busy":
-          this.counters.refusedBusy++;
-          done({ user: null, reason: ReasonCode.ServerBusy });
-          break;
-        case "unknown":
-          this.askChain(index + 1, credentials, isWanted, done);
-          break;
-        case "abandoned":
-          this.counters.checksAbandoned++;
-      }
-    };
-    method.check({ name, password, isWanted, done: onAnswer });
+    const { credentials, isWanted } = walk;
+    const { name, password, clientId, address, listener } = credentials;
+    const done = (answer: BasicAnswer): void => this.onAnswer(answer, index, walk);
+    method.check({ name, password, clientId, address, listener, isWanted, done });
   }
+
+  /** The first verdict is the last word; a method that has none leaves it to the next. */
+  private onAnswer(answer: BasicAnswer, index: number, walk: Walk): void {
+    const { counters } = this;
+    switch (answer.kind) {
+      case "right":
+        counters.passwordsAccepted++;
+        walk.done(answer.admission);
+        break;
+      case "wrong password":
+        counters.refusedWrongPassword++;
+        refuse(walk, ReasonCode.BadUserNameOrPassword);
+        break;
+      case "wrong token":
+        counters.tokenRefused(answer.why);
+        refuse(walk, ReasonCode.BadUserNameOrPassword);
+        break;
+      case "denied":
+        counters.refusedByService++;
+        refuse(walk, ReasonCode.BadUserNameOrPassword);
+        break;
+      case "unavailable":
+        counters.refusedUnavailable++;
+        refuse(walk, ReasonCode.ServerUnavailable);
+        break;
+      case "busy":
+        counters.refusedBusy++;
+        refuse(walk, ReasonCode.ServerBusy);
+        break;
+      case "unknown":
+        walk.unknown = true;
+        this.askChain(index + 1, walk);
+        break;
+      case "ignored":
+        this.askChain(index + 1, walk);
+        break;
+      case "abandoned":
+        counters.checksAbandoned++;
+    }
+  }
+
+  /** Nobody had a verdict: where names are not checked at all, they are as good as none. */
+  private finish(walk: Walk): void {
+    const { users } = this.parts;
+    if (!walk.unknown && !users.kept && this.allowsAnonymous(walk)) {
+      this.admitAnonymous(walk);
+      return;
+    }
+    this.counters.refusedUnknownUser++;
+    refuse(walk, ReasonCode.BadUserNameOrPassword);
+  }
+
+  private admitAnonymous(walk: Walk): void {
+    if (this.allowsAnonymous(walk)) {
+      this.counters.anonymousAccepted++;
+      walk.done({ user: "" });
+    } else {
+      this.counters.refusedAnonymous++;
+      refuse(walk, ReasonCode.NotAuthorized);
+    }
+  }
+
+  private allowsAnonymous({ credentials }: Walk): boolean {
+    return credentials.anonymous ?? this.parts.settings.anonymous ?? false;
+  }
+}
+
+function refuse(walk: Walk, reason: number): void {
+  walk.done({ user: null, reason });
 }

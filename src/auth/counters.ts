@@ -1,7 +1,7 @@
 /** What authentication counts. Each refusal is in exactly one of the fields that begin with `refused`. */
 
 export class AuthCounters {
-  /** Clients let in by a user name and password. */
+  /** Clients let in by what their CONNECT shows: a password, a token, the word of the HTTP service. */
   passwordsAccepted = 0;
   /** Clients let in by the certificate that their listener has verified. */
   certificatesAccepted = 0;
@@ -10,6 +10,12 @@ export class AuthCounters {
   refusedAnonymous = 0;
   refusedUnknownUser = 0;
   refusedWrongPassword = 0;
+  /** Tokens that were refused, by reason. */
+  readonly refusedToken: Record<string, number> = {};
+  /** The HTTP service said no. */
+  refusedByService = 0;
+  /** The HTTP service gave no answer. */
+  refusedUnavailable = 0;
   /** `auth.checks_waiting` was reached. */
   refusedBusy = 0;
   /** Enhanced authentication by a method that is not offered. */
@@ -24,6 +30,10 @@ export class AuthCounters {
   againAccepted = 0;
   /** Password checks that nobody wanted any more when their turn came. */
   checksAbandoned = 0;
+
+  tokenRefused(why: string): void {
+    this.refusedToken[why] = (this.refusedToken[why] ?? 0) + 1;
+  }
 
   exchangeRefused(why: string): void {
     this.refusedExchange[why] = (this.refusedExchange[why] ?? 0) + 1;

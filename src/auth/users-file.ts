@@ -1,81 +1,76 @@
 /**
- * The users file: names and SCRAM verifiers, one user a line, no password in any form. It may be edited by
+ * The users file: names, hashes and SCRAM verifiers, one user a line, no password in any form. It may be edited by
  * hand and copied between nodes: what it holds is looked at again whenever the file has changed. A file
  * that cannot be read, or has vanished, never opens the node: users stay as they were last known, and a
  * missing file stands for no users.
  */
-import { type FileHandle, open, stat } from "node:fs/promises";
-import { z } from "zod";
 import type { Clock, Timer } from "../lib/clock.js";
 import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import { Refusal } from "../lib/refusal.js";
 import { replaceFile } from "../store/replace-file.js";
-import { isPrepared } from "./saslprep.js";
-import { standInVerifier, type Users } from "./users.js";
+import { missing, readWhole, signature } from "./file-signature.js";
+import { passwordBytesMax } from "./methods/password.js";
+import { parseMosquittoPasswd } from "./mosquitto-passwd.js";
+import { hashPassword, hashSaltBytes, type ScryptCost, workOf } from "./password-hash.js";
+import { isPrepared, utf8Text } from "./saslprep.js";
+import { type CheckWork, standInVerifier, type UserSecrets, type Users } from "./users.js";
+import {
+  type Content,
+  contentOf,
+  decodeUsers,
+  encodeUsers,
+  nameProblem,
+  unpreparedText,
+  usersMax,
+} from "./users-content.js";
 import { deriveVerifier, keyBytes, saltBytes, type Verifier } from "./verifier.js";
 
-export const iterationsMin = 4096;
-export const iterationsMax = 10_000_000;
-const nameBytesMax = 256;
-const passwordBytesMax = 1024;
-const usersMax = 100_000;
 const fileBytesMax = 64 * 1024 * 1024;
-/** A change of the file is noticed within this time. */
+/** A change of the file is noticed, and renewed passwords are written, within this time. */
 const lookEveryMs = 1000;
-
-const base64 = (bytes: { readonly min: number; readonly max: number }) =>
-  z.base64().transform((text, context): Buffer => {
-    const decoded = Buffer.from(text, "base64");
-    if (decoded.length < bytes.min || decoded.length > bytes.max) context.addIssue("wrong length");
-    return decoded;
-  });
-const key = base64({ min: keyBytes, max: keyBytes });
-const fileSchema = z.strictObject({
-  format: z.literal(1),
-  /** Makes the answers for names that do not exist; the same on all nodes that share the users. */
-  stand_in_key: key,
-  users: z
-    .array(
-      z.strictObject({
-        name: z.string().refine((name) => nameProblem(name) === null, "no user name"),
-        iterations: z.int().min(iterationsMin).max(iterationsMax),
-        salt: base64({ min: 1, max: 1024 }),
-        stored_key: key,
-        server_key: key,
-      }),
-    )
-    .max(usersMax),
-});
 
 export interface UsersFileParts {
   readonly path: string;
-  /** For new passwords. */
+  /** For the verifiers of new passwords. */
   readonly iterations: number;
+  /** For the hashes of new passwords. */
+  readonly scrypt: ScryptCost;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly lookMs?: number;
 }
 
-/** What the file held when it was read. */
-interface Content {
-  readonly users: ReadonlyMap<string, Verifier>;
-  readonly standInKey: Buffer;
-  /** Most iterations of any user. */
-  readonly iterations: number;
-}
-
 /** A user as `broker ctl users list` shows it. */
 export interface UserInfo {
   readonly name: string;
+  /** Work of its SCRAM verifier; 0: there is none until the user's first right password. */
   readonly iterations: number;
+  /** How its password is checked. */
+  readonly hash: "scrypt" | "scram" | "mosquitto-sha512" | "mosquitto-pbkdf2";
+}
+
+/** A password in the form of a new one, to be written unless somebody changes the user before that. */
+interface Renewal {
+  readonly before: UserSecrets;
+  /** Null: still at work. */
+  after: UserSecrets | null;
 }
 
 export class UsersFile implements Users {
-  readonly counters = { loaded: 0, loadFailures: 0, written: 0 };
+  readonly counters = {
+    loaded: 0,
+    loadFailures: 0,
+    written: 0,
+    imported: 0,
+    /** Passwords that were right and are now kept in the present form. */
+    renewed: 0,
+    renewalFailures: 0,
+  };
   private content: Content;
   private isKept = false;
+  private readonly renewals = new Map<string, Renewal>();
   /** Which file was read last, or could not be; empty: none. */
   private seen = "";
   /** Reads and changes, one after the other. */
@@ -85,7 +80,7 @@ export class UsersFile implements Users {
 
   constructor(private readonly parts: UsersFileParts) {
     const standInKey = parts.random.bytes(keyBytes);
-    this.content = { users: new Map(), standInKey, iterations: parts.iterations };
+    this.content = contentOf(new Map(), standInKey, parts.iterations);
   }
 
   get kept(): boolean {
@@ -96,8 +91,12 @@ export class UsersFile implements Users {
     return this.content.users.size;
   }
 
-  find(name: string): Verifier | undefined {
+  find(name: string): UserSecrets | undefined {
     return this.content.users.get(name);
+  }
+
+  get work(): CheckWork {
+    return this.content.work;
   }
 
   standIn(name: string): Verifier {
@@ -106,7 +105,13 @@ export class UsersFile implements Users {
   }
 
   list(): UserInfo[] {
-    const names = [...this.content.users].map(([name, { iterations }]) => ({ name, iterations }));
+    const names = [...this.content.users].map(([name, { verifier, hash }]) => {
+      return {
+        name,
+        iterations: verifier?.iterations ?? 0,
+        hash: hash?.kind ?? ("scram" as const),
+      };
+    });
     return names.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -138,21 +143,21 @@ export class UsersFile implements Users {
   async add(name: string, password: string): Promise<void> {
     const problem = nameProblem(name);
     if (problem !== null) throw new Refusal(problem);
-    const verifier = await this.verifierOf(password);
+    const secrets = await this.secretsOf(password);
     await this.change((users) => {
       if (users.has(name)) throw new Refusal("there is a user of this name already");
       if (users.size >= usersMax)
         throw new Refusal(`there are ${usersMax} users, the most there can be`);
-      users.set(name, verifier);
+      users.set(name, secrets);
     });
   }
 
   /** Gives a user another password. @throws Refusal when there is no such user */
   async setPassword(name: string, password: string): Promise<void> {
-    const verifier = await this.verifierOf(password);
+    const secrets = await this.secretsOf(password);
     await this.change((users) => {
       if (!users.has(name)) throw new Refusal("there is no user of this name");
-      users.set(name, verifier);
+      users.set(name, secrets);
     });
   }
 
@@ -163,26 +168,91 @@ export class UsersFile implements Users {
     });
   }
 
-  private verifierOf(password: string): Promise<Verifier> {
+  /**
+   * Adds the users of a file of mosquitto_passwd; those that exist already stay as they are.
+   * @throws Refusal when it is no such file, or too many would be there
+   */
+  async importMosquitto(text: string): Promise<{ imported: number; existing: number }> {
+    const found = parseMosquittoPasswd(text);
+    let imported = 0;
+    await this.change((users) => {
+      for (const [name, hash] of found) {
+        if (users.has(name)) continue;
+        users.set(name, { verifier: null, hash });
+        imported++;
+      }
+      if (users.size > usersMax) {
+        throw new Refusal(`there would be ${users.size} users, there can be ${usersMax}`);
+      }
+    });
+    this.counters.imported += imported;
+    return { imported, existing: found.size - imported };
+  }
+
+  isOutdated({ hash }: UserSecrets): boolean {
+    return hash?.kind !== "scrypt" || workOf(hash.cost) < workOf(this.parts.scrypt);
+  }
+
+  /** All that are renewed within the time of a look are written together. */
+  async renew(name: string, before: UserSecrets, password: Buffer): Promise<void> {
+    if (this.renewals.get(name)?.before === before) return;
+    const renewal: Renewal = { before, after: null };
+    this.renewals.set(name, renewal);
+    // A password that came from elsewhere may have characters that SCRAM cannot be sure of.
+    const text = utf8Text(password);
+    const forScram = text !== null && isPrepared(text);
+    renewal.after = await this.derive(password, forScram);
+  }
+
+  private secretsOf(password: string): Promise<UserSecrets> {
     const bytes = Buffer.from(password);
     if (bytes.length === 0) throw new Refusal("the password is empty");
     if (bytes.length > passwordBytesMax) {
       throw new Refusal(`the password is longer than ${passwordBytesMax} bytes`);
     }
     if (!isPrepared(password)) throw new Refusal(`the password ${unpreparedText}`);
-    const { random, iterations } = this.parts;
-    return deriveVerifier(bytes, random.bytes(saltBytes), iterations);
+    return this.derive(bytes, true);
+  }
+
+  private async derive(password: Buffer, forScram: boolean): Promise<UserSecrets> {
+    const { random, iterations, scrypt } = this.parts;
+    const hash = await hashPassword(password, random.bytes(hashSaltBytes), scrypt);
+    let verifier: Verifier | null = null;
+    if (forScram) verifier = await deriveVerifier(password, random.bytes(saltBytes), iterations);
+    return { verifier, hash };
+  }
+
+  /** Writes what was renewed. Never rejects: what is not written is renewed another time. */
+  private async writeRenewals(): Promise<void> {
+    const done = [...this.renewals].filter(([, { after }]) => after !== null);
+    if (done.length === 0) return;
+    for (const [name] of done) this.renewals.delete(name);
+    let renewed = 0;
+    try {
+      await this.change((users) => {
+        for (const [name, { before, after }] of done) {
+          const now = users.get(name);
+          if (after === null || now === undefined || !isSame(now, before)) continue;
+          users.set(name, after);
+          renewed++;
+        }
+      });
+      this.counters.renewed += renewed;
+    } catch (error) {
+      this.counters.renewalFailures += done.length;
+      this.parts.log.error({ why: messageOf(error) }, "renewed passwords cannot be kept");
+    }
   }
 
   /** Changes what the file holds now, whoever wrote it. */
-  private change(how: (users: Map<string, Verifier>) => void): Promise<void> {
+  private change(how: (users: Map<string, UserSecrets>) => void): Promise<void> {
     return this.inTurn(async () => {
       this.seen = "";
       await this.load();
       const users = new Map(this.content.users);
       how(users);
       const { path } = this.parts;
-      const text = encode(users, this.content.standInKey);
+      const text = encodeUsers(users, this.content.standInKey);
       try {
         await replaceFile(path, text);
       } catch (error) {
@@ -203,7 +273,9 @@ export class UsersFile implements Users {
     if (this.closed) return;
     const { clock, lookMs = lookEveryMs } = this.parts;
     this.timer = clock.setTimer(lookMs, () => {
-      void this.look().then(() => this.lookLater());
+      void this.look()
+        .then(() => this.writeRenewals())
+        .then(() => this.lookLater());
     });
   }
 
@@ -217,12 +289,13 @@ export class UsersFile implements Users {
       this.seen = now;
       if (now === missing) {
         if (this.isKept) log.warn({ path }, "the users file is gone: there are no users now");
-        this.content = { ...this.content, users: new Map() };
+        const { standInKey, iterations } = this.content;
+        this.content = contentOf(new Map(), standInKey, iterations);
         return;
       }
-      const { text, mode, signature: read } = await readWhole(path);
+      const { text, mode, signature: read } = await readWhole(path, fileBytesMax);
       this.seen = read;
-      this.content = decode(text);
+      this.content = decodeUsers(text);
       this.isKept = true;
       this.counters.loaded++;
       if ((mode & 0o077) !== 0) {
@@ -234,84 +307,11 @@ export class UsersFile implements Users {
   }
 }
 
-const missing = "missing";
-
-async function signature(path: string): Promise<string> {
-  try {
-    return signatureOf(await stat(path));
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return missing;
-    throw error;
-  }
-}
-
-function signatureOf(status: { ino: number; mtimeMs: number; size: number }): string {
-  return `${status.ino} ${status.mtimeMs} ${status.size}`;
-}
-
-async function readWhole(path: string): Promise<{ text: string; mode: number; signature: string }> {
-  const file: FileHandle = await open(path, "r");
-  try {
-    // What is read is not older than this, so that a change while it is read is seen the next time.
-    const status = await file.stat();
-    if (!status.isFile()) throw new Error("it is no file");
-    if (status.size > fileBytesMax) throw new Error(`it is larger than ${fileBytesMax} bytes`);
-    const text = await file.readFile("utf8");
-    return { text, mode: status.mode & 0o777, signature: signatureOf(status) };
-  } finally {
-    await file.close();
-  }
-}
-
-/** @throws Error with what is wrong */
-function decode(text: string): Content {
-  const parsed = fileSchema.safeParse(parseJson(text));
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new Error(`${issue?.path.join(".")}: ${issue?.message}`);
-  }
-  const users = new Map<string, Verifier>();
-  let most = iterationsMin;
-  for (const { name, iterations, salt, stored_key, server_key } of parsed.data.users) {
-    if (users.has(name)) throw new Error(`the user ${JSON.stringify(name)} is there twice`);
-    users.set(name, { iterations, salt, storedKey: stored_key, serverKey: server_key });
-    most = Math.max(most, iterations);
-  }
-  return { users, standInKey: parsed.data.stand_in_key, iterations: most };
-}
-
-/** The parser's own message would quote the file. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Error("it is no JSON");
-  }
-}
-
-function encode(users: ReadonlyMap<string, Verifier>, standInKey: Buffer): string {
-  const lines = [...users].map(([name, { iterations, salt, storedKey, serverKey }]) => {
-    const keys = {
-      stored_key: storedKey.toString("base64"),
-      server_key: serverKey.toString("base64"),
-    };
-    return JSON.stringify({ name, iterations, salt: salt.toString("base64"), ...keys });
-  });
-  const list = lines.length === 0 ? "[]" : `[\n  ${lines.join(",\n  ")}\n]`;
-  const head = `"format": 1,\n"stand_in_key": "${standInKey.toString("base64")}"`;
-  return `{\n${head},\n"users": ${list}\n}\n`;
-}
-
-const unpreparedText =
-  "has characters that clients could send in another form: use letters, digits, punctuation and plain spaces";
-
-/** A sentence about a name that no user can have; null: it is fine. */
-function nameProblem(name: string): string | null {
-  if (name === "") return "the user name is empty";
-  if (Buffer.byteLength(name) > nameBytesMax) {
-    return `the user name is longer than ${nameBytesMax} bytes`;
-  }
-  return isPrepared(name) ? null : `the user name ${unpreparedText}`;
+/** The same secrets, though the file was read again in between. */
+function isSame(a: UserSecrets, b: UserSecrets): boolean {
+  const keyOf = ({ verifier, hash }: UserSecrets): string =>
+    `${hash?.key.toString("hex")} ${verifier?.storedKey.toString("hex")}`;
+  return keyOf(a) === keyOf(b);
 }
 
 function messageOf(error: unknown): string {

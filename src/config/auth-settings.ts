@@ -1,5 +1,6 @@
 /** The section `auth` of the settings: who may connect. */
 import { z } from "zod";
+import { http, jwt, scrypt } from "./auth-methods.js";
 import { flagOrUnset, integer, list, oneOf, text } from "./setting.js";
 
 export const auth = z.strictObject({
@@ -12,14 +13,15 @@ export const auth = z.strictObject({
       "no users file, user names are taken and not looked at.",
   }),
   methods: list({
-    pattern: /^(?:password|SCRAM-SHA-256)$/,
-    allowed: "a list of password and SCRAM-SHA-256",
+    pattern: /^(?:password|jwt|http|SCRAM-SHA-256)$/,
+    allowed: "a list of password, jwt, http and SCRAM-SHA-256",
     default: ["password", "SCRAM-SHA-256"],
     about:
-      "How clients may show who they are. password: user name and password in CONNECT, which travel as " +
-      "they are, so use it with TLS; without it every user name that must be checked is refused. " +
-      "SCRAM-SHA-256: enhanced authentication of MQTT 5, which never sends the password. Others " +
-      "are refused (0x8C).",
+      "How clients may show who they are. password, jwt and http look at user name and password of CONNECT, which " +
+      "travel as they are, so use them with TLS; they are asked in this order, and the first that knows the " +
+      "client decides. password: the users file. jwt: a JSON Web Token. http: a service of yours. " +
+      "Whom none of them knows is refused (0x86, MQTT 3: 4). SCRAM-SHA-256: enhanced authentication of " +
+      "MQTT 5, which never sends the password. Other methods of it are refused (0x8C).",
   }),
   users_file: text({
     type: "path",
@@ -28,9 +30,9 @@ export const auth = z.strictObject({
     default: "",
     defaultText: "<node.data_dir>/users.json",
     about:
-      "File with the users of this node and the SCRAM-SHA-256 verifiers of their passwords; `broker ctl " +
-      "users` writes it, and changes by hand are noticed within a second. Once there is one, every " +
-      "user name is checked. Each node reads its own: copy it to all, or share it.",
+      "File with the users of this node, the hashes (scrypt) of their passwords and verifiers for " +
+      "SCRAM-SHA-256; `broker ctl users` writes it, and changes by hand are noticed within a second. Once " +
+      "there is one, every user name is checked. Each node reads its own: copy it to all, or share it.",
   }),
   iterations: integer({
     min: 4096,
@@ -38,18 +40,18 @@ export const auth = z.strictObject({
     default: 4096,
     unit: "rounds",
     about:
-      "Work of PBKDF2 in the verifiers of new passwords. Higher makes a stolen users file harder to use, " +
-      "and costs this node more at each CONNECT with a password (4096: about 2 ms), or the client " +
-      "at each one with SCRAM. Passwords that exist keep theirs until `users passwd`.",
+      "Work of PBKDF2 in the SCRAM verifiers of new passwords. Higher makes a stolen users file harder to use, " +
+      "and costs the client more at each CONNECT with SCRAM. Passwords that exist keep theirs until `users passwd`.",
   }),
+  scrypt,
   checks_at_once: integer({
     min: 1,
     max: 64,
     default: 2,
     unit: "checks",
     about:
-      "Passwords of CONNECTs that are checked at the same time, each in a worker thread (there are " +
-      "four, which files and names use too). More finishes a rush of clients sooner and takes more " +
+      "Passwords and tokens of CONNECTs that are checked at the same time, each in a worker thread (there " +
+      "are four, which files and names use too). More finishes a rush of clients sooner and takes more " +
       "processor time from everything else.",
   }),
   checks_waiting: integer({
@@ -58,8 +60,8 @@ export const auth = z.strictObject({
     default: 10_000,
     unit: "checks",
     about:
-      "Most CONNECTs that wait for the check of their password; further ones are refused as busy (0x89, " +
-      "MQTT 3: 3) and counted. More than can be checked within limits.connect_timeout is of no use.",
+      "Most CONNECTs that wait for the check of their password or token, and as many for the HTTP service; " +
+      "further ones are refused as busy (0x89, MQTT 3: 3) and counted. More than can be checked within limits.connect_timeout is of no use.",
   }),
   acl_file: text({
     type: "path",
@@ -86,4 +88,35 @@ export const auth = z.strictObject({
       "nothing allows is denied, as in mosquitto. allow: what nothing denies is allowed, as EMQX does " +
       "unless it is told otherwise.",
   }),
+  jwt,
+  http,
 });
+
+type Auth = z.output<typeof auth>;
+
+/** What a method in `auth.methods` needs and does not have. */
+export function authProblems({ methods, jwt, http }: Auth): { key: string; sentence: string }[] {
+  const problems: { key: string; sentence: string }[] = [];
+  const keyFiles = [jwt.secret_file, jwt.public_key_file, jwt.jwks_file];
+  if (methods.includes("jwt") && keyFiles.filter((file) => file !== "").length !== 1) {
+    const sentence =
+      "the method jwt needs exactly one of auth.jwt.secret_file, auth.jwt.public_key_file and auth.jwt.jwks_file";
+    problems.push({ key: "auth.jwt.secret_file", sentence });
+  }
+  if (methods.includes("http") && http.url === "") {
+    problems.push({ key: "auth.http.url", sentence: "the method http needs auth.http.url" });
+  }
+  return problems;
+}
+
+/** The section with `path` applied to the files that are set. */
+export function withKeyPaths(jwt: Auth["jwt"], path: (text: string) => string): Auth["jwt"] {
+  const of = (file: string): string => (file === "" ? "" : path(file));
+  const { secret_file, public_key_file, jwks_file } = jwt;
+  return {
+    ...jwt,
+    secret_file: of(secret_file),
+    public_key_file: of(public_key_file),
+    jwks_file: of(jwks_file),
+  };
+}

@@ -4,6 +4,7 @@
  */
 import { resolve } from "node:path";
 import { Refusal } from "../lib/refusal.js";
+import { authProblems, withKeyPaths } from "./auth-settings.js";
 import type { Environment, GivenText } from "./environment.js";
 import { type FileContent, readConfigFile } from "./file.js";
 import { listenerProblems, withPaths } from "./listeners.js";
@@ -120,6 +121,7 @@ function checkTogether(config: Config, given: ReadonlyMap<string, Given>): strin
     const sentence = "limits.max_packet_before_connect must not be larger than limits.max_packet";
     refuse("limits.max_packet_before_connect", "limits.max_packet", sentence);
   }
+  for (const { key, sentence } of authProblems(config.auth)) refuse(key, "auth.methods", sentence);
   for (const { key, sentence } of listenerProblems(config.listeners)) {
     refuse(key, key.replace(/[^.]*$/, "enabled"), sentence);
   }
@@ -169,6 +171,7 @@ function workOut(config: Config, sources: ConfigSources): Config {
       ...auth,
       users_file: path(auth.users_file || `${dataDir}/users.json`),
       acl_file: auth.acl_file === "" ? "" : path(auth.acl_file),
+      jwt: withKeyPaths(auth.jwt, path),
     },
     cluster: { ...cluster, cookie_file: path(cluster.cookie_file) },
   };

@@ -39,6 +39,7 @@ import type { NetCounters } from "./counters.js";
 import type { FrameEncoder } from "./frames.js";
 import { Inbound } from "./inbound.js";
 import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
+import { LoginExpiry } from "./login-expiry.js";
 import type { Mount } from "./mount.js";
 import { Output, type OutputOwner, type OutputShare } from "./output.js";
 
@@ -72,6 +73,8 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   private packetMax = Number.POSITIVE_INFINITY;
   private keepAliveSeconds = 0;
   /** Not read for now: CONNECT waits for its grant, or too much is unanswered. */
+  /** Of what the client was let in by, if that expires. */
+  private expiry: LoginExpiry | null = null;
   private halted = false;
   private readonly connectedAtMs: number;
   private readonly reader: FrameReader;
@@ -267,7 +270,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     return this.isOpen && !this.halted;
   }
 
-  private greet({ session, connack, reason }: Greeting): void {
+  private greet({ session, connack, reason, expiresAtMs }: Greeting): void {
     if (connack !== null) this.send(connack);
     if (session === null) {
       this.finish(reason === 0 ? "superseded" : reasonName(reason), false);
@@ -283,6 +286,11 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   }
 
   private onControl(
+    if (expiresAtMs !== null) {
+      const { wheel, clock } = this.share;
+      const onExpired = (): void => this.close(ReasonCode.NotAuthorized);
+      this.expiry = new LoginExpiry(wheel, clock, expiresAtMs, onExpired);
+    }
     session: Session,
     type: number,
     bytes: Buffer,
@@ -483,5 +491,6 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.finish("connection lost", true);
     this.keepAlive.stop();
     this.share.onGone(this);
+    this.expiry?.stop();
   }
 }

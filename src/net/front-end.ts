@@ -64,7 +64,9 @@ export class FrontEnd {
       authorizer: parts.authorizer,
     });
     this.sessions = sessions;
-    const authenticator = new Authenticator({ settings: config.auth, users: parts.users, random });
+    const authenticator = new Authenticator({
+      ...{ settings: config.auth, users: parts.users, random, clock, log },
+    });
     this.authenticator = authenticator;
     const frames = new FrameEncoder();
     const output = new OutputShare(clock, this.counters, limits.connection_output_bytes, () =>
@@ -96,6 +98,7 @@ export class FrontEnd {
 
   /** Opens the listeners; returns the place of the first. Rejects when one cannot be had. */
   async start(): Promise<Place> {
+    await this.authenticator.open();
     await this.doors.open();
     return this.listeners()[0] ?? { address: "", port: 0 };
   }
@@ -105,6 +108,7 @@ export class FrontEnd {
     const closed = this.doors.close();
     for (const connection of this.connections) connection.close(ReasonCode.ServerShuttingDown);
     await closed;
+    this.authenticator.close();
   }
 
   private onEntry(

@@ -1,19 +1,33 @@
 /** Users in memory, for tests. */
-import { standInVerifier, type Users } from "../../src/auth/users.js";
+import {
+  type CheckWork,
+  standInVerifier,
+  type UserSecrets,
+  type Users,
+} from "../../src/auth/users.js";
 import { deriveVerifier, type Verifier } from "../../src/auth/verifier.js";
 
 const standInKey = Buffer.alloc(32, 7);
 
 export class TestUsers implements Users {
   readonly verifiers = new Map<string, Verifier>();
-  /** Names that were asked for and do not exist. */
+
   readonly strangers: string[] = [];
 
   constructor(readonly kept = true) {}
 
-  find(name: string): Verifier | undefined {
-    return this.verifiers.get(name);
+  find(name: string): UserSecrets | undefined {
+    const verifier = this.verifiers.get(name);
+    return verifier === undefined ? undefined : { verifier, hash: null };
   }
+
+  readonly work: CheckWork = { scrypt: null, verifierIterations: 4096, pbkdf2Iterations: 0 };
+
+  isOutdated(): boolean {
+    return false;
+  }
+
+  async renew(): Promise<void> {}
 
   standIn(name: string): Verifier {
     this.strangers.push(name);

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { passwordMatches } from "../../src/auth/methods/password.js";
 import { UsersFile } from "../../src/auth/users-file.js";
 import { matches } from "../../src/auth/verifier.js";
 import { realClock } from "../../src/lib/clock.js";
@@ -19,6 +20,8 @@ import { createLog } from "../../src/lib/log.js";
 import { realRandom } from "../../src/lib/random.js";
 import { Refusal } from "../../src/lib/refusal.js";
 import { eventually } from "../support/mqtt-client.js";
+
+const scrypt = { costExponent: 10, blockSize: 8, parallelism: 1 };
 
 interface Place {
   readonly path: string;
@@ -38,7 +41,7 @@ function place(t: TestContext): Place {
     lines,
     async open(iterations = 4096) {
       const users = new UsersFile({
-        ...{ path, iterations, log, clock: realClock, random: realRandom, lookMs: 5 },
+        ...{ path, iterations, scrypt, log, clock: realClock, random: realRandom, lookMs: 5 },
       });
       t.after(() => users.close());
       await users.open();
@@ -47,9 +50,13 @@ function place(t: TestContext): Place {
   };
 }
 
+/** Whether both the hash and the verifier fit; they never fit alone. */
 async function knows(users: UsersFile, name: string, password: string): Promise<boolean> {
-  const verifier = users.find(name);
-  return verifier !== undefined && (await matches(verifier, Buffer.from(password)));
+  const { hash, verifier } = users.find(name) ?? {};
+  const right = await passwordMatches(users.find(name), Buffer.from(password), users.work);
+  assert.equal(hash?.kind, "scrypt");
+  assert.equal(verifier != null && (await matches(verifier, Buffer.from(password))), right);
+  return right;
 }
 
 const refusal = (words: RegExp) => (error: unknown) =>
@@ -63,14 +70,14 @@ test("users are added, changed, deleted, and found again after a restart", async
   await users.add("anna", "two words");
   assert.deepEqual([users.kept, users.size], [true, 2]);
   assert.deepEqual(users.list(), [
-    { name: "anna", iterations: 4096 },
-    { name: "bert", iterations: 4096 },
+    { name: "anna", iterations: 4096, hash: "scrypt" },
+    { name: "bert", iterations: 4096, hash: "scrypt" },
   ]);
   const again = await open(5000);
   assert.ok(await knows(again, "anna", "two words"));
   assert.ok(!(await knows(again, "anna", "one")));
   await again.setPassword("anna", "three");
-  assert.equal(again.find("anna")?.iterations, 5000);
+  assert.equal(again.find("anna")?.verifier?.iterations, 5000);
   assert.ok(await knows(again, "anna", "three"));
   await again.delete("bert");
   assert.equal(again.find("bert"), undefined);
@@ -86,7 +93,10 @@ test("the file holds no password, and equal passwords look different", async (t)
   assert.ok(
     !text.includes("horse") && !text.includes(Buffer.from("correct horse").toString("base64")),
   );
-  assert.notDeepEqual(users.find("anna")?.storedKey, users.find("bert")?.storedKey);
+  assert.notDeepEqual(
+    users.find("anna")?.verifier?.storedKey,
+    users.find("bert")?.verifier?.storedKey,
+  );
 });
 
 test("refusals of names and passwords say what is wrong", async (t) => {

@@ -37,6 +37,9 @@ const nobody: Users = {
 
 /** A cluster of one, as routing sees it. `whenSynced` can be held up. */
 export class LoneCluster implements ClusterPort {
+  work: { scrypt: null, verifierIterations: 0, pbkdf2Iterations: 0 },
+  isOutdated: () => false,
+  renew: async () => undefined,
   /** While set, SUBACKs wait; call them to let go. */
   held: (() => void)[] | null = null;
   private counter = 0;

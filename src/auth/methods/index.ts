@@ -1,13 +1,20 @@
 /** Every authentication method by its name in `auth.methods`; a newcomer adds one file and one line. */
-import type { BasicMethod } from "../basic.js";
+import type { BasicMethod, BasicParts } from "../basic.js";
 import type { EnhancedMethod } from "../exchange.js";
-import type { Users } from "../users.js";
-import { type CheckLimits, PasswordMethod } from "./password.js";
+import { HttpMethod } from "./http.js";
+import { JwtMethod } from "./jwt.js";
+import { PasswordMethod } from "./password.js";
 import { scramSha256 } from "./scram.js";
 
-/** For the user name and password of a CONNECT. */
-export const basicMethods: ReadonlyMap<string, (users: Users, limits: CheckLimits) => BasicMethod> =
-  new Map([["password", (users, limits) => new PasswordMethod(users, limits)]]);
+/** For what a CONNECT shows of itself. */
+export const basicMethods: ReadonlyMap<string, (parts: BasicParts) => BasicMethod> = new Map<
+  string,
+  (parts: BasicParts) => BasicMethod
+>([
+  ["password", (parts) => new PasswordMethod(parts)],
+  ["jwt", (parts) => new JwtMethod(parts)],
+  ["http", (parts) => new HttpMethod(parts)],
+]);
 
 /** For the Authentication Method of MQTT 5, by which name clients ask for them. */
 export const enhancedMethods: ReadonlyMap<string, EnhancedMethod> = new Map([

@@ -1,77 +1,70 @@
 /**
- * User name and password of a CONNECT, checked against the user's SCRAM verifier. Each check costs
- * milliseconds of a worker thread, so few run at once, the others wait in order, and there is a limit
- * to how many wait. An unknown name costs the same as a known one.
+ * User name and password of a CONNECT, checked against what the users file keeps of the password. Each
+ * check does the same work in worker threads, whether there is such a user or not and whatever is kept
+ * of its password; a right password that is kept in an older form is kept in the present one from then on.
  */
-import { assert } from "../../lib/assert.js";
-import { Ring } from "../../lib/ring.js";
-import type { BasicAnswer, BasicCheck, BasicMethod } from "../basic.js";
-import { isPrepared, utf8Text } from "../saslprep.js";
-import type { Users } from "../users.js";
-import { matches } from "../verifier.js";
+import type { BasicAnswer, BasicCheck, BasicMethod, BasicParts } from "../basic.js";
+import { hashMatches, spendPbkdf2, spendScrypt } from "../password-hash.js";
+import type { CheckWork, UserSecrets } from "../users.js";
+import { keyBytes, matches, type Verifier } from "../verifier.js";
 
-export interface CheckLimits {
-  readonly checks_at_once: number;
-  readonly checks_waiting: number;
-}
-
-interface Waiting {
-  readonly check: BasicCheck;
-  readonly password: Buffer;
-}
+/** Longest password that a user can have, in bytes. */
+export const passwordBytesMax = 1024;
 
 export class PasswordMethod implements BasicMethod {
-  private readonly queue = new Ring<Waiting>(4);
-  private running = 0;
+  readonly name = "password";
+  readonly counters = {};
+  readonly takesNameless = false;
+  readonly waiting = 0;
 
-  constructor(
-    private readonly users: Users,
-    private readonly limits: CheckLimits,
-  ) {}
-
-  /** Checks that wait for their turn. */
-  get waiting(): number {
-    return this.queue.length;
-  }
+  constructor(private readonly parts: BasicParts) {}
 
   check(check: BasicCheck): void {
-    const password = check.password === null ? null : comparable(check.password);
-    const { checks_at_once: atOnce, checks_waiting: waitingMax } = this.limits;
+    const { name, password } = check;
+    if (name === "" || !this.parts.users.kept) check.done({ kind: "ignored" });
     // A password that no user can have is refused as early for known names as for others.
-    if (password === null) check.done("wrong");
-    else if (this.running < atOnce) this.run({ check, password });
-    else if (this.queue.length < waitingMax) this.queue.push({ check, password });
-    else check.done("busy");
+    else if (password === null || password.length === 0 || password.length > passwordBytesMax) {
+      check.done({ kind: "wrong password" });
+    } else this.parts.queue.run(check, () => this.answer(name, password));
   }
 
-  private run({ check, password }: Waiting): void {
-    this.running++;
-    const verifier = this.users.find(check.name);
-    matches(verifier ?? this.users.standIn(check.name), password).then(
-      (right) => this.finish(check, verifier === undefined ? "unknown" : right ? "right" : "wrong"),
-      (error: unknown) => assert(false, `a password cannot be checked: ${String(error)}`),
-    );
-  }
+  async open(): Promise<void> {}
 
-  private finish(check: BasicCheck, answer: BasicAnswer): void {
-    this.running--;
-    this.next();
-    check.done(answer);
-  }
+  close(): void {}
 
-  private next(): void {
-    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
-      if (next.check.isWanted()) {
-        this.run(next);
-        return;
-      }
-      next.check.done("abandoned");
-    }
+  private async answer(name: string, password: Buffer): Promise<BasicAnswer> {
+    const { users } = this.parts;
+    const secrets = users.find(name);
+    const right = await passwordMatches(secrets, password, users.work);
+    if (secrets === undefined) return { kind: "unknown" };
+    if (!right) return { kind: "wrong password" };
+    // In this check's place of the queue, so that this work is bounded as well.
+    if (users.isOutdated(secrets)) await users.renew(name, secrets, password);
+    return { kind: "right", admission: { user: name } };
   }
 }
 
-/** The password as it was when its verifier was made; null: there can be no such password. */
-function comparable(password: Buffer): Buffer | null {
-  const text = utf8Text(password);
-  return text === null || text === "" || !isPrepared(text) ? null : password;
+/** Whether this is the user's password. `work` is what it costs, also without a user. */
+export async function passwordMatches(
+  secrets: UserSecrets | undefined,
+  password: Buffer,
+  work: CheckWork,
+): Promise<boolean> {
+  const { hash = null, verifier = null } = secrets ?? {};
+  let right = false;
+  if (hash?.kind === "scrypt") right = await hashMatches(hash, password);
+  else if (work.scrypt !== null) await spendScrypt(password, work.scrypt);
+  if (hash !== null && hash.kind !== "scrypt") right = await hashMatches(hash, password);
+  if (work.pbkdf2Iterations > 0 && hash?.kind !== "mosquitto-pbkdf2") {
+    await spendPbkdf2(password, work.pbkdf2Iterations);
+  }
+  if (hash === null && verifier !== null) right = await matches(verifier, password);
+  else if (work.verifierIterations > 0) await matches(nobody(work.verifierIterations), password);
+  return right;
+}
+
+/** A verifier that costs as much as a user's; what it says is not looked at. */
+function nobody(iterations: number): Verifier {
+  const key = Buffer.alloc(keyBytes);
+  return { salt: key, iterations, storedKey: key, serverKey: key };
 }

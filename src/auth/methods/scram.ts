@@ -79,7 +79,7 @@ class ScramServer implements Exchange {
     // To act for somebody else is not offered.
     if (identity !== undefined && nameOf(identity) !== user) return failure("other-error");
     const { users, random } = this.parts;
-    const verifier = users.find(user) ?? users.standIn(user);
+    const verifier = users.find(user)?.verifier ?? users.standIn(user);
     const nonce = clientNonce + random.bytes(nonceBytes).toString("base64");
     const answer = `r=${nonce},s=${verifier.salt.toString("base64")},i=${verifier.iterations}`;
     const header = text.slice(0, text.length - bare.length);

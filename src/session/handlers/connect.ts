@@ -1,6 +1,7 @@
 /** CONNECT: who may connect, with which limits, and what CONNACK says. */
 import type { Access } from "../../auth/acl/access.js";
 import type { Authenticator } from "../../auth/authenticator.js";
+import type { Admission } from "../../auth/basic.js";
 import { isUtf8 } from "node:buffer";
 import type { Config } from "../../config/schema.js";
 import type { Random } from "../../lib/random.js";
@@ -35,6 +36,8 @@ export interface Greeting {
   /** Null: nothing is sent. */
   readonly connack: Buffer | null;
   readonly reason: number;
+  /** When the connection has to end, in wall-clock milliseconds; null: never. */
+  readonly expiresAtMs: number | null;
 }
 
 const foreverSeconds = 0xffff_ffff;
@@ -64,15 +67,18 @@ export function connect(
     return null;
   }
   if (method !== null) return beginEnhanced(packet, method, channel, parts, greet);
-  const { certificateUser, anonymous } = policy;
-  const credentials = { name, password, certificateUser, anonymous };
+  const { certificateUser, anonymous, name: listener } = policy;
+  const { clientId } = packet;
+  const { address } = channel.info();
+  const shown = { name, password, clientId, address, listener };
+  const credentials = { ...shown, certificateUser, anonymous };
   parts.authenticator.check(
     credentials,
     () => channel.isOpen,
     (verdict) => {
       if (!channel.isOpen) return;
       if (verdict.user === null) greet(refused(packet, verdict.reason, parts));
-      else admit(packet, verdict.user, channel, parts, {}, greet);
+      else admit(packet, verdict, channel, parts, {}, greet);
     },
   );
   return null;
@@ -93,7 +99,7 @@ function beginEnhanced(
   }
   const onAuthenticated = ({ user, data }: Authenticated): void => {
     const properties = authenticationProperties(method, data);
-    if (user !== null) admit(packet, user, channel, parts, properties, greet);
+    if (user !== null) admit(packet, { user }, channel, parts, properties, greet);
     else greet(refused(packet, ReasonCode.NotAuthorized, parts, properties)); // [MQTT-4.12.0-4]
   };
   const auth = new EnhancedAuth(method, exchange, parts.authenticator, channel, onAuthenticated);
@@ -104,12 +110,13 @@ function beginEnhanced(
 /** Gets a client its session. `proof`: what CONNACK owes to enhanced authentication. */
 function admit(
   packet: ConnectPacket,
-  user: string,
+  admission: Admission,
   channel: Channel,
   parts: ConnectParts,
   proof: ConnackProperties,
   greet: Greet,
 ): void {
+  const { user, rules, expiresAtMs } = admission;
   const { limits } = parts.config;
   const assigned = packet.clientId === "" ? assignedId(parts.random) : undefined;
   const askedMs = askedExpiryMs(packet, limits.session_expiry);
@@ -117,12 +124,12 @@ function admit(
   const properties = { ...granted, ...proof };
   if (encodeConnack(packet.version, true, 0, properties).length > packet.packetMax) {
     // Not even CONNACK may be sent [MQTT-3.1.2-24].
-    greet({ session: null, connack: null, reason: ReasonCode.PacketTooLarge });
+    greet({ session: null, connack: null, reason: ReasonCode.PacketTooLarge, expiresAtMs: null });
     return;
   }
   const expiryMs = Math.min(askedMs, limits.session_expiry);
   const clientId = assigned ?? packet.clientId;
-  const access = parts.sessions.authorizer.accessOf({ clientId, user, rules: null });
+  const access = parts.sessions.authorizer.accessOf({ clientId, user, rules: rules ?? null });
   if (packet.will !== null && !mayHaveWill(packet.will, access, parts.sessions)) {
     greet(refused(packet, ReasonCode.NotAuthorized, parts, proof));
     return;
@@ -143,7 +150,7 @@ function admit(
     const keepAlive = keepAliveOf(packet, limits.keep_alive_max);
     if (keepAlive !== packet.keepAliveSeconds) counters.keepAliveShortened++;
     const connack = encodeConnack(packet.version, outcome.present, 0, properties);
-    greet({ session: outcome.session, connack, reason: 0 });
+    greet({ session: outcome.session, connack, reason: 0, expiresAtMs: expiresAtMs ?? null });
   });
 }
 
@@ -189,10 +196,10 @@ function refused(
   { config }: ConnectParts,
   proof: ConnackProperties = {},
 ): Greeting {
-  if (reason === 0) return { session: null, connack: null, reason };
+  if (reason === 0) return { session: null, connack: null, reason, expiresAtMs: null };
   const sentence = config.mqtt.reason_strings ? { reasonString: reasonName(reason) } : {};
   const connack = encodeConnack(version, false, reason, { ...proof, ...sentence });
-  return { session: null, connack, reason };
+  return { session: null, connack, reason, expiresAtMs: null };
 }
 
 /** Random, so that nobody can guess another's session; in the form of a UUID. */
