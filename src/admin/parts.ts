@@ -150,6 +150,12 @@ export interface Explanation {
       readonly durable: boolean;
     }[];
   }[];
+  /** Sessions in this node that subscribed and may not get it. */
+  readonly denied: readonly {
+    readonly clientId: string;
+    /** Which rule of access denies it. */
+    readonly because: string;
+  }[];
   /** For the client that was asked about: whether it gets it, and a sentence that says why or why not. */
   readonly client?: {
     readonly clientId: string;
@@ -210,6 +216,23 @@ export interface UserControl {
   delete(name: string): Promise<void>;
 }
 
+export interface AclRequest {
+  /** Undefined: none in particular. */
+  readonly clientId: string | undefined;
+  /** Undefined: that of the client's session here, else anonymous. */
+  readonly user: string | undefined;
+  readonly action: "publish" | "subscribe";
+  readonly topic: string;
+}
+
+/** The access rules of this node. */
+export interface AclControl {
+  /** Reads the ACL file again. @throws Refusal when there is none or it is not usable: nothing changes */
+  reload(): Promise<{ readonly rules: number }>;
+  /** @throws Refusal when the topic cannot be */
+  check(request: AclRequest): { readonly allowed: boolean; readonly because: string };
+}
+
 export interface ListenerInfo {
   /** Of a listener for clients: its section of the settings, or its own in `listeners.more`. */
   readonly name: string;
@@ -258,6 +281,7 @@ export interface Parts {
   readonly retained: RetainedControl;
   readonly publisher: Publisher;
   readonly users: UserControl;
+  readonly acl: AclControl;
   readonly log: LogControl;
   listeners(): readonly ListenerInfo[];
   /** Reads all certificates again. @throws Refusal when no listener has any */

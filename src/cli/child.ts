@@ -11,7 +11,7 @@ export interface Child {
   readonly outcome: Promise<StartOutcome>;
   /** Resolves when it has ended, to the exit code or the signal. */
   readonly ended: Promise<number | string>;
-  kill(signal: "SIGTERM" | "SIGKILL"): void;
+  kill(signal: "SIGTERM" | "SIGKILL" | "SIGHUP"): void;
   /** Lets this process end before the child does. */
   release(): void;
 }

@@ -14,6 +14,8 @@ import { realTerminal, type Terminal } from "./output.js";
 /** A node that runs in this process. */
 export interface RunningNode {
   readonly report: StartReport;
+  /** Reads the files again that may change while it runs. */
+  reload(): Promise<void>;
   /** Begins an orderly stop, whoever asks for it; resolves when it is over. */
   stop(): Promise<void>;
   /** Resolves when the node has stopped; rejects when it had to because of a bug. */

@@ -9,7 +9,7 @@ import { Refusal } from "../lib/refusal.js";
 import type { Dependencies, RunningNode } from "./dependencies.js";
 import { type CommonOptions, configOf } from "./options.js";
 import { tellParent } from "./parent.js";
-import { onStopSignal } from "./signals.js";
+import { onReloadSignal, onStopSignal } from "./signals.js";
 import { startReportText } from "./start-report.js";
 
 export interface ForegroundOptions extends CommonOptions {
@@ -38,6 +38,7 @@ export async function foreground(
   tellParent({ started: node.report });
   const end = (): void => void stop(node, log, dependencies);
   onStopSignal(dependencies.clock, end);
+  onReloadSignal(() => void node.reload());
   onUncaught(log);
   if (options["stop-with-parent"] === true) process.once("disconnect", end);
   try {

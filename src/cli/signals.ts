@@ -1,4 +1,7 @@
-/** SIGINT and SIGTERM: the first asks for an orderly stop, a later one ends the process. */
+/**
+ * SIGINT and SIGTERM: the first asks for an orderly stop, a later one ends the process. SIGHUP: files are read
+ * again.
+ */
 import type { Clock } from "../lib/clock.js";
 
 // Ctrl-C under npm arrives twice, from the terminal and passed on: that is one wish, not two.
@@ -20,4 +23,9 @@ export function onStopSignal(clock: Clock, callback: () => void): void {
   };
   process.on("SIGINT", handler);
   process.on("SIGTERM", handler);
+}
+
+/** Calls `callback` at each SIGHUP. */
+export function onReloadSignal(callback: () => void): void {
+  process.on("SIGHUP", callback);
 }

@@ -1,7 +1,9 @@
 /** What a node prints once it has started, and what it warns about. */
 import type { StartReport } from "../admin/parts.js";
 import { fileDescriptorLimit } from "../config/file-descriptors.js";
+import { enabledListeners, isClosedToStrangers, isLoopback } from "../config/listeners.js";
 import type { LoadedConfig } from "../config/load.js";
+import type { Config } from "../config/schema.js";
 
 const descriptorsMin = 4096;
 
@@ -28,6 +30,7 @@ export function startReportText(
       : "Settings that are not the default:",
     ...settings,
     ...warnings(config.cluster.bind, fileDescriptorLimit()),
+    ...strangersText(config),
   ].join("\n");
 }
 
@@ -50,6 +53,15 @@ export function warnings(linkBind: string, descriptors: number | undefined): str
   return found;
 }
 
-function isLoopback(address: string): boolean {
-  return address === "localhost" || address === "::1" || /^127(\.\d+){3}$/.test(address);
+/** Listeners through which anonymous clients cannot come though nobody has said so. */
+export function strangersText({ auth, listeners }: Pick<Config, "auth" | "listeners">): string[] {
+  const closed = enabledListeners(listeners)
+    .filter((listener) => isClosedToStrangers(listener, auth.anonymous))
+    .map(({ name }) => name);
+  if (closed.length === 0) return [];
+  return [
+    `NOTE: clients from elsewhere reach ${closed.join(", ")}, so anonymous ones are REFUSED there. Add users ` +
+      "with `broker ctl users add NAME`, or let everybody in with auth.anonymous = true (or " +
+      "`anonymous: true` in the settings of a listener).",
+  ];
 }

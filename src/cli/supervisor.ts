@@ -13,7 +13,7 @@ import { type Child, startChild } from "./child.js";
 import type { Dependencies } from "./dependencies.js";
 import { argumentsOf, type CommonOptions, configOf } from "./options.js";
 import { tellParent } from "./parent.js";
-import { onStopSignal } from "./signals.js";
+import { onReloadSignal, onStopSignal } from "./signals.js";
 
 /** Path of the socket of a node's supervisor. A line of `stop` to it is obeyed; it ends when all has. */
 export function supervisorPath(runDir: string, name: string): string {
@@ -41,6 +41,7 @@ export async function supervise(
   };
   const supervisor = new Supervisor(start, log, dependencies);
   onStopSignal(dependencies.clock, () => void supervisor.stop());
+  onReloadSignal(() => supervisor.reload());
   // The first start comes before the socket: the node makes the run directory and checks it.
   const first = await supervisor.startFirst();
   tellParent(first);
@@ -99,6 +100,11 @@ class Supervisor {
       if (this.stopping) return 0;
       this.child = this.start();
     }
+  }
+
+  /** Has the node read its files again; one that is down will when it starts. */
+  reload(): void {
+    this.child?.kill("SIGHUP");
   }
 
   /** Stops the node; `run` then returns. */

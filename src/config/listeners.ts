@@ -258,6 +258,28 @@ function allListeners(sections: Sections): ListenerSettings[] {
   ];
 }
 
+/** Can this machine alone reach it? A proxy before it brings in clients from elsewhere. */
+export function isLocal(listener: ListenerSettings): boolean {
+  if (listener.kind === "unix") return true;
+  return isLoopback(listener.bind) && !listener.proxy_protocol;
+}
+
+/**
+ * Do clients from elsewhere reach it, and nobody has said whether they may be anonymous? Then they may not.
+ * `anonymous`: that of all listeners.
+ */
+export function isClosedToStrangers(
+  listener: ListenerSettings,
+  anonymous: boolean | null,
+): boolean {
+  return (listener.anonymous ?? anonymous) === null && !isLocal(listener);
+}
+
+/** An address that is only reached from the same machine. */
+export function isLoopback(address: string): boolean {
+  return address === "localhost" || address === "::1" || /^127(\.\d+){3}$/.test(address);
+}
+
 /** The same with `path` applied to every path of a file. */
 export function withPaths(sections: Sections, path: (given: string) => string): Sections {
   const file = (given: string): string => (given === "" ? "" : path(given));

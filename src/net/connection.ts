@@ -42,6 +42,7 @@ import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
 import { LoginExpiry } from "./login-expiry.js";
 import type { Mount } from "./mount.js";
 import { Output, type OutputOwner, type OutputShare } from "./output.js";
+import { tellOfStranger } from "./strangers.js";
 
 /** What all connections of a front end share. */
 export interface ConnectionShare extends ConnectParts {
@@ -72,9 +73,9 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   private aliases: OutgoingAliases | null = null;
   private packetMax = Number.POSITIVE_INFINITY;
   private keepAliveSeconds = 0;
-  /** Not read for now: CONNECT waits for its grant, or too much is unanswered. */
   /** Of what the client was let in by, if that expires. */
   private expiry: LoginExpiry | null = null;
+  /** Not read for now: CONNECT waits for its grant, or too much is unanswered. */
   private halted = false;
   private readonly connectedAtMs: number;
   private readonly reader: FrameReader;
@@ -238,7 +239,11 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.packetMax = packet.packetMax;
     const aliasMax = Math.min(packet.topicAliasMax, limits.topic_aliases);
     if (aliasMax > 0) this.aliases = new OutgoingAliases(aliasMax);
-    const greet = (greeting: Greeting): void => this.greet(greeting);
+    const isStranger = packet.user === "" && packet.authenticationMethod === null;
+    const greet = (greeting: Greeting): void => {
+      if (isStranger && greeting.reason === ReasonCode.NotAuthorized) this.tellOfStranger();
+      this.greet(greeting);
+    };
     this.auth = connect(packet, this, this.policy, this.share, greet);
     return this.awaitConnack();
   }
@@ -281,16 +286,16 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.reader.connectOnly = false;
     this.reader.packetMax = this.share.config.limits.max_packet;
     this.keepAlive.open(this.keepAliveSeconds);
-    this.debug({}, "client connected");
-    if (this.halted) this.resumeSoon();
-  }
-
-  private onControl(
     if (expiresAtMs !== null) {
       const { wheel, clock } = this.share;
       const onExpired = (): void => this.close(ReasonCode.NotAuthorized);
       this.expiry = new LoginExpiry(wheel, clock, expiresAtMs, onExpired);
     }
+    this.debug({}, "client connected");
+    if (this.halted) this.resumeSoon();
+  }
+
+  private onControl(
     session: Session,
     type: number,
     bytes: Buffer,
@@ -461,6 +466,10 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.send(encodeConnack(version, false, reason, properties));
   }
 
+  private tellOfStranger(): void {
+    tellOfStranger(this.policy, this.clientAddress, this.share.log);
+  }
+
   /** The address is asked for only when somebody reads it. */
   private debug(fields: object, message: string): void {
     const { share, clientId, policy } = this;
@@ -482,6 +491,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.output.flush();
     this.inbound?.close();
     this.keepAlive.closing();
+    this.expiry?.stop();
     this.socket.resume(); // so that the end of the stream is seen
     this.socket.destroySoon();
     if (this.session !== null) this.share.sessions.detach(this.session, this, willDue);
@@ -491,6 +501,5 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     this.finish("connection lost", true);
     this.keepAlive.stop();
     this.share.onGone(this);
-    this.expiry?.stop();
   }
 }

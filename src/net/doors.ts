@@ -2,7 +2,13 @@
  * All listeners of a node: they open together or not at all, and each knows how many clients came in through
  * it and are still here.
  */
-import { enabledListeners, type ListenerKind, type ListenerSettings } from "../config/listeners.js";
+import {
+  enabledListeners,
+  isClosedToStrangers,
+  isLocal,
+  type ListenerKind,
+  type ListenerSettings,
+} from "../config/listeners.js";
 import type { Config } from "../config/schema.js";
 import { Refusal } from "../lib/refusal.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
@@ -51,7 +57,7 @@ const schemes = { tcp: "mqtt", tls: "mqtts", ws: "ws", wss: "wss", unix: "unix" 
 
 export interface DoorsParts
   extends Pick<ListenerParts, "clock" | "wheel" | "log" | "hasRoom" | "onTurnedAway"> {
-  readonly config: Pick<Config, "limits" | "listeners">;
+  readonly config: Pick<Config, "auth" | "limits" | "listeners">;
   readonly onEntry: OnEntry;
 }
 
@@ -97,6 +103,11 @@ export class Doors {
     });
   }
 
+  /** Some listener has certificates. */
+  get hasCertificates(): boolean {
+    return this.doors.some(({ kind }) => kind === "tls" || kind === "wss");
+  }
+
   /**
    * Reads the certificates of all listeners again.
    * @throws Refusal when no listener has any
@@ -114,7 +125,8 @@ export class Doors {
       limits: config.limits,
       policy: {
         name: settings.name,
-        anonymous: settings.anonymous,
+        anonymous: settings.anonymous ?? config.auth.anonymous ?? isLocal(settings),
+        closedToStrangers: isClosedToStrangers(settings, config.auth.anonymous),
         certificateUser: null,
         mountPoint: settings.mount_point,
       },

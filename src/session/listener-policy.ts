@@ -5,8 +5,10 @@
 export interface ListenerPolicy {
   /** The listener's name, as in `broker ctl listeners`. */
   readonly name: string;
-  /** May clients stay anonymous here? null: as `auth.anonymous` says. */
-  readonly anonymous: boolean | null;
+  /** May clients stay anonymous here? */
+  readonly anonymous: boolean;
+  /** They may not because it is reached from elsewhere, and nobody has said that they may. */
+  readonly closedToStrangers: boolean;
   /**
    * The common name of the client's certificate, which the listener has verified and takes as the user
    * name; null: the client shows who it is in its CONNECT.

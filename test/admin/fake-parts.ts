@@ -49,6 +49,13 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
     ...sessionParts(),
     ...messageParts(name, others, asked),
     users: userParts(asked),
+    acl: {
+      reload: async () => ({ rules: 7 }),
+      check: (request) => {
+        asked.push(["check", request]);
+        return { allowed: request.action === "publish", because: "line 3 of the ACL file says so" };
+      },
+    },
     log: {
       level: () => level,
       setLevel: (given) => {
@@ -131,6 +138,7 @@ function messageParts(
         local: [{ clientId: "c1", filters: ["t/#"], qos: 1, connected: true }],
         peers: [{ node: "b@h", state: "up", filters: ["t/+"], qos: 0, durable: false }],
         groups: [fakeGroup],
+        denied: [{ clientId: "c9", because: "line 3 of the ACL file denies it" }],
         ...(clientId === undefined
           ? {}
           : { client: { clientId, delivered: false, because: "no filter of it matches" } }),

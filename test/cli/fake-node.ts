@@ -32,7 +32,12 @@ export const startFake: StartBroker = async ({ config, version }) => {
     ended();
   };
   if (config.limits.open_qos2 === 2) setTimeout(() => process.exit(7), 20);
-  return { report: parts.report(), stop, stopped };
+  return {
+    report: parts.report(),
+    reload: () => parts.acl.reload().then(() => undefined),
+    stop,
+    stopped,
+  };
 };
 
 /** This machine with the stand-in, impatient; further processes are of the same kind. */

@@ -99,7 +99,13 @@ export class FakeChannel implements Channel {
   }
 
   info(): ChannelInfo {
-    return { address: "fake", version: this.version, keepAliveSeconds: 0, connectedAtMs: 0 };
+    return {
+      address: "fake",
+      version: this.version,
+      keepAliveSeconds: 0,
+      connectedAtMs: 0,
+      waitingBytes: 0,
+    };
   }
 
   publish(one: Message, qos: Qos, retain: boolean, packetId: number): boolean {
@@ -187,7 +193,15 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
   const connect = (clientId: string, options: ConnectOptions = {}) => {
     const { expiryMs = 0, clean = expiryMs === 0, receiveMaximum = 65_535 } = options;
     const channel = new FakeChannel();
-    const request = { clientId, user: "", access: null, clean, expiryMs, receiveMaximum, will: null };
+    const request = {
+      clientId,
+      user: "",
+      access: null,
+      clean,
+      expiryMs,
+      receiveMaximum,
+      will: null,
+    };
     let session: Session | null = null;
     sessions.turn.refresh();
     sessions.connect(request, channel, (outcome) => {

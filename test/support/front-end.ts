@@ -23,9 +23,13 @@ export type Settings = {
   readonly listeners?: Readonly<Record<string, unknown>>;
 };
 
-/** The configuration with these settings, on any free port. */
+/** The configuration with these settings, on any free port; anonymous clients may come unless they say not. */
 export function testConfig({ listeners = {}, ...settings }: Settings = {}): Config {
-  return configSchema.parse({ ...settings, listeners: { tcp: { port: 0 }, ...listeners } });
+  return configSchema.parse({
+    ...settings,
+    auth: { anonymous: true, ...settings.auth },
+    listeners: { tcp: { port: 0 }, ...listeners },
+  });
 }
 
 /** No list of users at all. */
@@ -33,13 +37,13 @@ const nobody: Users = {
   kept: false,
   find: () => undefined,
   standIn: (name) => standInVerifier(Buffer.alloc(32), name, 4096),
+  work: { scrypt: null, verifierIterations: 0, pbkdf2Iterations: 0 },
+  isOutdated: () => false,
+  renew: async () => undefined,
 };
 
 /** A cluster of one, as routing sees it. `whenSynced` can be held up. */
 export class LoneCluster implements ClusterPort {
-  work: { scrypt: null, verifierIterations: 0, pbkdf2Iterations: 0 },
-  isOutdated: () => false,
-  renew: async () => undefined,
   /** While set, SUBACKs wait; call them to let go. */
   held: (() => void)[] | null = null;
   private counter = 0;

@@ -13,7 +13,7 @@ export const explain = command({
   text: render,
 });
 
-function render({ topic, local, peers, groups, client }: Explanation): string {
+function render({ topic, local, peers, groups, denied, client }: Explanation): string {
   const parts = [`A message on ${printable(topic)} goes to`];
   if (local.length + peers.length + groups.length === 0) parts.push("nobody: no filter matches");
   if (local.length > 0) {
@@ -37,6 +37,9 @@ function render({ topic, local, peers, groups, client }: Explanation): string {
   }
   for (const group of groups)
     parts.push(`one member of ${printable(group.filter)}`, groupTable(group));
+  for (const { clientId, because } of denied) {
+    parts.push(`not to ${printable(clientId)}: ${because}`);
+  }
   if (client !== undefined) {
     const verdict = client.delivered ? "gets it" : "does not get it";
     parts.push(`${printable(client.clientId)} ${verdict}: ${client.because}`);

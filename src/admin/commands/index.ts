@@ -1,5 +1,7 @@
 /** The commands of `broker ctl`, by name; a newcomer adds one file and one line. */
 import type { Command } from "../command.js";
+import { aclCheck } from "./acl-check.js";
+import { aclReload } from "./acl-reload.js";
 import { clientsKick } from "./clients-kick.js";
 import { clientsList } from "./clients-list.js";
 import { clientsShow } from "./clients-show.js";
@@ -54,6 +56,8 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["users passwd", usersPasswd],
   ["users delete", usersDelete],
   ["users list", usersList],
+  ["acl check", aclCheck],
+  ["acl reload", aclReload],
   ["listeners", listeners],
   ["metrics", metrics],
   ["log level", logLevel],

@@ -7,6 +7,7 @@ import type { Router } from "../../routing/router.js";
 import type { Delivery } from "../../routing/targets.js";
 import type { Sessions } from "../../session/sessions.js";
 import type { Explainer, Explanation } from "../parts.js";
+import { sayRule } from "./acl-control.js";
 import { topicOf } from "./routing-control.js";
 
 interface Matches {
@@ -27,14 +28,23 @@ export function explainer(router: Router, cluster: Cluster, sessions: Sessions):
       const topic = topicOf(router, name);
       const { local, groups } = router.targetsOf(topic);
       const matches = matchesOf(router, name);
+      const members = groups.flatMap((group) =>
+        [...group.ownMembers()].map(({ delivery }) => delivery),
+      );
+      const denied = deniedOf([...local, ...members], name, sessions);
+      const isDenied = ({ subscriber }: Delivery): boolean =>
+        denied.some(({ clientId: id }) => id === subscriber.clientId);
       const explanation: Explanation = {
         topic: name,
-        local: local.map((delivery) => ({
-          clientId: delivery.subscriber.clientId,
-          filters: matches.local.get(delivery.subscriber.clientId) ?? [],
-          qos: delivery.qos,
-          connected: isConnected(sessions, delivery.subscriber.clientId),
-        })),
+        denied,
+        local: local
+          .filter((delivery) => !isDenied(delivery))
+          .map((delivery) => ({
+            clientId: delivery.subscriber.clientId,
+            filters: matches.local.get(delivery.subscriber.clientId) ?? [],
+            qos: delivery.qos,
+            connected: isConnected(sessions, delivery.subscriber.clientId),
+          })),
         peers: peerTargets(cluster, matches),
         groups: groups.map((group) => groupOf(group, cluster)),
       };
@@ -90,12 +100,27 @@ function peerTargets(cluster: Cluster, { peers }: Matches): Explanation["peers"]
   });
 }
 
+/** Whom the access rules keep from getting it, and which of them. */
+function deniedOf(
+  deliveries: readonly Delivery[],
+  topic: string,
+  sessions: Sessions,
+): Explanation["denied"] {
+  const found = new Map<string, string>();
+  for (const { subscriber } of deliveries) {
+    const access = sessions.get(subscriber.clientId)?.access ?? null;
+    const verdict = access === null ? null : sayRule(access, "subscribe", topic);
+    if (verdict !== null && !verdict.allowed) found.set(subscriber.clientId, verdict.because);
+  }
+  return [...found].map(([clientId, because]) => ({ clientId, because }));
+}
+
 const isConnected = (sessions: Sessions, clientId: string): boolean =>
   sessions.entry(clientId)?.connected ?? false;
 
 function verdict(
   clientId: string,
-  { topic, groups }: Explanation,
+  { topic, groups, denied }: Explanation,
   local: readonly Delivery[],
   { local: filters }: Matches,
   sessions: Sessions,
@@ -103,6 +128,8 @@ function verdict(
   const session = sessions.get(clientId);
   const no = (because: string) => ({ clientId, delivered: false, because });
   if (session === undefined) return no("it has no session in this node");
+  const denial = denied.find((one) => one.clientId === clientId);
+  if (denial !== undefined) return no(`it subscribed, but ${denial.because}`);
   const delivery = local.find(({ subscriber }) => subscriber.clientId === clientId);
   const group = groups.find((one) => one.local.some((member) => member.clientId === clientId));
   if (delivery === undefined && group !== undefined) {
