@@ -109,9 +109,13 @@ export class Output {
     if (!this.dirty) this.touch();
   }
 
-  /** Sends an acknowledgement; `reason` other than 0 only to an MQTT 5 client. */
+  /**
+   * Sends an acknowledgement; `reason` other than 0 only to an MQTT 5 client. It leaves before the run
+   * that is being gathered, to which it has no order: a client gets the PUBREC of a message before the
+   * message itself.
+   */
   acknowledge(type: AckType, packetId: number, reason: number): void {
-    const buffer = this.reserve(ackBytesMax);
+    const buffer = this.room(ackBytesMax);
     this.used = writeAck(buffer, this.used, type, packetId, reason);
   }
 
@@ -133,6 +137,11 @@ export class Output {
     this.writeOut();
   }
 
+  /** Bytes that wait in the socket. */
+  get waitingBytes(): number {
+    return this.socket.writableLength;
+  }
+
   /** Reads the socket's backlog anew. */
   measure(): void {
     const waiting = this.socket.writableLength;
@@ -146,6 +155,11 @@ export class Output {
   /** A buffer with room for `count` bytes at `used`; the run before them is in it. */
   private reserve(count: number): Buffer {
     if (this.runBytes !== null) this.copyRun();
+    return this.room(count);
+  }
+
+  /** A buffer with room for `count` bytes at `used`. */
+  private room(count: number): Buffer {
     if (!this.dirty) this.touch();
     if (this.buffer !== null && this.used + count > bufferBytes) this.writeBuffer();
     this.buffer ??= this.share.takeBuffer();
@@ -196,16 +210,24 @@ export class Output {
     const { used } = this;
     this.buffer = null;
     this.used = 0;
-    this.write(buffer.subarray(0, used));
+    const copied = this.write(buffer.subarray(0, used));
     // Nothing waits in the socket: the kernel has taken a copy of every byte.
     const { writableLength, copiesWrites } = this.socket;
-    if (writableLength === 0 || copiesWrites === true) this.share.giveBuffer(buffer);
+    if (copied || writableLength === 0 || copiesWrites === true) this.share.giveBuffer(buffer);
   }
 
-  private write(bytes: Buffer): void {
-    if (this.socket.destroyed) return;
+  /**
+   * Returns whether a copy was written: what waits in a socket must not pin much more than itself, or a client
+   * that stopped reading would hold a whole buffer for every few bytes.
+   */
+  private write(bytes: Buffer): boolean {
+    const { socket } = this;
+    if (socket.destroyed) return false;
     this.share.counters.bytesOut += bytes.length;
-    if (!this.socket.write(bytes)) this.measure();
+    const pins = bytes.buffer.byteLength > 2 * bytes.length && socket.copiesWrites !== true;
+    const copies = pins && socket.writableLength > 0;
+    if (!socket.write(copies ? Buffer.from(bytes) : bytes)) this.measure();
+    return copies;
   }
 }
 

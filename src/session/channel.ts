@@ -13,6 +13,8 @@ export interface ChannelInfo {
   readonly version: number;
   readonly keepAliveSeconds: number;
   readonly connectedAtMs: number;
+  /** What the client has not taken yet, of what was sent. */
+  readonly waitingBytes: number;
 }
 
 export interface Channel {

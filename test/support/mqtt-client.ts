@@ -197,10 +197,14 @@ export class MqttClient {
 }
 
 /** Waits for a condition that no packet announces. */
-export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + deadlineMs;
+export async function eventually(
+  condition: () => boolean,
+  what: string,
+  withinMs = deadlineMs,
+): Promise<void> {
+  const end = Date.now() + withinMs;
   while (!condition()) {
-    if (Date.now() > end) throw new Error(`waited ${deadlineMs} ms for ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${withinMs} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
