@@ -15,6 +15,8 @@ export interface ArgumentInfo {
   readonly about: string;
   /** Never on the command line: asked for without echo, or read from the file of `--name-file`. */
   readonly secret?: boolean;
+  /** The command line names a file, and the command gets what it holds: it may not be the node's to read. */
+  readonly file?: boolean;
 }
 
 /** The explanations of arguments, by their zod types. */
@@ -99,7 +101,12 @@ export function textOption(about: string) {
 
 /** A text that the operator is asked for without echo; `--name-file FILE` reads it from a file. */
 export function secret(about: string) {
-  return describe(z.string(), false, "string", about, true);
+  return describe(z.string(), false, "string", about, { secret: true });
+}
+
+/** The text of a file that is named by its place. */
+export function fileArgument(about: string) {
+  return describe(z.string(), true, "string", about, { file: true });
 }
 
 /** `--name`. */
@@ -123,9 +130,9 @@ function describe<T extends z.ZodType>(
   positional: boolean,
   type: ArgumentInfo["type"],
   about: string,
-  secret = false,
+  source: Pick<ArgumentInfo, "secret" | "file"> = {},
 ): T {
-  argumentInfo.add(schema, { positional, type, about, secret });
+  argumentInfo.add(schema, { positional, type, about, ...source });
   return schema;
 }
 

@@ -200,8 +200,10 @@ export interface Publisher {
 
 export interface UserInfo {
   readonly name: string;
-  /** Work of its password's verifier. */
+  /** Work of its SCRAM verifier; 0: there is none until the first right password. */
   readonly iterations: number;
+  /** How its password is checked. */
+  readonly hash: string;
 }
 
 /** The users file of this node. */
@@ -214,6 +216,11 @@ export interface UserControl {
   setPassword(name: string, password: string): Promise<void>;
   /** @throws Refusal when there is no such user */
   delete(name: string): Promise<void>;
+  /**
+   * Adds the users of a file of mosquitto_passwd; those that exist stay as they are.
+   * @throws Refusal when `text` is no such file
+   */
+  importMosquitto(text: string): Promise<{ readonly imported: number; readonly existing: number }>;
 }
 
 export interface AclRequest {

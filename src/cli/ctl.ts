@@ -4,7 +4,7 @@ import type { Argv } from "yargs";
 import { argumentInfo, type Command } from "../admin/command.js";
 import { commands } from "../admin/commands/index.js";
 import { request } from "../admin/ctl-client.js";
-import { ctlPath } from "../admin/ctl-protocol.js";
+import { ctlPath, requestBytesMax } from "../admin/ctl-protocol.js";
 import { Refusal } from "../lib/refusal.js";
 import type { Terminal } from "./output.js";
 import { UsageError } from "./usage.js";
@@ -15,9 +15,14 @@ export interface CtlCall {
   readonly args: Readonly<Record<string, unknown>>;
   /** What the operator is still asked for, unless it stands in a file. */
   readonly secrets: readonly SecretArgument[];
+  /** Arguments that name a file whose text is sent. */
+  readonly files: readonly string[];
   readonly force: boolean;
   readonly json: boolean;
 }
+
+/** Largest file that is sent: as JSON it still fits into a request. */
+const fileBytesMax = requestBytesMax / 2;
 
 interface SecretArgument {
   readonly key: string;
@@ -57,6 +62,7 @@ export async function runCtl(
   const { command, json } = call;
   const args = { ...call.args };
   for (const secret of call.secrets) args[secret.key] = await readSecret(secret, terminal);
+  for (const key of call.files) args[key] = readText(String(args[key]), fileBytesMax);
   const path = ctlPath(node.runDir, node.name);
   let response = await request(path, { command, args, force: call.force });
   if ("confirm" in response) {
@@ -88,11 +94,7 @@ async function confirmed(question: string, json: boolean, terminal: Terminal): P
 async function readSecret(secret: SecretArgument, terminal: Terminal): Promise<string> {
   const { key, about, file } = secret;
   if (file !== undefined) {
-    try {
-      return readFileSync(file, "utf8").split(/\r?\n/, 1)[0] ?? "";
-    } catch (error) {
-      throw new Refusal(`the file ${file} cannot be read: ${codeOf(error)}`);
-    }
+    return readText(file, fileBytesMax).split(/\r?\n/, 1)[0] ?? "";
   }
   const typed = await terminal.askSecret(`${about}:`);
   if (typed === undefined)
@@ -100,6 +102,17 @@ async function readSecret(secret: SecretArgument, terminal: Terminal): Promise<s
   const again = await terminal.askSecret("once more:");
   if (typed !== again) throw new Refusal("that was not the same twice; nothing has been changed");
   return typed;
+}
+
+function readText(file: string, bytesMax: number): string {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new Refusal(`the file ${file} cannot be read: ${codeOf(error)}`);
+  }
+  if (bytes.length <= bytesMax) return bytes.toString();
+  throw new Refusal(`the file ${file} is larger than ${bytesMax} bytes: split it`);
 }
 
 function codeOf(error: unknown): string {
@@ -155,8 +168,9 @@ function addCommand<T>(
           file: file === undefined ? undefined : String(file),
         };
       });
+      const files = keys.filter(({ info }) => info?.file === true).map(({ key }) => key);
       onCall({
-        ...{ command: name, args, secrets },
+        ...{ command: name, args, secrets, files },
         ...{ force: argv.force === true, json: argv.json === true },
       });
     },

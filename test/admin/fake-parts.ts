@@ -166,7 +166,11 @@ function userParts(asked: unknown[]): Parts["users"] {
     if (name !== "anna") throw new Refusal("there is no user of this name");
   };
   return {
-    list: () => [{ name: "anna", iterations: 4096 }],
+    list: () => [{ name: "anna", iterations: 4096, hash: "scrypt" }],
+    importMosquitto: async (text) => {
+      asked.push(["import", text]);
+      return { imported: 2, existing: 1 };
+    },
     add: async (name, password) => void asked.push(["add", name, password]),
     setPassword: async (name, password) => {
       known(name);

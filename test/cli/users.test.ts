@@ -63,10 +63,26 @@ test("a password on the command line is wrong usage", async (t) => {
 test("list and delete", async (t) => {
   const { place, asked } = await withNode(t);
   const listed = await place.run(["ctl", "users", "list"]);
-  assert.equal(listed.output, "user  iterations\nanna  4096");
+  assert.equal(listed.output, "user  hash    iterations\nanna  scrypt  4096");
   const deleted = await place.run(["ctl", "users", "delete", "anna"]);
   assert.equal(deleted.output, "The user anna has been deleted");
   assert.deepEqual(asked, [["delete", "anna"]]);
   const unknown = await place.run(["ctl", "users", "delete", "bert"]);
   assert.deepEqual([unknown.code, unknown.errors], [1, "Error: there is no user of this name"]);
+});
+
+test("import sends what the file holds", async (t) => {
+  const { place, asked } = await withNode(t);
+  const file = join(place.folder, "passwd");
+  writeFileSync(file, "anna:$6$a$b\n");
+  const { code, output } = await place.run(["ctl", "users", "import", file]);
+  assert.equal(code, 0);
+  assert.equal(output, "2 users have been imported; 1 that exist already stay as they are");
+  assert.deepEqual(asked, [["import", "anna:$6$a$b\n"]]);
+  const missing = await place.run(["ctl", "users", "import", `${file}.not`]);
+  assert.deepEqual(missing.code, 1);
+  assert.match(missing.errors, /^Error: the file .*passwd\.not cannot be read: ENOENT$/);
+  writeFileSync(file, Buffer.alloc(2 * 1024 * 1024 + 1, "#"));
+  const large = await place.run(["ctl", "users", "import", file]);
+  assert.match(large.errors, /^Error: the file .* is larger than 2097152 bytes: split it$/);
 });

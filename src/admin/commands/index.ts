@@ -28,6 +28,7 @@ import { stop } from "./stop.js";
 import { subscriptionsList } from "./subscriptions-list.js";
 import { usersAdd } from "./users-add.js";
 import { usersDelete } from "./users-delete.js";
+import { usersImport } from "./users-import.js";
 import { usersList } from "./users-list.js";
 import { usersPasswd } from "./users-passwd.js";
 
@@ -55,6 +56,7 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["users add", usersAdd],
   ["users passwd", usersPasswd],
   ["users delete", usersDelete],
+  ["users import", usersImport],
   ["users list", usersList],
   ["acl check", aclCheck],
   ["acl reload", aclReload],

@@ -10,5 +10,7 @@ export const usersList = command({
     return { total: all.length, items: all.slice(0, limit) };
   },
   text: (page) =>
-    pageTable(page, ["user", "iterations"], ({ name, iterations }) => [name, iterations]),
+    pageTable(page, ["user", "hash", "iterations"], ({ name, hash, iterations }) => {
+      return [name, hash, iterations];
+    }),
 });
