@@ -277,6 +277,10 @@ export class Cluster implements ClusterPort, PeerHost {
     this.byIndex[index]?.link?.sendControl(frame(FrameType.tell, body));
   }
 
+  tellBacklog(index: number): number {
+    return this.byIndex[index]?.link?.controlBufferedBytes ?? Number.POSITIVE_INFINITY;
+  }
+
   forwardAccepted(index: number, incarnation: number, counter: number): void {
     this.byIndex[index]?.forwardAccepted(incarnation, counter);
   }

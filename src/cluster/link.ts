@@ -97,6 +97,11 @@ export class Link {
     return this.dataOut.bufferedBytes;
   }
 
+  /** Bytes of everything else that the network has not taken yet. */
+  get controlBufferedBytes(): number {
+    return this.controlOut.bufferedBytes;
+  }
+
   /** Starts to hand on frames, those that came early first. */
   start(listener: LinkListener): void {
     this.listener = listener;

@@ -46,6 +46,8 @@ export interface ClusterPort {
   whenSynced(done: () => void): void;
   /** Tells a peer something outside the streams. Lost if the link breaks. */
   tell(peer: number, body: Uint8Array): void;
+  /** Bytes for a peer that its control connection has not taken yet; infinite: there is no link. */
+  tellBacklog(peer: number): number;
   /** The forward counter of this peer was accepted, after `onForward` had returned false. */
   forwardAccepted(peer: number, incarnation: number, counter: number): void;
 }

@@ -1,6 +1,7 @@
 /**
  * Brings the retained messages of two nodes together when their link comes up. Each tells the other
- * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins.
+ * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins. It
+ * takes as many turns as it needs: heartbeats and messages must not wait for a million entries.
  */
 import type { ClusterPort } from "../cluster/ports.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
@@ -15,8 +16,23 @@ const digestKind = 1;
 const entryKind = 2;
 const nothing = Buffer.alloc(0);
 
+/** Entries looked at in one turn. */
+const entriesPerTurn = 2000;
+/** More than so much is not left waiting at a link, where heartbeats would be behind it. */
+const backlogMax = 262_144;
+const backlogPauseMs = 20;
+
+/** What one peer is still to be sent. */
+interface Answer {
+  readonly peer: number;
+  readonly differing: ReadonlySet<number>;
+  readonly entries: Iterator<RetainedEntry>;
+}
+
 export class RetainedSync {
   readonly counters = { entriesSent: 0, entriesTaken: 0 };
+  /** By peer: the answer to its latest digests. */
+  private readonly answers = new Map<number, Answer>();
 
   constructor(
     private readonly cluster: ClusterPort,
@@ -46,16 +62,42 @@ export class RetainedSync {
     this.store.digests().forEach((digest, i) => {
       if (digest !== theirs.readUInt32BE(1 + i * 4)) differing.add(i);
     });
+    this.answers.delete(peer);
     if (differing.size === 0) return;
-    for (const entry of this.store.all()) {
-      if (!differing.has(retainedBucket(entry.topic))) continue;
-      const frame = encodeForward(this.messageOf(entry), 0, this.clock);
-      // The place of the header of a forward is not needed here, except for the kind.
-      const body = frame.subarray(forwardHeaderBytes - 1);
-      body[0] = entryKind;
-      this.cluster.tell(peer, body);
-      this.counters.entriesSent++;
+    const answer = { peer, differing, entries: this.store.all()[Symbol.iterator]() };
+    this.answers.set(peer, answer);
+    this.send(answer);
+  }
+
+  /** Sends as much as this turn and the link allow, and goes on later; what changes meanwhile is forwarded. */
+  private send(answer: Answer): void {
+    const { peer, differing, entries } = answer;
+    if (this.answers.get(peer) !== answer) return;
+    for (let left = entriesPerTurn; left > 0; left--) {
+      const backlog = this.cluster.tellBacklog(peer);
+      if (backlog > backlogMax) {
+        // Without a link the next one begins with new digests.
+        if (backlog === Number.POSITIVE_INFINITY) this.answers.delete(peer);
+        else this.clock.setTimer(backlogPauseMs, () => this.send(answer));
+        return;
+      }
+      const next = entries.next();
+      if (next.done) {
+        this.answers.delete(peer);
+        return;
+      }
+      if (differing.has(retainedBucket(next.value.topic))) this.sendEntry(peer, next.value);
     }
+    this.clock.defer(() => this.send(answer));
+  }
+
+  private sendEntry(peer: number, entry: RetainedEntry): void {
+    const encoded = encodeForward(this.messageOf(entry), 0, this.clock);
+    // The place of the header of a forward is not needed here, except for the kind.
+    const body = encoded.subarray(forwardHeaderBytes - 1);
+    body[0] = entryKind;
+    this.cluster.tell(peer, body);
+    this.counters.entriesSent++;
   }
 
   private take(body: Buffer): void {
@@ -66,7 +108,8 @@ export class RetainedSync {
 
   /** A tombstone travels as what it was: an empty retained message. */
   private messageOf(entry: RetainedEntry): Message {
-    if (entry.message !== null) return entry.message;
+    const held = entry.message;
+    if (held !== null) return held;
     const topic = this.topics.internName(entry.topic);
     const message = new Message(topic, 0, true, entry.publisher, nothing, 0, 0, 0, 0);
     message.stamp = entry.stamp;

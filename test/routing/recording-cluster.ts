@@ -68,6 +68,9 @@ export class RecordingCluster implements ClusterPort {
     done();
   }
   tell(): void {}
+  tellBacklog(): number {
+    return 0;
+  }
   forwardAccepted(_peer: number, _incarnation: number, counter: number): void {
     this.accepted.push(counter);
   }

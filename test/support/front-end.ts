@@ -74,6 +74,9 @@ export class LoneCluster implements ClusterPort {
     else this.held.push(done);
   }
   tell(): void {}
+  tellBacklog(): number {
+    return 0;
+  }
   forwardAccepted(): void {}
 }
 
