@@ -52,10 +52,12 @@ console.log(
 console.log("| filter | matches | looked at | ms |\n| --- | ---: | ---: | ---: |");
 
 const filters = [
+  // First, so that what comes after it runs as it does in a node that has been up for a while.
+  ["#"],
   ["nothing/#", "site/+/nothing", "+/+/device/+/nothing", "site/+/device/+"],
   ["site/500/alarm", "site/+/alarm", "site/123/device/123/#"],
   ["site/+/device/+/battery", "+/+/+/+/battery"],
-  ["site/123/#", "site/123/device/+/state", "#"],
+  ["site/123/#", "site/123/device/+/state"],
 ].flat();
 for (const filter of filters) {
   const timesMs: number[] = [];
