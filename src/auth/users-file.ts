@@ -67,6 +67,8 @@ export class UsersFile implements Users {
     /** Passwords that were right and are now kept in the present form. */
     renewed: 0,
     renewalFailures: 0,
+    /** Renewals that came too late: somebody had changed the user. */
+    renewalsOutdated: 0,
   };
   private content: Content;
   private isKept = false;
@@ -238,6 +240,7 @@ export class UsersFile implements Users {
         }
       });
       this.counters.renewed += renewed;
+      this.counters.renewalsOutdated += done.length - renewed;
     } catch (error) {
       this.counters.renewalFailures += done.length;
       this.parts.log.error({ why: messageOf(error) }, "renewed passwords cannot be kept");

@@ -1,41 +1,16 @@
 /** Who is let in by a CONNECT, and what is counted; password checks and their limits. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Authenticator, type Credentials, type Verdict } from "../../src/auth/authenticator.js";
+import type { Verdict } from "../../src/auth/authenticator.js";
 import type { Users } from "../../src/auth/users.js";
-import { type Config, configSchema } from "../../src/config/schema.js";
-import { realClock } from "../../src/lib/clock.js";
-import { silentLog } from "../../src/lib/log.js";
-import { realRandom } from "../../src/lib/random.js";
+import type { Config } from "../../src/config/schema.js";
+import { ask, authenticatorOf, busy, notAuthorized, refusedUser } from "./asking.js";
 import { TestUsers, testUsers } from "./support.js";
 
 const users = await testUsers({ anna: "secret" });
-const refusedUser: Verdict = { user: null, reason: 0x86 };
-const notAuthorized: Verdict = { user: null, reason: 0x87 };
-const busy: Verdict = { user: null, reason: 0x89 };
 
-function make(settings: Partial<Config["auth"]> = {}, of: Users = users): Authenticator {
-  const { auth } = configSchema.parse({ auth: { anonymous: true, ...settings } });
-  return new Authenticator({
-    settings: auth,
-    users: of,
-    random: realRandom,
-    clock: realClock,
-    log: silentLog,
-  });
-}
-
-function ask(
-  authenticator: Authenticator,
-  shown: Partial<Omit<Credentials, "password">> & { password?: string | Buffer | null },
-  isWanted = () => true,
-): Promise<Verdict> {
-  const { name = "", certificateUser = null, anonymous = null } = shown;
-  const password = shown.password == null ? null : Buffer.from(shown.password);
-  const place = { clientId: "c", address: "127.0.0.1:4711", listener: "tcp" };
-  const credentials = { ...place, name, password, certificateUser, anonymous };
-  return new Promise((resolve) => authenticator.check(credentials, isWanted, resolve));
-}
+const make = (settings: Partial<Config["auth"]> = {}, of: Users = users) =>
+  authenticatorOf(settings, of);
 
 test("a user with the right password gets in, everything else is refused alike", async () => {
   const authenticator = make();
