@@ -81,7 +81,9 @@ export class Acks implements AcceptanceSink {
     if (refused !== 0) this.counters.publishesRefused++;
     const type = message.qos === 2 ? AckType.Pubrec : AckType.Puback;
     if (this.version === 5) {
-      const unmatched = message.matched === 0 ? ReasonCode.NoMatchingSubscribers : 0;
+      // PUBREC may say so too, but clients and conformance suites expect it of PUBACK only.
+      const unmatched =
+        message.matched === 0 && type === AckType.Puback ? ReasonCode.NoMatchingSubscribers : 0;
       this.output.acknowledge(type, packetId, refused === 0 ? unmatched : refused);
     } else if (refused === 0) this.output.acknowledge(type, packetId, 0);
   }

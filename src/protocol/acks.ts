@@ -16,15 +16,27 @@ export const ackBytesMax = 5;
 
 export const pingrespFrame = Buffer.from([0xd0, 0x00]);
 
+const { Success, NoMatchingSubscribers, UnspecifiedError, NotAuthorized, PacketIdNotFound } =
+  ReasonCode;
+const { ImplementationSpecificError, TopicNameInvalid, PacketIdInUse } = ReasonCode;
+const { QuotaExceeded, PayloadFormatInvalid } = ReasonCode;
+/** Reason codes of PUBACK and PUBREC [MQTT5 3.4.2.1], and of PUBREL and PUBCOMP [MQTT5 3.6.2.1]. */
+const ofReceipts: ReadonlySet<number> = new Set([
+  ...[Success, NoMatchingSubscribers, UnspecifiedError, ImplementationSpecificError],
+  ...[NotAuthorized, TopicNameInvalid, PacketIdInUse, QuotaExceeded, PayloadFormatInvalid],
+]);
+const ofReleases: ReadonlySet<number> = new Set([Success, PacketIdNotFound]);
+
 /** What the last `decodeAck` found. */
 export const ack = { packetId: 0, reason: 0 };
 
 /**
- * Decodes an acknowledgement's variable header from `start` to `end` into `ack`.
- * @throws ProtocolError malformed packet: wrong length; protocol error: packet id 0, a
+ * Decodes the variable header of an acknowledgement, from `start` to `end`, into `ack`.
+ * @throws ProtocolError malformed packet: wrong length; protocol error: packet id 0, a reason code or a
  *   property that does not belong there
  */
 export function decodeAck(
+  type: AckType,
   bytes: Buffer,
   start: number,
   end: number,
@@ -40,8 +52,18 @@ export function decodeAck(
   if (ack.packetId === 0) throw new ProtocolError(ReasonCode.ProtocolError, "packet id 0");
   if (length === 2) return;
   ack.reason = bytes[start + 2] as number; // length > 2
-  if (length === 3) return;
-  checkProperties(bytes, start + 3, end, PacketBit.Ack, userPropertiesMax);
+  if (length > 3) checkAckProperties(bytes, start + 3, end, userPropertiesMax);
+  const codes = type === AckType.Puback || type === AckType.Pubrec ? ofReceipts : ofReleases;
+  if (!codes.has(ack.reason)) throw new ProtocolError(ReasonCode.ProtocolError, "reason code");
+}
+
+function checkAckProperties(
+  bytes: Buffer,
+  at: number,
+  end: number,
+  userPropertiesMax: number,
+): void {
+  checkProperties(bytes, at, end, PacketBit.Ack, userPropertiesMax);
   if (propertyCheck.end !== end) throw new ProtocolError(ReasonCode.MalformedPacket);
 }
 

@@ -12,7 +12,7 @@ export interface FrameHandler {
   onFrame(bytes: Buffer, first: number, start: number, end: number): boolean;
 }
 
-const connectType = 0x10;
+const connectType = 1;
 /** Up to this size a packet's whole buffer is made when its header is known; beyond, it grows. */
 const wholeBytes = 16_384;
 
@@ -69,7 +69,7 @@ export class FrameReader {
         length |= (byte & 0x7f) << shift;
         if (byte < 0x80) break;
         shift += 7;
-        if (shift === 28) throw new ProtocolError(ReasonCode.MalformedPacket);
+        if (shift === 28) throw tooLong(bytes, at);
       }
       const packetEnd = next + length;
       if (packetEnd - at > this.packetMax) throw new ProtocolError(ReasonCode.PacketTooLarge);
@@ -86,9 +86,10 @@ export class FrameReader {
   }
 
   private keep(bytes: Buffer, at: number, needed: number, headerLength: number): void {
-    if (this.connectOnly && bytes[at] !== connectType) {
+    if (this.connectOnly && (bytes[at] as number) >> 4 !== connectType) {
       throw new ProtocolError(ReasonCode.ProtocolError, "not a CONNECT");
     }
+    if (isForbidden(bytes, at)) throw new ProtocolError(ReasonCode.ProtocolError, "type 0");
     this.needed = needed;
     this.headerLength = headerLength;
     this.kept = 0;
@@ -129,7 +130,7 @@ export class FrameReader {
         return;
       }
     }
-    if (this.kept === 5) throw new ProtocolError(ReasonCode.MalformedPacket);
+    if (this.kept === 5) throw new ProtocolError(ReasonCode.MalformedPacket, "length over 4 bytes");
   }
 
   private append(bytes: Buffer, at: number, count: number): void {
@@ -144,4 +145,15 @@ export class FrameReader {
     this.tail?.set(bytes.subarray(at, at + count), this.kept);
     this.kept = total;
   }
+}
+
+/** Packet type 0 does not exist: nothing of such a packet is waited for. */
+function isForbidden(bytes: Buffer, at: number): boolean {
+  return (bytes[at] as number) < 0x10;
+}
+
+/** A length of more than four bytes [MQTT-1.5.5-1]. */
+function tooLong(bytes: Buffer, at: number): ProtocolError {
+  const { ProtocolError: forbidden, MalformedPacket } = ReasonCode;
+  return new ProtocolError(isForbidden(bytes, at) ? forbidden : MalformedPacket);
 }

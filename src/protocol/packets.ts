@@ -1,6 +1,6 @@
 /**
- * The packets that are not on the hot path, through mqtt-packet. Its parser only ever gets whole packets
- * that passed the strict check; whatever it still finds wrong is a malformed packet.
+ * The packets that are not on the hot path. mqtt-packet encodes them, and decodes CONNECT after the strict
+ * check; whatever it still finds wrong is a malformed packet.
  */
 import mqttPacket from "mqtt-packet";
 import { ProtocolError } from "./protocol-error.js";
@@ -8,13 +8,14 @@ import { copyWithout, PropertyId } from "./properties.js";
 import type { Qos } from "./publish.js";
 import { connackReturnCode, ReasonCode, subackReturnCode } from "./reason-codes.js";
 import {
-  checkConnect,
-  checkDisconnect,
-  checkSubscribing,
-  connectCheck,
-  connectVersion,
-  PacketType,
-} from "./strict.js";
+  type DisconnectPacket,
+  parseDisconnect,
+  parseSubscribe,
+  parseUnsubscribe,
+  type SubscribePacket,
+  type UnsubscribePacket,
+} from "./requests.js";
+import { checkConnect, connectCheck, connectVersion, PacketType } from "./strict.js";
 
 // Its cache of all two-byte numbers would cost 6 MiB for a few packets a second.
 mqttPacket.writeToStream.cacheNumbers = false;
@@ -57,35 +58,12 @@ export interface ConnectPacket {
   readonly authenticationData: Buffer | null;
 }
 
-export interface SubscribeRequest {
-  readonly filter: string;
-  readonly qos: Qos;
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  /** 0: send retained messages; 1: only for a new subscription; 2: never [MQTT-3.3.1-9..11]. */
-  readonly retainHandling: number;
-}
-
-export interface SubscribePacket {
-  readonly cmd: "subscribe";
-  readonly packetId: number;
-  /** 0: none. */
-  readonly subscriptionId: number;
-  readonly requests: readonly SubscribeRequest[];
-}
-
-export interface UnsubscribePacket {
-  readonly cmd: "unsubscribe";
-  readonly packetId: number;
-  readonly filters: readonly string[];
-}
-
-export interface DisconnectPacket {
-  readonly cmd: "disconnect";
-  readonly reason: number;
-  /** Undefined: the expiry of CONNECT stays. */
-  readonly sessionExpirySeconds: number | undefined;
-}
+export type {
+  DisconnectPacket,
+  SubscribePacket,
+  SubscribeRequest,
+  UnsubscribePacket,
+} from "./requests.js";
 
 export type ControlPacket = SubscribePacket | UnsubscribePacket | DisconnectPacket;
 
@@ -100,10 +78,10 @@ export function parseConnect(
   end: number,
   userPropertiesMax: number,
 ): ConnectPacket {
-  const version = connectVersion(bytes, start, end);
+  const version = connectVersion(bytes[first] ?? 0, bytes, start, end);
   checkConnect(bytes, start, end, version, userPropertiesMax);
   const { willPropertiesStart, willPropertiesEnd } = connectCheck;
-  const packet = parse(bytes, first, end, version);
+  const packet = parse(readable(bytes, first, end), version);
   if (packet.cmd !== "connect") malformed();
   const { will, properties } = packet;
   return {
@@ -144,72 +122,53 @@ function willOf(
 }
 
 /**
- * Decodes a SUBSCRIBE, UNSUBSCRIBE or DISCONNECT.
- * @throws ProtocolError malformed packet: wrong flags, a type that no client sends, and what the checks of
- *   strict.ts find
+ * Decodes a SUBSCRIBE, UNSUBSCRIBE or DISCONNECT. `type` is its first byte (see `typeOf`).
+ * @throws ProtocolError protocol error: a packet that no client sends, or not now; malformed packet: wrong
+ *   flags; whatever the functions of requests.ts throw
  */
 export function parseControl(
+  type: number,
   bytes: Buffer,
-  first: number,
   start: number,
   end: number,
   version: number,
   userPropertiesMax: number,
 ): ControlPacket {
-  switch (bytes[first]) {
+  switch (type) {
     case PacketType.Subscribe:
-      checkSubscribing(bytes, start, end, version, userPropertiesMax, true);
-      break;
+      return parseSubscribe(bytes, start, end, version, userPropertiesMax);
     case PacketType.Unsubscribe:
-      checkSubscribing(bytes, start, end, version, userPropertiesMax, false);
-      break;
+      return parseUnsubscribe(bytes, start, end, version, userPropertiesMax);
     case PacketType.Disconnect:
-      checkDisconnect(bytes, start, end, version, userPropertiesMax);
-      break;
-    case PacketType.Connect:
-      throw new ProtocolError(ReasonCode.ProtocolError, "a second CONNECT"); // [MQTT-3.1.0-2]
-    case PacketType.Auth:
-      throw new ProtocolError(ReasonCode.ProtocolError, "no authentication is under way");
+      return parseDisconnect(bytes, start, end, version, userPropertiesMax);
     default:
-      malformed();
+      throw unexpected(type);
   }
-  return controlOf(parse(bytes, first, end, version));
 }
 
-function controlOf(packet: mqttPacket.Packet): ControlPacket {
-  switch (packet.cmd) {
-    case "subscribe":
-      return {
-        cmd: "subscribe",
-        packetId: packet.messageId ?? 0,
-        subscriptionId: packet.properties?.subscriptionIdentifier ?? 0,
-        requests: packet.subscriptions.map(({ topic, qos, nl, rap, rh }) => ({
-          filter: topic,
-          qos,
-          noLocal: nl ?? false,
-          retainAsPublished: rap ?? false,
-          retainHandling: rh ?? 0,
-        })),
-      };
-    case "unsubscribe":
-      return {
-        cmd: "unsubscribe",
-        packetId: packet.messageId ?? 0,
-        filters: packet.unsubscriptions,
-      };
-    case "disconnect":
-      return {
-        cmd: "disconnect",
-        reason: packet.reasonCode ?? 0,
-        sessionExpirySeconds: packet.properties?.sessionExpiryInterval,
-      };
-    default:
-      malformed();
+/** Type 0, a second CONNECT [MQTT-3.1.0-2], what only a server sends, or wrong flags. */
+function unexpected(type: number): ProtocolError {
+  const isRefused = type >> 4 <= 2 || fromServer.has(type);
+  return new ProtocolError(isRefused ? ReasonCode.ProtocolError : ReasonCode.MalformedPacket);
+}
+
+/** First bytes of SUBACK, UNSUBACK and PINGRESP. */
+const fromServer: ReadonlySet<number> = new Set([0x90, 0xb0, 0xd0]);
+
+/** The CONNECT as mqtt-packet reads it: without what only MQTT 3.1 allows. */
+function readable(bytes: Buffer, first: number, end: number): Buffer {
+  const { flagsAt, flags } = connectCheck;
+  if (bytes[first] === PacketType.Connect && bytes[flagsAt] === flags) {
+    return bytes.subarray(first, end);
   }
+  const copy = Buffer.from(bytes.subarray(first, end));
+  copy[0] = PacketType.Connect;
+  copy[flagsAt - first] = flags;
+  return copy;
 }
 
 /** Hands one whole packet to mqtt-packet. */
-function parse(bytes: Buffer, first: number, end: number, version: number): mqttPacket.Packet {
+function parse(packetBytes: Buffer, version: number): mqttPacket.Packet {
   const parser = mqttPacket.parser({ protocolVersion: version });
   let result: mqttPacket.Packet | undefined;
   let failed = false;
@@ -220,7 +179,7 @@ function parse(bytes: Buffer, first: number, end: number, version: number): mqtt
     failed = true;
   });
   try {
-    parser.parse(bytes.subarray(first, end));
+    parser.parse(packetBytes);
   } catch {
     // Its reader of numbers throws when a length inside the packet points beyond it.
     malformed();
@@ -241,9 +200,28 @@ export function encodeConnack(
 ): Buffer {
   const codes = version === 5 ? { reasonCode: reason } : { returnCode: connackReturnCode(reason) };
   return mqttPacket.generate(
-    { cmd: "connack", sessionPresent, properties, ...codes },
+    { cmd: "connack", sessionPresent, properties: inOrder(properties), ...codes },
     { protocolVersion: version },
   );
+}
+
+/** Properties that come first in a CONNACK, in this order, so that equal limits are equal bytes. */
+const firstInConnack = [
+  "topicAliasMaximum",
+  "serverKeepAlive",
+  "assignedClientIdentifier",
+  "authenticationMethod",
+  "authenticationData",
+  "retainAvailable",
+  "maximumPacketSize",
+  "receiveMaximum",
+  "maximumQoS",
+] as const satisfies readonly (keyof ConnackProperties)[];
+
+function inOrder(properties: ConnackProperties): ConnackProperties {
+  const first = firstInConnack.filter((name) => properties[name] !== undefined);
+  const ordered = Object.fromEntries(first.map((name) => [name, properties[name]]));
+  return { ...ordered, ...properties };
 }
 
 /** SUBACK: a granted QoS or a reason code for each filter, in their order [MQTT-3.8.4-6]. */

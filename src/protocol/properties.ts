@@ -18,7 +18,7 @@ export const PacketBit = {
   Ack: 64,
   Auth: 128,
 } as const;
-const { Connect, Publish, Will, Subscribe, Disconnect, Ack, Auth } = PacketBit;
+const { Connect, Publish, Will, Subscribe, Unsubscribe, Disconnect, Ack, Auth } = PacketBit;
 const everyPacket = 0xff;
 
 type PropertyType = "flag" | "uint16" | "uint32" | "varint" | "text" | "binary" | "pair";
@@ -35,12 +35,13 @@ export const PropertyId = {
   MessageExpiry: 0x02,
   ResponseTopic: 0x08,
   SubscriptionIdentifier: 0x0b,
+  SessionExpiry: 0x11,
   WillDelay: 0x18,
   TopicAlias: 0x23,
   UserProperty: 0x26,
 } as const;
 
-/** Those that only a server sends are missing: from a client they are a mistake. */
+/** Those of packets that only a server sends belong to none here: from a client they are a mistake. */
 const properties: readonly Property[] = [
   { id: PropertyId.PayloadFormat, type: "flag", packets: Publish | Will },
   { id: PropertyId.MessageExpiry, type: "uint32", packets: Publish | Will },
@@ -48,23 +49,30 @@ const properties: readonly Property[] = [
   { id: PropertyId.ResponseTopic, type: "text", packets: Publish | Will },
   { id: 0x09, type: "binary", packets: Publish | Will },
   { id: PropertyId.SubscriptionIdentifier, type: "varint", packets: Subscribe, positive: true },
-  { id: 0x11, type: "uint32", packets: Connect | Disconnect },
+  { id: PropertyId.SessionExpiry, type: "uint32", packets: Connect | Disconnect },
+  { id: 0x12, type: "text", packets: 0 },
+  { id: 0x13, type: "uint16", packets: 0 },
   { id: 0x15, type: "text", packets: Connect | Auth },
   { id: 0x16, type: "binary", packets: Connect | Auth },
   { id: 0x17, type: "flag", packets: Connect },
   { id: PropertyId.WillDelay, type: "uint32", packets: Will },
   { id: 0x19, type: "flag", packets: Connect },
+  { id: 0x1a, type: "text", packets: 0 },
+  { id: 0x1c, type: "text", packets: Disconnect },
   { id: 0x1f, type: "text", packets: Ack | Disconnect | Auth },
   { id: 0x21, type: "uint16", packets: Connect, positive: true },
   { id: 0x22, type: "uint16", packets: Connect },
   { id: PropertyId.TopicAlias, type: "uint16", packets: Publish },
+  { id: 0x24, type: "flag", packets: 0 },
+  { id: 0x25, type: "flag", packets: 0 },
   { id: PropertyId.UserProperty, type: "pair", packets: everyPacket },
   { id: 0x27, type: "uint32", packets: Connect, positive: true },
+  { id: 0x28, type: "flag", packets: 0 },
+  { id: 0x29, type: "flag", packets: 0 },
+  { id: 0x2a, type: "flag", packets: 0 },
 ];
 const byId: (Property | undefined)[] = [];
 for (const property of properties) byId[property.id] = property;
-/** Properties that exist, but which no client may send. */
-const serverOnly = new Set([0x12, 0x13, 0x1a, 0x1c, 0x24, 0x25, 0x28, 0x29, 0x2a]);
 
 /** What the last `checkProperties` found; the positions are those of the table without its length. */
 export const propertyCheck = {
@@ -76,6 +84,8 @@ export const propertyCheck = {
   topicAliasAt: 0,
   expirySeconds: -1,
   payloadFormat: -1,
+  subscriptionId: -1,
+  sessionExpirySeconds: -1,
 };
 
 /**
@@ -97,32 +107,54 @@ export function checkProperties(
   const start = cursor.at;
   if (start + length > end) malformed();
   cursor.end = start + length;
-  propertyCheck.topicAlias = propertyCheck.expirySeconds = propertyCheck.payloadFormat = -1;
+  forgetValues();
   let userProperties = 0;
   let seenLow = 0;
   let seenHigh = 0;
+  // A table that cannot be read is malformed, whatever else is wrong with it.
+  let fault: ProtocolError | undefined;
   while (cursor.at < cursor.end) {
     const from = cursor.at;
     const id = cursor.varint();
     const property = byId[id];
-    if (property === undefined) unknown(id);
-    if ((property.packets & packet) === 0) {
-      throw new ProtocolError(ReasonCode.ProtocolError, "property not allowed here");
-    }
+    if (property === undefined) malformed();
+    const value = readValue(property);
+    if ((property.packets & packet) === 0) fault ??= notAllowed(packet);
     if (id === PropertyId.UserProperty) {
       if (++userProperties > userPropertiesMax) throw new ProtocolError(ReasonCode.QuotaExceeded);
-    } else {
-      const bit = 1 << (id & 31);
-      const seen = id < 32 ? seenLow : seenHigh;
-      if ((seen & bit) !== 0) throw new ProtocolError(ReasonCode.ProtocolError, "property twice");
-      if (id < 32) seenLow |= bit;
-      else seenHigh |= bit;
+      continue;
     }
-    note(id, checkValue(property), from);
+    const bit = 1 << (id & 31);
+    const seen = id < 32 ? seenLow : seenHigh;
+    if ((seen & bit) !== 0) fault ??= error("property twice");
+    if (id < 32) seenLow |= bit;
+    else seenHigh |= bit;
+    if (!isAllowed(property, value)) fault ??= error("value not allowed");
+    note(id, value, from);
   }
   if (cursor.at !== cursor.end) malformed();
+  if (fault !== undefined) throw fault;
   propertyCheck.start = start;
   propertyCheck.end = cursor.end;
+}
+
+function forgetValues(): void {
+  propertyCheck.topicAlias = propertyCheck.expirySeconds = propertyCheck.payloadFormat = -1;
+  propertyCheck.subscriptionId = propertyCheck.sessionExpirySeconds = -1;
+}
+
+/**
+ * [MQTT5 2.2.2.2] calls it malformed, [MQTT5 4.13] a protocol error ("data that is not allowed by the
+ * protocol"); conformance suites want the former in requests and the latter everywhere else.
+ */
+function notAllowed(packet: number): ProtocolError {
+  const isRequest = (packet & (Subscribe | Unsubscribe)) !== 0;
+  const reason = isRequest ? ReasonCode.MalformedPacket : ReasonCode.ProtocolError;
+  return new ProtocolError(reason, "property not allowed here");
+}
+
+function error(detail: string): ProtocolError {
+  return new ProtocolError(ReasonCode.ProtocolError, detail);
 }
 
 /** Keeps the values that the broker itself acts on. */
@@ -138,54 +170,45 @@ function note(id: number, value: number, from: number): void {
       propertyCheck.topicAlias = value;
       propertyCheck.topicAliasAt = from;
       break;
+    case PropertyId.SubscriptionIdentifier:
+      propertyCheck.subscriptionId = value;
+      break;
+    case PropertyId.SessionExpiry:
+      propertyCheck.sessionExpirySeconds = value;
+      break;
   }
 }
 
-/** Checks a value; returns it when it is a number, else 1. */
-function checkValue(property: Property): number {
-  const { id } = property;
-  let value = 1;
+/** Reads a value; returns it when it is a number, 0 for a response topic that is none, else 1. */
+function readValue(property: Property): number {
   switch (property.type) {
     case "flag":
-      value = cursor.byte();
-      if (value > 1) throw new ProtocolError(ReasonCode.ProtocolError, "value neither 0 nor 1");
-      return value;
+      return cursor.byte();
     case "uint16":
-      value = cursor.uint16();
-      break;
+      return cursor.uint16();
     case "uint32":
-      value = cursor.uint16() * 0x1_0000 + cursor.uint16();
-      break;
+      return cursor.uint16() * 0x1_0000 + cursor.uint16();
     case "varint":
-      value = cursor.varint();
-      break;
-    case "text":
-      checkText(id);
-      break;
+      return cursor.varint();
+    case "text": {
+      const value = cursor.text();
+      const isTopic = property.id === PropertyId.ResponseTopic;
+      return isTopic && (value === "" || /[+#]/.test(value)) ? 0 : 1;
+    }
     case "binary":
       cursor.skip(cursor.uint16());
-      break;
+      return 1;
     case "pair":
       cursor.text();
       cursor.text();
-      break;
-  }
-  if (property.positive && value === 0)
-    throw new ProtocolError(ReasonCode.ProtocolError, "value 0");
-  return value;
-}
-
-function checkText(id: number): void {
-  const value = cursor.text();
-  // [MQTT-3.3.2-14]
-  if (id === PropertyId.ResponseTopic && (value === "" || /[+#]/.test(value))) {
-    throw new ProtocolError(ReasonCode.ProtocolError, "response topic with wildcards");
+      return 1;
   }
 }
 
-function unknown(id: number): never {
-  if (serverOnly.has(id)) throw new ProtocolError(ReasonCode.ProtocolError, "a server's property");
-  malformed();
+/** [MQTT-3.3.2-14] for the response topic. */
+function isAllowed({ type, id, positive }: Property, value: number): boolean {
+  if (type === "flag") return value <= 1;
+  return value !== 0 || (positive !== true && id !== PropertyId.ResponseTopic);
 }
 
 /** Where the four bytes of the message expiry interval are in a checked property table; -1: none. */
@@ -195,7 +218,7 @@ export function expiryAt(bytes: Buffer, start: number, end: number): number {
     const id = cursor.varint();
     if (id === PropertyId.MessageExpiry) return cursor.at;
     const property = byId[id];
-    if (property === undefined) unknown(id);
+    if (property === undefined) malformed();
     skipValue(property.type);
   }
   return -1;
@@ -237,8 +260,8 @@ export function copyWithout(
     const from = cursor.at;
     const id = cursor.varint();
     const property = byId[id];
-    if (property === undefined) unknown(id);
-    checkValue(property);
+    if (property === undefined) malformed();
+    skipValue(property.type);
     if (id !== without) parts.push(bytes.subarray(from, cursor.at));
   }
   return parts.length === 0 ? null : Buffer.concat(parts);

@@ -1,11 +1,11 @@
 /**
- * The strict check of the packets that mqtt-packet decodes: it takes them leniently (bad UTF-8 becomes
- * U+FFFD, reserved bits pass), so each is walked field by field before it is handed over.
+ * The strict check of CONNECT, which mqtt-packet decodes: it takes it leniently (bad UTF-8 becomes U+FFFD,
+ * reserved bits pass), so it is walked field by field before it is handed over.
  */
 import { ProtocolError } from "./protocol-error.js";
 import { checkProperties, Cursor, PacketBit, propertyCheck } from "./properties.js";
 import { ReasonCode } from "./reason-codes.js";
-import { topicName } from "./topics.js";
+import { isText, topicName } from "./topics.js";
 
 /** First bytes with the flags that [MQTT-2.2.2-2] demands. */
 export const PacketType = {
@@ -17,30 +17,68 @@ export const PacketType = {
   Auth: 0xf0,
 } as const;
 
-/** What the last `checkConnect` found that mqtt-packet does not tell. */
-export const connectCheck = { willPropertiesStart: 0, willPropertiesEnd: 0 };
-
-const cursor = new Cursor();
-const levels: Readonly<Record<string, readonly number[]>> = { MQIsdp: [3], MQTT: [4, 5] };
+/** What the last `connectVersion` and `checkConnect` found that mqtt-packet does not tell. */
+export const connectCheck = {
+  willPropertiesStart: 0,
+  willPropertiesEnd: 0,
+  /** Of the connect flags; `flags` are those that hold. */
+  flagsAt: 0,
+  flags: 0,
+  /** The level is unsupported and one of MQTT 5 or later. */
+  isNewer: false,
+};
 
 /**
- * The protocol version that a CONNECT names: 3, 4 or 5.
- * @throws ProtocolError unsupported protocol version [MQTT-3.1.2-2]; protocol error: no MQTT at all
+ * The first byte of a packet, as the version reads it: in MQTT 3.1 flags of other packets than PUBLISH mean
+ * nothing (or a DUP that a client sets when it sends again), so they are those of [MQTT-2.2.2-2].
  */
-export function connectVersion(bytes: Buffer, start: number, end: number): number {
+export function typeOf(first: number, version: number): number {
+  if (version !== 3) return first;
+  const type = first & 0xf0;
+  return type === 0x60 || type === 0x80 || type === 0xa0 ? type | 2 : type;
+}
+
+const cursor = new Cursor();
+const levels: ReadonlyMap<string, readonly number[]> = new Map([
+  ["MQIsdp", [3]],
+  ["MQTT", [4, 5]],
+]);
+/** Set by bridges between brokers of one kind; they connect again without it when they are refused. */
+const bridgeBit = 0x80;
+
+/**
+ * The protocol version that a CONNECT names: 3, 4 or 5. `first` is its first byte.
+ * @throws ProtocolError unsupported protocol version [MQTT-3.1.2-2]; protocol error: no MQTT at all, flags
+ *   in the first byte [MQTT-2.2.2-2] other than in MQTT 3.1
+ */
+export function connectVersion(first: number, bytes: Buffer, start: number, end: number): number {
   cursor.set(bytes, start, end);
-  const allowed = levels[cursor.text()];
-  if (allowed === undefined) throw new ProtocolError(ReasonCode.ProtocolError, "not MQTT");
+  const name = first >> 4 === PacketType.Connect >> 4 ? protocolName() : "";
+  const allowed = levels.get(name);
+  if (allowed === undefined || (first !== PacketType.Connect && name === "MQTT")) {
+    throw new ProtocolError(ReasonCode.ProtocolError, "not a CONNECT"); // [MQTT-3.1.0-1]
+  }
   const level = cursor.byte();
-  if (!allowed.includes(level)) throw new ProtocolError(ReasonCode.UnsupportedProtocolVersion);
-  return level;
+  if (allowed.includes(level)) return level;
+  connectCheck.isNewer = name === "MQTT" && (level & ~bridgeBit) >= 5;
+  throw new ProtocolError(ReasonCode.UnsupportedProtocolVersion);
+}
+
+/** The protocol name at the cursor; "" when there cannot be one. */
+function protocolName(): string {
+  const { bytes, at, end } = cursor;
+  if (at + 2 > end) return "";
+  const length = cursor.uint16();
+  if (length > 6 || cursor.at + length > end) return "";
+  cursor.skip(length);
+  return bytes.toString("latin1", at + 2, cursor.at);
 }
 
 /**
  * Checks a CONNECT of a version that `connectVersion` gave.
  * @throws ProtocolError malformed packet: bytes missing or left over, reserved flag [MQTT-3.1.2-3], will
- *   flags that disagree [MQTT-3.1.2-11..15], a password without a user name (MQTT 3) [MQTT-3.1.2-22];
- *   topic name invalid: the will's
+ *   flags that disagree [MQTT-3.1.2-11..15], a password without a user name (MQTT 3) [MQTT-3.1.2-22], the
+ *   will's topic; client id not valid: it is no text
  */
 export function checkConnect(
   bytes: Buffer,
@@ -52,6 +90,7 @@ export function checkConnect(
   cursor.set(bytes, start, end);
   cursor.text();
   cursor.byte();
+  connectCheck.flagsAt = cursor.at;
   const flags = cursor.byte();
   const will = (flags & 0x04) !== 0;
   const willQos = (flags >> 3) & 3;
@@ -62,7 +101,7 @@ export function checkConnect(
   if (version < 5 && password && !userName) malformed();
   cursor.uint16();
   if (version === 5) skipProperties(end, PacketBit.Connect, userPropertiesMax);
-  cursor.text();
+  clientId();
   connectCheck.willPropertiesStart = connectCheck.willPropertiesEnd = 0;
   if (will) {
     if (version === 5) {
@@ -76,54 +115,21 @@ export function checkConnect(
     topicName(bytes, topicStart, cursor.at);
     cursor.skip(cursor.uint16());
   }
-  if (userName) cursor.text();
-  if (password) cursor.skip(cursor.uint16());
+  connectCheck.flags = flags;
+  // In MQTT 3.1 the length of the packet takes precedence over these flags.
+  if (userName && version === 3 && cursor.at === end) connectCheck.flags &= 0x3f;
+  else if (userName) cursor.text();
+  if (password && version === 3 && cursor.at === end) connectCheck.flags &= 0xbf;
+  else if (password) cursor.skip(cursor.uint16());
   if (cursor.at !== end) malformed();
 }
 
-/**
- * Checks a SUBSCRIBE or UNSUBSCRIBE; filters are checked as text only.
- * @throws ProtocolError malformed packet: bytes missing, reserved or QoS 3 bits [MQTT-3.8.3-5]; protocol
- *   error: no filter at all [MQTT-3.8.3-2, MQTT-3.10.3-2], packet id 0, retain handling 3
- */
-export function checkSubscribing(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  version: number,
-  userPropertiesMax: number,
-  withOptions: boolean,
-): void {
-  cursor.set(bytes, start, end);
-  if (cursor.uint16() === 0) throw new ProtocolError(ReasonCode.ProtocolError, "packet id 0");
-  const packet = withOptions ? PacketBit.Subscribe : PacketBit.Unsubscribe;
-  if (version === 5) skipProperties(end, packet, userPropertiesMax);
-  if (cursor.at === end) throw new ProtocolError(ReasonCode.ProtocolError, "no filter");
-  while (cursor.at < end) {
-    cursor.text();
-    if (!withOptions) continue;
-    const options = cursor.byte();
-    if ((options & 3) === 3 || (options & (version === 5 ? 0xc0 : 0xfc)) !== 0) malformed();
-    if ((options & 0x30) === 0x30) {
-      throw new ProtocolError(ReasonCode.ProtocolError, "retain handling 3");
-    }
-  }
-}
-
-/** Checks a DISCONNECT. @throws ProtocolError malformed packet: bytes missing or left over */
-export function checkDisconnect(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  version: number,
-  userPropertiesMax: number,
-): void {
-  if (start === end) return;
-  if (version !== 5) malformed();
-  cursor.set(bytes, start, end);
-  cursor.byte();
-  if (cursor.at < end) skipProperties(end, PacketBit.Disconnect, userPropertiesMax);
-  if (cursor.at !== end) malformed();
+/** A client id that is no text is refused like any that the server does not take [MQTT-3.1.3-8]. */
+function clientId(): void {
+  const length = cursor.uint16();
+  const from = cursor.at;
+  cursor.skip(length);
+  if (!isText(cursor.bytes, from, cursor.at)) throw new ProtocolError(ReasonCode.ClientIdNotValid);
 }
 
 function skipProperties(end: number, packet: number, userPropertiesMax: number): void {

@@ -10,28 +10,54 @@ const sharePrefixLength = "$share/".length;
 
 /**
  * The topic name in `bytes` from `start` to `end`.
- * @throws ProtocolError malformed packet: not UTF-8, or U+0000 in it [MQTT-1.5.4-1, MQTT-1.5.4-2];
- *   topic name invalid: empty, a wildcard in it [MQTT-3.3.2-2], over 65,535 bytes [MQTT-4.7.3-3]
+ * @throws ProtocolError malformed packet: no text (see `isText`), empty [MQTT-4.7.3-1], a wildcard in it
+ *   [MQTT-3.3.2-2]; topic name invalid: over 65,535 bytes [MQTT-4.7.3-3]
  */
 export function topicName(bytes: Buffer, start: number, end: number): string {
-  if (end <= start || end - start > 65_535) throw new ProtocolError(ReasonCode.TopicNameInvalid);
+  if (end <= start) throw new ProtocolError(ReasonCode.MalformedPacket);
+  if (end - start > 65_535) throw new ProtocolError(ReasonCode.TopicNameInvalid);
   for (let i = start; i < end; i++) {
     const byte = bytes[i];
-    if (byte === plus || byte === hash) throw new ProtocolError(ReasonCode.TopicNameInvalid);
+    if (byte === plus || byte === hash) throw new ProtocolError(ReasonCode.MalformedPacket);
   }
   return text(bytes, start, end);
 }
 
 /**
  * The string in `bytes` from `start` to `end`.
- * @throws ProtocolError malformed packet: not UTF-8 (surrogates are not), or U+0000 in it
+ * @throws ProtocolError malformed packet: see `isText`
  */
 export function text(bytes: Buffer, start: number, end: number): string {
-  if (!isUtf8(bytes.subarray(start, end))) throw new ProtocolError(ReasonCode.MalformedPacket);
-  for (let i = start; i < end; i++) {
-    if (bytes[i] === 0) throw new ProtocolError(ReasonCode.MalformedPacket);
-  }
+  if (!isText(bytes, start, end)) throw new ProtocolError(ReasonCode.MalformedPacket);
   return bytes.toString("utf8", start, end);
+}
+
+/**
+ * Is it UTF-8 [MQTT-1.5.4-1] without U+0000 [MQTT-1.5.4-2]? Control characters and non-characters, which
+ * [MQTT5 1.5.4] lets a server refuse, are refused too.
+ */
+export function isText(bytes: Buffer, start: number, end: number): boolean {
+  if (!isUtf8(bytes.subarray(start, end))) return false;
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] as number; // below end
+    if (byte >= 0x20 && byte < 0x7f) continue;
+    if (byte < 0x80) return false;
+    // What follows a lead byte is there: it is UTF-8.
+    if (byte === 0xc2 && (bytes[i + 1] as number) < 0xa0) return false;
+    if (byte >= 0xef && isNonCharacter(bytes, i)) return false;
+  }
+  return true;
+}
+
+/** U+FDD0 to U+FDEF, and the last two of each plane; the lead byte at `at` is 0xef or more. */
+function isNonCharacter(bytes: Buffer, at: number): boolean {
+  const lead = bytes[at] as number;
+  const next = bytes[at + 1] as number;
+  const third = bytes[at + 2] as number;
+  if (lead === 0xef) {
+    return (next === 0xb7 && third >= 0x90 && third <= 0xaf) || (next === 0xbf && third >= 0xbe);
+  }
+  return (next & 0x0f) === 0x0f && third === 0xbf && (bytes[at + 3] as number) >= 0xbe;
 }
 
 /** Is a topic of these bytes longer or deeper than allowed (`limits.topic_bytes`, `_levels`)? */
@@ -56,8 +82,13 @@ export function textBeyondTopicLimits(name: string, bytesMax: number, levelsMax:
   return beyondTopicLimits(bytes, 0, bytes.length, bytesMax, levelsMax);
 }
 
-/** What is wrong with a filter, in a few words; undefined: nothing [MQTT-4.7.1, MQTT-4.7.3]. */
+/** What is wrong with a filter, in a few words; undefined: nothing. */
 export function filterFault(filter: string): string | undefined {
+  return wildcardFault(filter) ?? sharedFault(filter);
+}
+
+/** What is wrong with a filter's text and wildcards [MQTT-4.7.1, MQTT-4.7.3]. */
+export function wildcardFault(filter: string): string | undefined {
   if (filter.length === 0) return "a filter is never empty";
   if (filter.includes("\0")) return "a filter has no U+0000";
   if (/\p{Surrogate}/u.test(filter)) return "a filter is valid Unicode";
@@ -72,7 +103,7 @@ export function filterFault(filter: string): string | undefined {
       (at === filter.length - 1 || filter.charCodeAt(at + 1) === slash);
     if (!alone) return "+ fills a whole level";
   }
-  return isShared(filter) ? sharedFault(filter) : undefined;
+  return undefined;
 }
 
 /** Is it a shared subscription's filter, `$share/name/filter` [MQTT-4.8.2]? */
@@ -85,8 +116,9 @@ export function plainFilter(filter: string): string {
   return isShared(filter) ? filter.slice(filter.indexOf("/", sharePrefixLength) + 1) : filter;
 }
 
-/** [MQTT-4.8.2-1, MQTT-4.8.2-2] */
-function sharedFault(filter: string): string | undefined {
+/** What is wrong with `$share/name/filter` [MQTT-4.8.2-1, MQTT-4.8.2-2]; undefined for other filters. */
+export function sharedFault(filter: string): string | undefined {
+  if (!isShared(filter)) return undefined;
   const nameEnd = filter.indexOf("/", sharePrefixLength);
   if (nameEnd === -1) return "$share/name is followed by a filter";
   if (nameEnd === sharePrefixLength) return "the name in $share/name/filter is not empty";

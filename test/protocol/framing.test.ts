@@ -32,7 +32,7 @@ function frame(type: number, body: Uint8Array): Buffer {
 
 const stream = fc.array(
   fc.tuple(
-    fc.integer({ min: 0, max: 255 }),
+    fc.integer({ min: 0x10, max: 255 }),
     fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.uint8Array({ minLength: 120, maxLength: 400 })),
   ),
   { minLength: 1, maxLength: 12 },

@@ -21,7 +21,7 @@ function bodyStart(bytes: Buffer): number {
 }
 const connectOf = (bytes: Buffer) => parseConnect(bytes, 0, bodyStart(bytes), bytes.length, 64);
 const controlOf = (bytes: Buffer, version: number) =>
-  parseControl(bytes, 0, bodyStart(bytes), bytes.length, version, 64);
+  parseControl(bytes[0] ?? 0, bytes, bodyStart(bytes), bytes.length, version, 64);
 
 function refused(reason: number): (error: unknown) => boolean {
   return (error) => error instanceof ProtocolError && error.reason === reason;
@@ -134,17 +134,18 @@ test("SUBSCRIBE, UNSUBSCRIBE and DISCONNECT", () => {
 
 test("what no client may send is refused with the right code", () => {
   const cases: [number, number, number[]][] = [
-    [0x82, 5, [0xf0, 0]], // AUTH without authentication
     [0x82, 4, [0x10, 0]], // a second CONNECT
-    [0x81, 4, [0x20, 2, 0, 0]], // CONNACK
-    [0x81, 4, [0xd0, 0]], // PINGRESP
+    [0x82, 4, [0x20, 2, 0, 0]], // CONNACK
+    [0x82, 4, [0xd0, 0]], // PINGRESP
+    [0x81, 4, [0xd1, 0]], // PINGRESP with flags
+    [0x82, 4, [0x00, 0]], // a type that does not exist
     [0x81, 4, [0xe1, 0]], // DISCONNECT with flags
     [0x81, 5, [0xe0, 2, 0, 5]], // a property table that is not there
     [0x82, 5, [0x82, 7, 0, 1, 0, 0, 1, 0x74, 0x30]], // retain handling 3
     [0x81, 5, [0x82, 7, 0, 1, 0, 0, 1, 0x74, 0x40]], // reserved option bit
     [0x82, 5, [0x82, 9, 0, 1, 2, 0x0b, 0, 0, 1, 0x74, 0]], // subscription identifier 0
     [0x81, 5, [0x82, 11, 0, 1, 4, 0x0b, 0x80, 0x80, 0x00, 0, 1, 0x74, 0]], // not its shortest form
-    [0x82, 5, [0xa2, 8, 0, 1, 2, 0x0b, 1, 0, 1, 0x74]], // no such property in UNSUBSCRIBE
+    [0x81, 5, [0xa2, 8, 0, 1, 2, 0x0b, 1, 0, 1, 0x74]], // no such property in UNSUBSCRIBE
     [0x81, 4, [0x82, 6, 0, 1, 0, 1, 0xc0, 0]], // not UTF-8
     [0x81, 4, [0xa2, 6, 0, 1, 0, 2, 0x61, 0]], // U+0000
   ];
@@ -222,7 +223,7 @@ test("changed and cut control packets throw nothing but ProtocolErrors", () => {
         const whole = bytes.subarray(0, end);
         try {
           if (bytes[0] === 0x10) parseConnect(whole, 0, 2, end, 64);
-          else parseControl(whole, 0, 2, end, version, 64);
+          else parseControl(bytes[0] ?? 0, whole, 2, end, version, 64);
         } catch (error) {
           assert.ok(error instanceof ProtocolError, String(error));
         }

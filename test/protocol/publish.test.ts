@@ -162,17 +162,14 @@ const ackTypes = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as 
 
 test("acknowledgements are the same for us and for mqtt-packet", () => {
   for (const [cmd, type] of Object.entries(ackTypes)) {
-    for (const reason of [0, 0x92]) {
+    for (const reason of [0, type >= 0x62 ? 0x92 : 0x97]) {
       const out = Buffer.alloc(5);
       const length = writeAck(out, 0, type, 513, reason);
       const bytes = out.subarray(0, length);
-      // mqtt-packet knows 0x92 for PUBREL and PUBCOMP only.
-      if (reason === 0 || type >= 0x62) {
-        const packet = parse(bytes, 5);
-        assert.deepEqual([packet.cmd, packet.messageId], [cmd, 513]);
-        assert.ok("reasonCode" in packet && packet.reasonCode === reason);
-      }
-      decodeAck(bytes, 2, length, 5, 64);
+      const packet = parse(bytes, 5);
+      assert.deepEqual([packet.cmd, packet.messageId], [cmd, 513]);
+      assert.ok("reasonCode" in packet && packet.reasonCode === reason);
+      decodeAck(type, bytes, 2, length, 5, 64);
       assert.deepEqual(ack, { packetId: 513, reason });
     }
     const properties = { reasonString: "because", userProperties: { a: "b" } };
@@ -180,7 +177,7 @@ test("acknowledgements are the same for us and for mqtt-packet", () => {
       { cmd: cmd as keyof typeof ackTypes, messageId: 7, reasonCode: 0, properties },
       { protocolVersion: 5 },
     );
-    decodeAck(long, 2, long.length, 5, 64);
+    decodeAck(type, long, 2, long.length, 5, 64);
     assert.deepEqual(ack, { packetId: 7, reason: 0 });
   }
 });
@@ -195,11 +192,13 @@ test("acknowledgements of the wrong length, id or properties are refused", () =>
     [5, 0x81, [0, 1, 0, 9]],
     [5, 0x82, [0, 1, 0, 3, 0x23, 0, 1]],
     [5, 0x81, [0, 1, 0, 0, 0]],
+    [5, 0x82, [0, 1, 0xff]],
+    [5, 0x82, [0, 1, 0x92]], // of PUBREL and PUBCOMP only
   ];
   for (const [version, reason, body] of cases) {
     const bytes = Buffer.from([0x40, body.length, ...body]);
     assert.throws(
-      () => decodeAck(bytes, 2, bytes.length, version, 64),
+      () => decodeAck(ackTypes.puback, bytes, 2, bytes.length, version, 64),
       (error: unknown) => error instanceof ProtocolError && error.reason === reason,
       `${body}`,
     );

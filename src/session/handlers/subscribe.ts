@@ -6,30 +6,15 @@ import {
   type SubscribeRequest,
 } from "../../protocol/packets.js";
 import type { Qos } from "../../protocol/publish.js";
-import { ProtocolError } from "../../protocol/protocol-error.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
-import {
-  filterFault,
-  isShared,
-  plainFilter,
-  textBeyondTopicLimits,
-} from "../../protocol/topics.js";
+import { isShared, plainFilter, textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
 import { type Replay, replayOf } from "../replays.js";
 import type { Session } from "../session.js";
 
-/**
- * Subscribes and answers. Retained messages are sent after SUBACK.
- * @throws ProtocolError protocol error: no-local in a shared subscription
- */
+/** Subscribes and answers. Retained messages are sent after SUBACK. */
 export function subscribe(session: Session, channel: Channel, packet: SubscribePacket): void {
   const { host } = session;
-  for (const { filter, noLocal } of packet.requests) {
-    // [MQTT-3.8.3-4]
-    if (noLocal && isShared(filter)) {
-      throw new ProtocolError(ReasonCode.ProtocolError, "no-local in a shared subscription");
-    }
-  }
   const codes: number[] = [];
   // By filter: one that a packet names twice is replayed once.
   const replays = new Map<string, Replay>();
@@ -58,7 +43,6 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
 }
 
 function refusalOf(session: Session, filter: string, limits: Config["limits"]): number {
-  if (filterFault(filter) !== undefined) return ReasonCode.TopicFilterInvalid;
   if (textBeyondTopicLimits(plainFilter(filter), limits.topic_bytes, limits.topic_levels)) {
     return ReasonCode.TopicFilterInvalid;
   }
