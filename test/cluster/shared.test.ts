@@ -1,7 +1,7 @@
 /** A share group over three real processes and real clients, one of the processes killed. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { startNodes, until } from "../support/nodes.js";
+import { startNodes, type TestClient, until } from "../support/nodes.js";
 
 interface Explained {
   readonly groups: readonly {
@@ -25,7 +25,7 @@ test("each message reaches one member in the cluster, also while a node is kille
   const nodes = await startNodes(t, { nodes: 3, settings: ["shared.strategy=round_robin"] });
   const [one, two, three] = nodes;
   assert.ok(one !== undefined && two !== undefined && three !== undefined);
-  const members = [];
+  const members: TestClient[] = [];
   for (const node of [one, two, three]) {
     for (const protocolVersion of [4, 5] as const) {
       const client = await node.connect({ protocolVersion });
