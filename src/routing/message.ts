@@ -78,6 +78,10 @@ export class Message {
     this.expiresMs = Math.max(1, nowMs + seconds * 1000);
   }
 
+  hasExpired(nowMs: number): boolean {
+    return this.expiresMs !== 0 && this.expiresMs <= nowMs;
+  }
+
   /** Seconds until it expires, rounded up: 0 when that is past. Only of one that does expire. */
   secondsLeft(nowMs: number): number {
     return Math.max(0, Math.ceil((this.expiresMs - nowMs) / 1000));

@@ -170,10 +170,7 @@ export class Router implements ClusterUser {
     message.counter = counter;
     const forAll = shared === null || !shared.part.only;
     if (message.retain && forAll) this.storeRetained(message);
-    if (message.expiresMs !== 0 && message.expiresMs <= this.clock.monotonicMs()) {
-      this.counters.expired++;
-      return true;
-    }
+    if (this.isOver(message)) return true;
     message.pending = 1;
     if (forAll) this.deliver(message, this.targetsOf(message.topic).local);
     if (shared !== null) this.shared.onForward(message, shared.part);
@@ -227,12 +224,20 @@ export class Router implements ClusterUser {
     }
   }
 
+  /** Has it expired on its way? */
+  private isOver(message: Message): boolean {
+    if (message.expiresMs === 0 || !message.hasExpired(this.clock.monotonicMs())) return false;
+    this.counters.expired++;
+    return true;
+  }
+
   private sharedHost(): SharedHost {
     return {
       cluster: this.cluster,
       index: this.index,
       encode: (message, qos) => encodeForward(message, qos, this.clock),
       decode: (bytes, start, end) => this.decode(bytes, start, end),
+      isOver: (message) => this.isOver(message),
       deliver: (message, delivery) => this.deliver(message, [delivery]),
     };
   }

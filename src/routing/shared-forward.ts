@@ -20,16 +20,21 @@ const lengthBytes = 4;
 /** Bytes of the keys that one forward names; others go in further ones. */
 export const sharedKeysBytes = 256 * 1024;
 
-/** A whole frame with its end put on. */
-export function withShared(frame: Buffer, { only, hops, keys }: SharedPart): Buffer {
+/** A whole frame with its end put on: see `SharedPart`. */
+export function withShared(
+  frame: Buffer,
+  only: boolean,
+  hops: number,
+  groups: readonly { readonly key: string }[],
+): Buffer {
   let length = 2;
-  for (const key of keys) length += 2 + Buffer.byteLength(key);
+  for (const { key } of groups) length += 2 + Buffer.byteLength(key);
   const whole = Buffer.allocUnsafe(frame.length + length + lengthBytes);
   whole.set(frame);
   whole[forwardHeaderBytes] = (whole[forwardHeaderBytes] ?? 0) | sharedBit;
   let at = whole.writeUInt8(only ? onlyBit : 0, frame.length);
   at = whole.writeUInt8(hops, at);
-  for (const key of keys) {
+  for (const { key } of groups) {
     const bytes = whole.write(key, at + 2);
     at = whole.writeUInt16BE(bytes, at) + bytes;
   }

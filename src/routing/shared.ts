@@ -30,6 +30,8 @@ export interface SharedHost {
   encode(message: Message, qos: Qos): Buffer;
   /** Null: it cannot be read. */
   decode(bytes: Buffer, start: number, end: number): Message | null;
+  /** Has it expired? Counted then. */
+  isOver(message: Message): boolean;
   /** Delivers to one of our own; `message.pending` grows when it has to wait. */
   deliver(message: Message, delivery: Delivery): void;
 }
@@ -46,6 +48,8 @@ interface Sending {
   readonly due: Buffer | null;
 }
 
+/** Of one UTF-16 code unit. */
+const utf8BytesMax = 3;
 /** Nodes that may pass a message on, one after the other: rows settle long before. */
 const hopsMax = 8;
 
@@ -94,23 +98,20 @@ export class SharedGroups {
   }
 
   /** Sends one forward for a peer's ordinary rows and the groups that chose it; more if they are many. */
-  forward(message: Message, { peer, durable, groups }: PeerTarget, numbered: boolean): void {
+  forward(message: Message, target: PeerTarget, numbered: boolean): void {
+    const { peer, durable, groups } = target;
     const qos = numbered ? message.qos : 0;
     const plain = this.host.encode(message, qos);
-    const [first = [], ...others] = inParts(groups);
     const due = durable ? plain : null;
-    this.send(message, first, { peer, qos, plain, only: false, hops: 0, durable, due });
     const isDown = this.stateOf(peer) === "down";
-    for (const more of others) {
-      this.send(message, more, {
-        peer,
-        qos,
-        plain,
-        only: true,
-        hops: 0,
-        durable: isDown,
-        due: null,
-      });
+    let end = partEnd(groups, 0);
+    const first = end === groups.length ? groups : groups.slice(0, end);
+    this.send(message, first, { peer, qos, plain, only: false, hops: 0, durable, due });
+    while (end < groups.length) {
+      const start = end;
+      end = partEnd(groups, start);
+      const more = { peer, qos, plain, only: true, hops: 0, durable: isDown, due: null };
+      this.send(message, groups.slice(start, end), more);
     }
   }
 
@@ -144,7 +145,7 @@ export class SharedGroups {
   reroute(frame: Buffer, message: Message, groups: readonly Group[]): void {
     const end = readShared(frame, forwardHeaderBytes, frame.length).rest;
     const copy = this.copyOf(frame.subarray(0, end));
-    if (copy === null) {
+    if (copy === null || this.host.isOver(message)) {
       message.accept();
       return;
     }
@@ -154,9 +155,9 @@ export class SharedGroups {
   }
 
   private chooseAll(message: Message, found: Targets): Targets {
-    const local = [...found.local];
+    const local = found.local.slice();
+    const peers = found.peers.slice();
     const unserved: Group[] = [];
-    const byPeer = new Map<number, { groups: Group[]; qos: Qos; durable: boolean }>();
     for (const group of found.groups) {
       const choice = this.usable(group, message);
       if (choice === null) {
@@ -168,36 +169,9 @@ export class SharedGroups {
       const node = nodeAt(choice, place);
       const own = node === ownNode ? memberAt(group, choice, place) : undefined;
       if (own !== undefined) local.push(own);
-      else this.addTo(byPeer, node, group, choice);
+      else addTo(peers, node, group, choice.tier === Tier.Outbox);
     }
-    const peers = found.peers.map((target) => {
-      const more = byPeer.get(target.peer);
-      if (more === undefined) return target;
-      byPeer.delete(target.peer);
-      // Both are QoS values.
-      const qos = Math.max(more.qos, target.qos) as Qos;
-      return { ...more, peer: target.peer, qos, durable: more.durable || target.durable };
-    });
-    for (const [peer, more] of byPeer) peers.push({ peer, ...more });
     return { local, peers, groups: unserved };
-  }
-
-  private addTo(
-    byPeer: Map<number, { groups: Group[]; qos: Qos; durable: boolean }>,
-    peer: number,
-    group: Group,
-    { tier }: Choice,
-  ): void {
-    // Two bits of the row.
-    const qos = (group.peerRow(peer)?.qos ?? 0) as Qos;
-    const before = byPeer.get(peer);
-    if (before === undefined) {
-      byPeer.set(peer, { groups: [group], qos, durable: tier === Tier.Outbox });
-      return;
-    }
-    before.groups.push(group);
-    before.qos = Math.max(before.qos, qos) as Qos; // both are
-    before.durable ||= tier === Tier.Outbox;
   }
 
   /** The member that gets it, if it is one of ours. */
@@ -294,7 +268,7 @@ export class SharedGroups {
     { peer, qos, plain, only, hops, durable, due }: Sending,
   ): void {
     const { cluster } = this.host;
-    const frame = withShared(plain, { only, hops, keys: groups.map(({ key }) => key) });
+    const frame = withShared(plain, only, hops, groups);
     if (qos === 0) {
       cluster.send(peer, frame);
       return;
@@ -368,17 +342,28 @@ function memberAt(group: Group, { tier }: Choice, place: number): Delivery | und
   return tier === Tier.Online ? group.onlineAt(place) : group.waitingAt(place);
 }
 
-/** Groups in parts whose keys fit into one forward each. */
-function inParts(groups: readonly Group[]): Group[][] {
-  const parts: Group[][] = [];
-  let bytes = sharedKeysBytes;
-  for (const group of groups) {
-    bytes += group.key.length * 3;
-    if (bytes >= sharedKeysBytes) {
-      parts.push([]);
-      bytes = group.key.length * 3;
-    }
-    parts[parts.length - 1]?.push(group);
+/** Has a peer get a group's message, in a forward with what it gets already. */
+function addTo(peers: PeerTarget[], peer: number, group: Group, outbox: boolean): void {
+  // Two bits of the row.
+  const qos = (group.peerRow(peer)?.qos ?? 0) as Qos;
+  for (let i = 0; i < peers.length; i++) {
+    const before = peers[i] as PeerTarget; // i is within the array
+    if (before.peer !== peer) continue;
+    const groups = before.groups.concat(group);
+    const highest = Math.max(before.qos, qos) as Qos; // both are
+    peers[i] = { peer, qos: highest, durable: before.durable || outbox, groups };
+    return;
   }
-  return parts;
+  peers.push({ peer, qos, durable: outbox, groups: [group] });
+}
+
+/** Where the groups from `start` on end whose keys fit into one forward; there is one at least. */
+function partEnd(groups: readonly Group[], start: number): number {
+  let bytes = 0;
+  let end = start;
+  for (; end < groups.length; end++) {
+    bytes += (groups[end]?.key.length ?? 0) * utf8BytesMax;
+    if (bytes > sharedKeysBytes && end > start) break;
+  }
+  return end;
 }

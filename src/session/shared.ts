@@ -14,8 +14,13 @@ import { Awaiting } from "./window.js";
  */
 export function giveAway(session: Session, ended: boolean): void {
   const { window, queue, host } = session;
-  const takes = (message: Message, delivery: Delivery, waiter: Receipt | null): boolean =>
-    delivery.share !== null && host.router.redispatch(message, delivery.share, !ended, waiter);
+  const nowMs = host.turn.refresh();
+  const takes = (message: Message, delivery: Delivery, waiter: Receipt | null): boolean => {
+    const { share } = delivery;
+    // One that has expired stays, and goes as such.
+    if (share === null || message.hasExpired(nowMs)) return false;
+    return host.router.redispatch(message, share, !ended, waiter);
+  };
   for (const id of [...window.ids()]) {
     // QoS 2: it is completed with this client or not at all.
     if (window.stateOf(id) !== Awaiting.Puback) continue;

@@ -40,7 +40,9 @@ function arrive(
   const message = new Message(topic, qos, retain, "p", payload, 0, 0, 0, 1);
   if (retain) message.stamp = 5;
   const plain = encodeForward(message, qos, realClock);
-  const frame = withShared(plain, { only: false, hops: 0, keys: [key], ...part });
+  const { only = false, hops = 0, keys = [key] } = part;
+  const groups = keys.map((name) => ({ key: name }));
+  const frame = withShared(plain, only, hops, groups);
   return router.onForward(0, 1, 7, frame, forwardHeaderBytes, frame.length);
 }
 
@@ -302,11 +304,7 @@ test("a forward whose end does not fit goes to nobody and is counted", () => {
     0,
     1,
   );
-  const good = withShared(encodeForward(message, 1, realClock), {
-    only: false,
-    hops: 0,
-    keys: [key],
-  });
+  const good = withShared(encodeForward(message, 1, realClock), false, 0, [{ key }]);
   let read = 0;
   for (let i = 1; i <= 20; i++) {
     for (const value of [0, 1, 0x7f, 0xff]) {
@@ -433,6 +431,20 @@ test("redispatch: to a connected member only, if so asked; with nobody it says s
   sent?.receipt?.accept();
   assert.equal(accepted, 1);
   assert.equal(router.shared.counters.redispatched, 2);
+});
+
+test("a message that has expired when its node goes down is given to nobody", () => {
+  const { router, cluster } = recordingRouter();
+  const other = new Taker("other");
+  peerUp(router, 0, onlineRow);
+  const message = publish(router, "t", "x", 1);
+  const [sent] = cluster.take();
+  member(router, other, key);
+  message.expiresMs = 1;
+  router.onPeerState(0, "down");
+  assert.equal(sent?.receipt?.onDown?.(sent.frame, true), null);
+  sent?.receipt?.accept();
+  assert.deepEqual([message.pending, other.got.length, router.counters.expired], [0, 0, 1]);
 });
 
 test("a peer's rows are replaced, groups included", () => {
