@@ -1,6 +1,7 @@
 # One node of a Trellis cluster. Try three of them with docker-compose.yml, or one alone:
 #   docker build -t trellis .
-#   docker run --rm -p 127.0.0.1:1883:1883 -e BROKER_LISTENERS__TCP__BIND=0.0.0.0 trellis
+#   docker run --rm -p 127.0.0.1:1883:1883 -e BROKER_LISTENERS__TCP__BIND=0.0.0.0 \
+#     -e BROKER_AUTH__ANONYMOUS=true trellis
 # Inside a container loopback is the container's own: which addresses to listen on is said with -e, as
 # everywhere else. Every setting of conf/broker.yaml can be given this way.
 

@@ -70,7 +70,7 @@ test("a node does not start with rules that are missing or broken, and says why"
 });
 
 test("ctl reads the rules again and says what they mean; explain names the rule", async (t) => {
-  const { start, ctl, rules } = place(t);
+  const { start, ctl, rules, lines } = place(t);
   rules("allow all publish t/#", "deny client c2 all #", "allow all all %c/#", "allow all all t/#");
   const broker = await start();
   const port = broker.report.listeners[0]?.port ?? 0;
@@ -115,6 +115,7 @@ test("ctl reads the rules again and says what they mean; explain names the rule"
   );
   assert.deepEqual(seen, [1, 1, 3, 2, 1]);
   assert.match(await check("publish", "t/1"), /allowed; line 2/);
+  assert.match(lines.join(""), /"clientId":"c1".*"action":"publish","name":"\$other".*denied by/);
 });
 
 test("without an ACL file ctl says so", async (t) => {

@@ -30,6 +30,7 @@ export class Access {
     this.renew();
     this.publishes = this.set.allows("publish", topic);
     this.lastPublished = topic;
+    if (!this.publishes) this.acl.tellDenied(this.subject, "publish", topic.name);
     return this.publishes;
   }
 
@@ -41,6 +42,7 @@ export class Access {
     this.renew();
     this.receives = this.set.allows("subscribe", topic);
     this.lastReceived = topic;
+    if (!this.receives) this.acl.tellDenied(this.subject, "subscribe", topic.name);
     return this.receives;
   }
 
@@ -50,7 +52,9 @@ export class Access {
    */
   maySubscribe(filter: string): boolean {
     this.renew();
-    return this.set.grantsFilters || this.set.decide("subscribe", filter).allowed;
+    if (this.set.grantsFilters || this.set.decide("subscribe", filter).allowed) return true;
+    this.acl.tellDenied(this.subject, "subscribe", filter);
+    return false;
   }
 
   /** What the rules say, and which of them. */

@@ -13,6 +13,7 @@ import type { AclRules } from "./acl-rules.js";
 import { AclTable, type FullSubject } from "./acl-table.js";
 import { AclCounters } from "./counters.js";
 import { parseMosquittoAcl } from "./mosquitto-format.js";
+import type { AclAction, AclSubject } from "./rule.js";
 import type { RuleSet } from "./rule-set.js";
 import { parseTrellisAcl } from "./trellis-format.js";
 
@@ -63,6 +64,13 @@ export class Acl implements Authorizer {
 
   setFor(subject: FullSubject): RuleSet {
     return this.table.setFor(subject);
+  }
+
+  /** For operators who look closely; the same thing again and again is told once. */
+  tellDenied({ clientId, user }: AclSubject, action: AclAction, name: string): void {
+    const { level } = this.log;
+    if (level !== "debug" && level !== "trace") return;
+    this.log.debug({ clientId, user, action, name }, "denied by the access rules");
   }
 
   /** Reads the file for the first time. @throws Refusal when it is not usable */
