@@ -238,3 +238,24 @@ test("a will's interval begins when the will is published [MQTT-3.1.3.2.4]", asy
   await watcher.subscribe("w", 0, { messageId: 3 });
   await watcher.quiet();
 });
+
+test("a share group's message that has expired goes to no other member", async (t) => {
+  const { port, clock, publish } = await start(t);
+  const properties = { receiveMaximum: 1 };
+  const first = await MqttClient.connect(t, port, { ...five, properties });
+  await first.subscribe("$share/g/t", 1);
+  await publish("t", "sent");
+  await publish("t", "late", expiring(2));
+  await publish("t", "in time", expiring(20));
+  await first.expect("publish");
+  const other = await MqttClient.connect(t, port, five);
+  await other.subscribe("$share/g/t", 1);
+  clock.forward(5000);
+  first.send({ cmd: "disconnect" });
+  await first.closed();
+  assert.equal((await other.expect("publish")).payload.toString(), "sent");
+  const got = await other.expect("publish");
+  assert.equal(got.payload.toString(), "in time");
+  assert.equal(got.properties?.messageExpiryInterval, 15);
+  await other.quiet();
+});

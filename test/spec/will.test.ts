@@ -105,7 +105,8 @@ test("the will comes at its delay or at the session's end, whichever is first [M
   for (const [delay, expiry, dueMs] of cases) {
     const clientId = `c-${delay}-${expiry}`;
     const client = await MqttClient.connect(t, port, {
-      ...{ version: 5, clientId },
+      version: 5,
+      clientId,
       will: { ...will, properties: { willDelayInterval: delay } },
       properties: { sessionExpiryInterval: expiry },
     });
@@ -126,7 +127,9 @@ test("DISCONNECT 0x04 and a new expiry decide about the will too [MQTT-3.14.4-3]
   const watcher = await MqttClient.connect(t, port);
   await watcher.subscribe("w");
   const options = {
-    ...{ version: 5, clientId: "c", properties: { sessionExpiryInterval: 100 } },
+    version: 5,
+    clientId: "c",
+    properties: { sessionExpiryInterval: 100 },
     will: { ...will, properties: { willDelayInterval: 50 } },
   } as const;
   // Its session ends at once, so the delay does not hold.
