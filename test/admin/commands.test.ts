@@ -146,6 +146,19 @@ test("kick and delete say whom they met, or refuse", async () => {
   assert.match(await refusal("retained delete", { topic: "x" }), /no message/);
 });
 
+test("listeners reload names what was read again, or why it was not", async () => {
+  assert.match(
+    await refusal("listeners", { action: "reload" }),
+    /^the old certificates stay in use: wss: c\.pem: no certificate$/,
+  );
+  const certificates = [{ name: "tls", problem: null }];
+  assert.equal(
+    await textOf("listeners", { action: "reload" }, { certificates }),
+    "The certificates of tls have been read again",
+  );
+  assert.match(await refusal("listeners", { action: "stop" }), /it must be reload$/);
+});
+
 test("publish hands over topic, payload, QoS and retain", async () => {
   const parts = fakeParts();
   const args = { topic: "t", payload: "grüß", qos: 2, retain: true };

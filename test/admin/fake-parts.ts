@@ -1,5 +1,5 @@
 /** Parts of a node that only remember what they were asked, for tests of commands and of the socket. */
-import type { MemberStatus, Parts } from "../../src/admin/parts.js";
+import type { MemberStatus, Parts, ReloadInfo } from "../../src/admin/parts.js";
 import { Refusal } from "../../src/lib/refusal.js";
 
 export interface FakeOptions {
@@ -11,16 +11,23 @@ export interface FakeOptions {
   readonly sessions?: number;
   readonly retained?: number;
   readonly onStop?: () => void;
+  /** What reading the certificates again comes to. */
+  readonly certificates?: readonly ReloadInfo[];
 }
 
 export type FakeParts = Parts & { readonly asked: unknown[] };
 
+const halfReloaded = [
+  { name: "tls", problem: null },
+  { name: "wss", problem: "c.pem: no certificate" },
+];
 const since = "2026-01-01T00:00:00.000Z";
 
 /** Parts whose cluster lets everybody in but `nobody@nowhere`. */
 export function fakeParts(options: FakeOptions = {}): FakeParts {
   const { name = "a@127.0.0.1", version = "0.0.0", others = [] } = options;
   const { sessions = 0, retained = 0, onStop = () => undefined } = options;
+  const { certificates = halfReloaded } = options;
   const asked: unknown[] = [];
   const running = [name, ...others].sort();
   let level = "info";
@@ -66,10 +73,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
       { name: "tcp", kind: "mqtt", address: "127.0.0.1", port: 1883, connections: 1 },
       { name: "local", kind: "unix", address: "/run/mqtt.sock", port: 0, connections: 2 },
     ],
-    reloadCertificates: () => [
-      { name: "tls", problem: null },
-      { name: "wss", problem: "c.pem: no certificate" },
-    ],
+    reloadCertificates: () => certificates,
     metrics: () => ({ b: 2, a: 1 }),
     report: () => ({
       name,

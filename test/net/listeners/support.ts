@@ -89,7 +89,10 @@ export function portOf(broker: TestBroker, name: string): number {
 export async function openTcp(t: TestContext, port: number): Promise<Socket> {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
   t.after(() => socket.destroy());
-  await new Promise((resolve) => socket.once("connect", resolve));
+  await new Promise<void>((resolve, reject) => {
+    socket.once("connect", resolve);
+    socket.once("error", reject);
+  });
   return socket;
 }
 

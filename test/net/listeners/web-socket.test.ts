@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { type TestContext, test } from "node:test";
-import mqtt from "mqtt";
 import mqttPacket from "mqtt-packet";
 import type { WebSocket } from "ws";
 import { type Settings, type TestBroker, testBroker } from "../../support/front-end.js";
@@ -212,26 +211,6 @@ test("a client that just goes leaves its will; DISCONNECT closes the WebSocket i
   client.send({ cmd: "disconnect" });
   assert.equal(await code, 1000);
   await watcher.quiet();
-});
-
-test("MQTT.js over WebSocket, in all three versions", async (t) => {
-  const { broker, url } = await start(t);
-  for (const protocolVersion of [3, 4, 5] as const) {
-    const protocolId = protocolVersion === 3 ? "MQIsdp" : "MQTT";
-    const client = await mqtt.connectAsync(url, {
-      ...{ protocolVersion, protocolId, clientId: "js", reconnectPeriod: 0 },
-    });
-    t.after(() => client.end(true));
-    assert.match(onlyAddress(broker), /^127\.0\.0\.1:\d+$/);
-    const message = new Promise<string>((resolve) => {
-      client.on("message", (_topic, payload) => resolve(payload.toString()));
-    });
-    await client.subscribeAsync("t", { qos: 2 });
-    await client.publishAsync("t", "hello", { qos: 2 });
-    assert.equal(await message, "hello");
-    await client.endAsync();
-    await eventually(() => broker.frontEnd.connected === 0, "the end");
-  }
 });
 
 test("secure WebSocket: TLS with client certificates below, and the proxy's word for the address", async (t) => {
