@@ -196,7 +196,7 @@ test("silence while we do not read is not the client's", async (t) => {
   assert.equal(frontEnd.counters.closedBy["keep alive timeout"], 1);
 });
 
-test("an MQTT 5 client that sends more than its Receive Maximum is closed with 0x93 [MQTT-3.3.4-9]", async (t) => {
+test("an MQTT 5 client that sends more than its Receive Maximum is closed with 0x93 [MQTT-3.3.4-7]", async (t) => {
   const { port, router } = await testBroker(t, { settings: { limits: { receive_maximum: 4 } } });
   const options = { qos: 1, noLocal: false, retainAsPublished: false, subscriptionId: 0 } as const;
   router.subscribe({ clientId: "stubborn", deliver: () => false }, "t", options, false);

@@ -47,7 +47,7 @@ test("what is no topic name is refused with its code", () => {
   }
 });
 
-test("filters [MQTT-4.7.1-1..3]", () => {
+test("filters [MQTT-4.7.1-1, 4.7.1-2]", () => {
   for (const good of ["#", "+", "a/#", "+/+/#", "/", "a/+/b", "$SYS/#", "/+"]) {
     assert.equal(filterFault(good), undefined, good);
   }

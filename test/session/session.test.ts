@@ -5,7 +5,7 @@ import { subscribe, world } from "./support.js";
 
 const day = 86_400_000;
 
-test("QoS 1 beyond the client's Receive Maximum waits and follows each PUBACK [MQTT-3.3.4-7]", () => {
+test("QoS 1 beyond the client's Receive Maximum waits and follows each PUBACK [MQTT-3.3.4-9]", () => {
   const { connect, publish, sessions } = world();
   const { session, channel } = connect("c", { receiveMaximum: 2 });
   subscribe(session, "t", 1);

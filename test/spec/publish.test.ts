@@ -214,7 +214,7 @@ test("a topic beyond the limits closes the connection with 0x90", async (t) => {
   await client.quiet();
 });
 
-test("a packet over limits.max_packet closes with 0x95 before its body is taken [MQTT-3.1.2-24]", async (t) => {
+test("a packet over limits.max_packet closes with 0x95 before its body is taken [MQTT-3.2.2-15]", async (t) => {
   const { port, frontEnd } = await testBroker(t, { settings: { limits: { max_packet: 131_072 } } });
   const client = await MqttClient.connect(t, port, { version: 5 });
   client.raw([0x30, 0x80, 0x80, 0x08]);
@@ -274,7 +274,7 @@ test("a publish to the node's own topics goes nowhere, and is acknowledged", asy
   assert.equal(frontEnd.counters.ignoredReserved, 3);
 });
 
-test("open QoS 2 ids have a limit: 0x93, and MQTT 3 is closed [MQTT-3.3.4-9]", async (t) => {
+test("open QoS 2 ids have a limit: 0x93, and MQTT 3 is closed [MQTT-3.3.4-7]", async (t) => {
   const { port } = await testBroker(t, { settings: { limits: { open_qos2: 3 } } });
   for (const version of [4, 5] as const) {
     const client = await MqttClient.connect(t, port, { version });

@@ -79,7 +79,7 @@ test("incoming QoS 2 survives a lost connection [MQTT-4.3.3-10]", async (t) => {
   await watcher.quiet();
 });
 
-test("Clean Session and Clean Start discard the old session [MQTT-3.1.2-4, 3.1.4-6]", async (t) => {
+test("Clean Session and Clean Start discard the old session [MQTT-3.1.2-4, 3.1.4-4]", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const first = await MqttClient.connect(t, port, kept);
   await first.subscribe("t", 1);
@@ -105,7 +105,7 @@ test("an MQTT 5 session ends after its expiry [MQTT-3.1.2-23]", async (t) => {
   assert.deepEqual(router.targetsOf(router.topics.internName("t")).local, []);
 });
 
-test("DISCONNECT may change the expiry, but not from 0 [MQTT-3.14.2-2]", async (t) => {
+test("DISCONNECT may change the expiry, but not from 0 [MQTT5 3.14.2.2.2]", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const properties = { sessionExpiryInterval: 100 };
   const client = await MqttClient.connect(t, port, { version: 5, clientId: "c", properties });
@@ -117,7 +117,7 @@ test("DISCONNECT may change the expiry, but not from 0 [MQTT-3.14.2-2]", async (
   assert.equal((await other.expect("disconnect")).reasonCode, 0x82);
 });
 
-test("DISCONNECT sets the expiry anew, byte by byte; 0 to more is 0x82 [MQTT-3.14.2-2]", async (t) => {
+test("DISCONNECT sets the expiry anew, byte by byte; 0 to more is 0x82 [MQTT5 3.14.2.2.2]", async (t) => {
   const clock = new ShiftedClock();
   const settings = { limits: { session_expiry: "1000s" } };
   // The unit is the settings' own.

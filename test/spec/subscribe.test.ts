@@ -143,7 +143,7 @@ test("retain-as-published keeps the flag [MQTT-3.3.1-12, 3.3.1-13]", async (t) =
   assert.equal((await client.expect("publish")).retain, false);
 });
 
-test("retained messages come after SUBACK, flagged [MQTT-3.3.1-6, 3.3.1-8]", async (t) => {
+test("retained messages come after SUBACK, flagged [MQTT-3.3.1-9] [v3.1.1 MQTT-3.3.1-6, 3.3.1-8]", async (t) => {
   const { port } = await testBroker(t);
   const publisher = await MqttClient.connect(t, port, { version: 5 });
   publisher.publish("r/1", "one", { retain: true, qos: 1, messageId: 1 });

@@ -49,7 +49,7 @@ test("DISCONNECT discards the will, unless it says 0x04 [MQTT-3.14.4-3, 3.1.2-10
   assert.equal((await watcher.expect("publish")).payload.toString(), "gone");
 });
 
-test("a retained will is retained [MQTT-3.1.2-17]", async (t) => {
+test("a retained will is retained [MQTT-3.1.2-15]", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const client = await MqttClient.connect(t, port, { will: { ...will, retain: true } });
   client.destroy();
