@@ -48,8 +48,8 @@ import { tellOfStranger } from "./strangers.js";
 export interface ConnectionShare extends ConnectParts {
   readonly config: Config;
   readonly router: Pick<Router, "publish" | "topics">;
-  /** Of the listener, if it has a mount point; then it is the router, too. */
-  readonly mount: Pick<Mount, "connect" | "control"> | null;
+  /** Of the listener, if it has a mount point. */
+  readonly mount: Pick<Mount, "connect" | "control" | "inbound"> | null;
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly turn: Turn;
@@ -282,7 +282,10 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
       return;
     }
     this.session = session;
-    this.inbound = new Inbound(session, this.version, this.output, this.share, this);
+    const { version, output, share } = this;
+    this.inbound =
+      share.mount?.inbound(session, version, output, share, this) ??
+      new Inbound(session, version, output, share, this);
     this.reader.connectOnly = false;
     this.reader.packetMax = this.share.config.limits.max_packet;
     this.keepAlive.open(this.keepAliveSeconds);

@@ -134,9 +134,9 @@ export class FrontEnd {
       const onGone = (connection: Connection): void => {
         if (this.connections.delete(connection)) door.connections--;
       };
-      const { router } = this.share;
-      const mount = mountPoint === "" ? null : new Mount(mountPoint, router, this.counters);
-      share = { ...this.share, onGone, mount, router: mount ?? router };
+      const { topics } = this.share.router;
+      const mount = mountPoint === "" ? null : new Mount(mountPoint, topics, this.counters);
+      share = { ...this.share, onGone, mount };
       this.shares.set(door, share);
     }
     return share;

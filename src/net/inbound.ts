@@ -188,9 +188,10 @@ export class Inbound {
 
   /**
    * Is the client not allowed to publish on this topic? MQTT 5 hears so where there is an answer; MQTT 3 has no
-   * word for it, so the message is acknowledged and goes nowhere, as with mosquitto [MQTT-3.3.5-2].
+   * word for it, so the message is acknowledged and goes nowhere, as with mosquitto [MQTT-3.3.5-2]. Asked once of
+   * each message, right before it is published.
    */
-  private isDenied(message: Message): boolean {
+  protected isDenied(message: Message): boolean {
     const { access } = this.session;
     if (access === null || access.mayPublish(message.topic)) return false;
     this.session.host.authorizer.counters.deniedPublishes++;

@@ -7,38 +7,37 @@ import type { ConnectPacket, ControlPacket } from "../protocol/packets.js";
 import type { Qos } from "../protocol/publish.js";
 import { filterFault, plainFilter } from "../protocol/topics.js";
 import { Message } from "../routing/message.js";
-import type { Router } from "../routing/router.js";
+import type { TopicTable } from "../routing/topic.js";
 import { Connection } from "./connection.js";
 import type { NetCounters } from "./counters.js";
+import { Inbound } from "./inbound.js";
 
-type Routing = Pick<Router, "publish" | "topics">;
-
-export class Mount implements Routing {
+export class Mount {
   private readonly bytes: Buffer;
 
   constructor(
     /** Whole levels: it ends with a slash. */
     private readonly prefix: string,
-    private readonly router: Routing,
+    private readonly topics: TopicTable,
     private readonly counters: NetCounters,
   ) {
     this.bytes = Buffer.from(prefix, "utf8");
   }
 
-  get topics(): Routing["topics"] {
-    return this.router.topics;
-  }
-
   /**
-   * Publishes what a client of this listener sent.
+   * What a client of this listener publishes goes under the mount point.
    * @throws ProtocolError topic name invalid: over 65,535 bytes together
    */
-  publish(message: Message): void {
+  enter(message: Message): void {
     const name = Buffer.concat([this.bytes, message.topic.bytes]);
     message.topic = this.topics.intern(name, 0, name.length);
     // The frame as it came has another topic.
     message.shape = 0;
-    this.router.publish(message);
+  }
+
+  /** For the publishes of one connection. */
+  inbound(...parts: ConstructorParameters<typeof Inbound>): Inbound {
+    return new MountedInbound(this, ...parts);
   }
 
   /** The will is published under the mount point. */
@@ -88,6 +87,21 @@ export class Mount implements Routing {
     if (filterFault(filter) !== undefined) return filter;
     const plain = plainFilter(filter);
     return filter.slice(0, filter.length - plain.length) + this.prefix + plain;
+  }
+}
+
+/** Access rules, like everything behind them, see the whole name. */
+class MountedInbound extends Inbound {
+  constructor(
+    private readonly mount: Mount,
+    ...rest: ConstructorParameters<typeof Inbound>
+  ) {
+    super(...rest);
+  }
+
+  protected override isDenied(message: Message): boolean {
+    this.mount.enter(message);
+    return super.isDenied(message);
   }
 }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { testBroker } from "../../support/front-end.js";
 import { eventually, MqttClient } from "../../support/mqtt-client.js";
+import { testAcl } from "../../auth/acl-support.js";
 import { portOf } from "./support.js";
 
 async function start(t: TestContext) {
@@ -93,6 +94,29 @@ test("UNSUBSCRIBE finds what SUBSCRIBE made; wrong filters stay wrong", async (t
   const subscriptions = [{ topic: "a/#/b", qos: 0 } as const];
   client.send({ cmd: "subscribe", messageId: 3, subscriptions });
   await client.closed();
+});
+
+test("access rules are asked about the whole name, in both directions and for wills", async (t) => {
+  const authorizer = await testAcl(t, ["allow all all site/1/open/#"]);
+  const more = [{ name: "inner", kind: "tcp", port: 0, mount_point: "site/1/" }];
+  const broker = await testBroker(t, { settings: { listeners: { more } }, authorizer });
+  const inner = portOf(broker, "inner");
+  const client = await MqttClient.connect(t, inner, { version: 5 });
+  assert.equal(await client.subscribe("open/#", 1), 1);
+  assert.equal(await client.subscribe("site/1/open/#", 1), 0x87);
+  client.publish("open/a", "x", { qos: 1, messageId: 1 });
+  const cmds = [(await client.next()).cmd, (await client.next()).cmd].sort();
+  assert.deepEqual(cmds, ["puback", "publish"]);
+  client.publish("site/1/open/a", "x", { qos: 1, messageId: 2 });
+  assert.equal((await client.expect("puback")).reasonCode, 0x87);
+  for (const [topic, code] of [
+    ["open/gone", 0],
+    ["site/1/open/gone", 0x87],
+  ] as const) {
+    const will = { topic, payload: Buffer.from("w"), qos: 0, retain: false } as const;
+    const other = await MqttClient.open(t, inner);
+    assert.equal((await other.handshake({ version: 5, will })).reasonCode, code);
+  }
 });
 
 test("what is queued for a session is told by the listener that the client comes back through", async (t) => {
