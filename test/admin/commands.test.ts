@@ -180,6 +180,18 @@ test("explain names filters, nodes and the reason for one client", async () => {
   );
 });
 
+test("acl reload and acl check say what holds; the action must be one of two", async () => {
+  assert.equal(await textOf("acl reload"), "The ACL file has been read again; rules in force: 7");
+  const args = { topic: "t\u001b[2J", client: "c", user: "u" };
+  const text = await textOf("acl check", { action: "publish", ...args });
+  assert.match(text, /^t[^\u001b]*: allowed; line 3 of the ACL file says so$/);
+  assert.match(
+    await textOf("acl check", { action: "subscribe", topic: "t" }),
+    /^t: denied; line 3/,
+  );
+  assert.match(await refusal("acl check", { action: "read", topic: "t" }), /publish or subscribe/);
+});
+
 test("log level shows, sets and refuses", async () => {
   assert.equal(await textOf("log level"), "The log level is info");
   assert.equal(await textOf("log level", { level: "debug" }), "The log level is debug");

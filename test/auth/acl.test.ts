@@ -325,7 +325,7 @@ test("verdicts are right however many topics are asked about, and their memory i
   const set = acl.setFor({ clientId: "a", user: "x", rules: null });
   assert.equal(set, acl.setFor({ clientId: "b", user: "y", rules: null }));
   const text = JSON.stringify(set, (key, value) => (key === "topics" ? value.length : value));
-  assert.match(text, /"topics":4096/);
+  assert.match(text, /"topics":16384/);
 });
 
 test("rules for others cost a client nothing", async (t) => {

@@ -5,7 +5,7 @@ import { readEnvironment } from "../../src/config/environment.js";
 import { fileDescriptorLimit } from "../../src/config/file-descriptors.js";
 import { loadConfig, parseSetFlag } from "../../src/config/load.js";
 import { splitWords } from "../../src/cli/console.js";
-import { startReportText, warnings } from "../../src/cli/start-report.js";
+import { startReportText, strangersText, warnings } from "../../src/cli/start-report.js";
 
 const report = {
   name: "a@h",
@@ -51,6 +51,37 @@ test("links beyond loopback are warned about, because they are not encrypted", (
   for (const bind of ["127.0.0.1", "127.9.9.9", "::1", "localhost"]) {
     assert.deepEqual(warnings(bind, 1e6), []);
   }
+});
+
+test("listeners that refuse anonymous clients without anybody having said so are named", () => {
+  const text = (...set: string[]): string => strangersText(loaded(...set).config).join();
+  const open = "listeners.tcp.bind=0.0.0.0";
+  assert.equal(text(), "");
+  assert.equal(text("listeners.tcp.bind=127.0.0.7"), "");
+  assert.match(
+    text(open),
+    /reach tcp, so anonymous ones are REFUSED there.*auth\.anonymous = true/,
+  );
+  assert.match(text("listeners.ws.enabled=true", "listeners.ws.bind=::"), /reach ws, so/);
+  const proxied = ["listeners.tcp.proxy_protocol=true", "listeners.tcp.trusted_proxies=127.0.0.1"];
+  assert.match(text(...proxied), /reach tcp, so/);
+  for (const said of [
+    "auth.anonymous=true",
+    "auth.anonymous=false",
+    "listeners.tcp.anonymous=true",
+  ]) {
+    assert.equal(text(open, said), "");
+  }
+  assert.match(
+    startReportText(report, "1", loaded(open)),
+    /\nNOTE: clients from elsewhere reach tcp/,
+  );
+  const socket = [
+    "listeners.unix.enabled=true",
+    "listeners.unix.path=/w/s",
+    "listeners.tcp.enabled=false",
+  ];
+  assert.equal(text(...socket), "");
 });
 
 test("the system says how many file descriptors there are", () => {

@@ -17,7 +17,10 @@ import { RuleSet } from "./rule-set.js";
 /** Most rules that a client may bring of its own. */
 const ownRulesMax = 1000;
 /** Most sets that are shared; beyond it each client gets its own. */
-const sharedMax = 10_000;
+const sharedMax = 1000;
+/** Verdicts that a set remembers, nine bytes each. */
+const sharedPlacesMax = 16_384;
+const ownPlacesMax = 1024;
 
 export interface FullSubject extends AclSubject {
   /** Rules that came with who the client is, asked before all others; null: none. */
@@ -64,24 +67,31 @@ export class AclTable {
     const placed = this.placedFor(subject);
     if (subject.rules !== null || placed.some(({ fixed }) => fixed === null)) {
       const own = subject.rules === null ? [] : ownRules(subject, subject.rules);
-      return own === null ? new RuleSet([], false, false) : this.make(own, placed, subject);
+      if (own === null) return new RuleSet([], false, false, ownPlacesMax);
+      return this.make(own, placed, subject, ownPlacesMax);
     }
     const key = placed.map(({ place }) => place).join(" ");
     let set = this.shared.get(key);
     if (set === undefined) {
-      set = this.make([], placed, subject);
-      if (this.shared.size < sharedMax) this.shared.set(key, set);
+      const mayShare = this.shared.size < sharedMax;
+      set = this.make([], placed, subject, mayShare ? sharedPlacesMax : ownPlacesMax);
+      if (mayShare) this.shared.set(key, set);
     }
     return set;
   }
 
-  private make(own: ResolvedRule[], placed: readonly Placed[], subject: AclSubject): RuleSet {
-    const rules = own;
+  private make(
+    own: readonly ResolvedRule[],
+    placed: readonly Placed[],
+    subject: AclSubject,
+    placesMax: number,
+  ): RuleSet {
+    const rules = [...own];
     for (const { rule, fixed } of placed) {
       const resolved = fixed ?? resolveRule(rule, subject);
       if (resolved !== null) rules.push(resolved);
     }
-    return new RuleSet(rules, this.allowsRest, this.file.grantsFilters);
+    return new RuleSet(rules, this.allowsRest, this.file.grantsFilters, placesMax);
   }
 
   private placedFor({ clientId, user }: AclSubject): Placed[] {

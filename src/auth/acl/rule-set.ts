@@ -19,8 +19,8 @@ export interface Decision {
 const publishBit = 1;
 const subscribeBit = 2;
 const placesMin = 8;
-/** Verdicts remembered: a topic has one place, by its hash. */
-const placesMax = 4096;
+/** A verdict is at one of so many places from that of its topic's hash on. */
+const probesMax = 8;
 
 export class RuleSet {
   private topics: (KnownTopic | undefined)[] = [];
@@ -32,6 +32,8 @@ export class RuleSet {
     /** What holds when no rule fits. */
     private readonly allowsRest: boolean,
     readonly grantsFilters: boolean,
+    /** Places for verdicts; a power of two. */
+    private readonly placesMax: number,
   ) {}
 
   /** What the rules say about a topic, or about everything that a filter can match. */
@@ -45,10 +47,16 @@ export class RuleSet {
   }
 
   allows(action: AclAction, topic: KnownTopic): boolean {
-    const at = topic.hash & (this.topics.length - 1);
-    const known = this.topics[at] === topic;
-    const verdict = known ? (this.verdicts[at] ?? 0) : this.learn(topic);
-    return (verdict & (action === "publish" ? publishBit : subscribeBit)) !== 0;
+    const bit = action === "publish" ? publishBit : subscribeBit;
+    const { topics } = this;
+    const mask = topics.length - 1;
+    for (let i = 0; i < probesMax; i++) {
+      const at = (topic.hash + i) & mask;
+      const known = topics[at];
+      if (known === topic) return ((this.verdicts[at] ?? 0) & bit) !== 0;
+      if (known === undefined) break;
+    }
+    return (this.learn(topic) & bit) !== 0;
   }
 
   private learn(topic: KnownTopic): number {
@@ -60,15 +68,23 @@ export class RuleSet {
     return verdict;
   }
 
+  /** Where all places are taken, another topic is forgotten. */
   private put(topic: KnownTopic, verdict: number): void {
-    const at = topic.hash & (this.topics.length - 1);
-    if (this.topics[at] === undefined) this.taken++;
+    const mask = this.topics.length - 1;
+    let at = topic.hash & mask;
+    for (let i = 0; i < probesMax; i++) {
+      const free = (topic.hash + i) & mask;
+      if (this.topics[free] !== undefined) continue;
+      at = free;
+      this.taken++;
+      break;
+    }
     this.topics[at] = topic;
     this.verdicts[at] = verdict;
   }
 
   private grow(): void {
-    if (this.topics.length >= placesMax) return;
+    if (this.topics.length >= this.placesMax) return;
     const { topics, verdicts } = this;
     const places = Math.max(placesMin, topics.length * 2);
     this.topics = new Array(places).fill(undefined);
