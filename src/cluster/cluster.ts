@@ -22,6 +22,7 @@ import {
   RefuseCode,
 } from "./handshake.js";
 import { answerCall, answerJoin } from "./calls.js";
+import { requestJoin } from "./join-request.js";
 import type { Link } from "./link.js";
 import { LinkMaker } from "./link-maker.js";
 import type { ClusterState } from "./member-list.js";
@@ -72,7 +73,7 @@ interface Slot {
   refusals: number;
 }
 
-/** How many refusals in a row are worth a line, where the first is not. */
+/** How many refusals in a row are worth something, where the first is not. */
 const refusalPatience: Readonly<Record<number, number>> = {
   [RefuseCode.notMember]: 4,
   [RefuseCode.busy]: 10,
@@ -242,8 +243,8 @@ export class Cluster implements ClusterPort, PeerHost {
     this.stamps.observe(stamp);
   }
 
-  send(index: number, frame: Buffer): void {
-    this.byIndex[index]?.sender.sendPlain(frame);
+  send(index: number, frame: Buffer): boolean {
+    return this.byIndex[index]?.sender.sendPlain(frame) ?? false;
   }
 
   sendNumbered(
@@ -462,6 +463,7 @@ export class Cluster implements ClusterPort, PeerHost {
     delete this.byIndex[slot.peer.index];
     slot.peer.sender.discard();
     this.user.replacePeerRows(slot.peer.index, new Map());
+    this.user.onPeerDown(slot.peer.index);
     this.step({ kind: "forget", peer: name });
     this.directory.home.forget(name);
     this.directory.onMembersChanged();
@@ -482,16 +484,35 @@ export class Cluster implements ClusterPort, PeerHost {
       this.onRemoved();
       return;
     }
-    if (answer.code === RefuseCode.notMember && answer.detail !== "") {
-      this.members.mark(name, "left", Number(answer.detail));
+    const leftStamp = answer.code === RefuseCode.notMember ? Number(answer.detail) : 0;
+    if (leftStamp > (this.members.get(name)?.stamp ?? 0)) {
+      this.members.mark(name, "left", leftStamp);
       return;
     }
     slot.refusals = slot.refusal === answer.code ? slot.refusals + 1 : 1;
     slot.refusal = answer.code;
     // Another member may not have heard yet that we are one, and a busy one has time.
     const patience = refusalPatience[answer.code] ?? 1;
-    if (slot.refusals !== patience) return;
-    this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
+    if (slot.refusals % patience !== 0) return;
+    if (answer.code === RefuseCode.notMember) this.introduce(name, slot);
+    else if (slot.refusals === patience) {
+      this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
+    }
+  }
+
+  /**
+   * A member that was away when this node came back to the cluster does not know it, and can hear of it
+   * from nobody else: it is asked to take it in, as at a join.
+   */
+  private introduce(name: string, slot: Slot): void {
+    const { log } = this.options;
+    const member = this.members.get(name);
+    if (member?.status !== "in" || this.joining) return;
+    requestJoin(this.context, member, name, this.members.everything(), (answer) => {
+      if (answer.kind !== "reply" || this.slots.get(name) !== slot || this.stopped) return;
+      if ("members" in answer.reply) this.members.merge(answer.reply.members);
+      else if (slot.refusals < 8) log.error({ peer: name }, answer.reply.refused);
+    });
   }
 
   private step(event: DetectorEvent): void {
@@ -514,6 +535,7 @@ export class Cluster implements ClusterPort, PeerHost {
       peer.sender.setDown();
       peer.drop();
       this.directory.home.forget(name);
+      this.user.onPeerDown(peer.index);
       slot.redialer.poke();
     } else peer.sender.setLive();
     this.directory.onMembersChanged();
@@ -543,6 +565,7 @@ export class Cluster implements ClusterPort, PeerHost {
     for (const peer of this.peers()) {
       peer.sendHeartbeat(connections, sessions);
       peer.sender.pump();
+      if (peer.sender.isReady) this.user.onPeerReady(peer.index);
     }
     this.step({ kind: "tick" });
   }

@@ -13,8 +13,8 @@ export interface ClusterPort {
   nextStamp(): number;
   /** Takes note of a stamp from a peer or the store. */
   observeStamp(stamp: number): void;
-  /** Sends a forward that nobody waits for. Dropped and counted when the peer is down or too slow. */
-  send(peer: number, frame: Buffer): void;
+  /** Sends a forward that nobody waits for. False: dropped and counted, the peer is away or too slow. */
+  send(peer: number, frame: Buffer): boolean;
   /**
    * Puts a forward at the end of the stream to a peer. True: `receipt.accept()` comes once, later. False:
    * nothing to wait for (dropped and counted because the peer is down and the row is not durable, or taken
@@ -62,6 +62,10 @@ export interface ClusterUser {
   replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void;
   /** A link to the peer is up and both sides hold each other's rows. */
   onPeerUp(peer: number): void;
+  /** The peer is down or no member any more. */
+  onPeerDown(peer: number): void;
+  /** The link to the peer takes forwards; comes every now and then. */
+  onPeerReady(peer: number): void;
   /** Something a peer told us. Counted and dropped when it makes no sense. */
   onTold(peer: number, body: Buffer): void;
 }

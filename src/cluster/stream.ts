@@ -56,14 +56,21 @@ export class StreamSender {
   }
 
   /** A forward that nobody waits for; dropped and counted when the link is away or too slow. */
-  sendPlain(frame: Buffer): void {
-    if (this.link === null || this.link.dataBufferedBytes > this.limits.outputBytes) {
+  sendPlain(frame: Buffer): boolean {
+    const { link } = this;
+    if (link === null || !this.isReady) {
       this.counters.droppedQos0++;
-      return;
+      return false;
     }
     sealForward(frame, this.incarnation, 0);
     this.counters.forwards++;
-    this.link.sendData(frame);
+    link.sendData(frame);
+    return true;
+  }
+
+  /** Is there a link, and does it take forwards? */
+  get isReady(): boolean {
+    return this.link !== null && this.link.dataBufferedBytes <= this.limits.outputBytes;
   }
 
   /** Returns whether `receipt` will be told. The frame may be shared with other peers' streams. */

@@ -150,6 +150,14 @@ export class Router implements ClusterUser {
     this.retainedSync.start(peer);
   }
 
+  onPeerDown(_peer: number): void {
+    this.retainedSync.startAll();
+  }
+
+  onPeerReady(peer: number): void {
+    this.retainedSync.catchUp(peer);
+  }
+
   onTold(peer: number, body: Buffer): void {
     try {
       this.retainedSync.onTold(peer, body);
@@ -214,8 +222,9 @@ export class Router implements ClusterUser {
     const frame = encodeForward(message, message.qos);
     for (const { peer, durable } of numbered) {
       this.counters.forwarded++;
-      if (message.qos === 0) this.cluster.send(peer, frame);
-      else this.forwardNumbered(message, peer, durable, frame);
+      if (message.qos === 0) {
+        if (!this.cluster.send(peer, frame)) this.retainedSync.missed(peer);
+      } else this.forwardNumbered(message, peer, durable, frame);
     }
     this.deliver(message, targets.local);
   }

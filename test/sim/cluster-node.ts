@@ -43,6 +43,8 @@ export interface ClusterNodeOptions {
   /** `cluster.discovery.static.nodes`. */
   readonly discovery?: readonly string[];
   readonly retainedMessages?: number;
+  /** A process of this node sees a peer go down. */
+  readonly onDown?: (process: Process, peer: string) => void;
 }
 
 /** A line that a node logged at level warn or error. */
@@ -183,13 +185,20 @@ export class ClusterNode {
   }
 
   /** Subscribes; the returned record says when SUBACK may leave. */
-  subscribeSoon(clientId: string, filter: string, qos: Qos = 1, durable = false): Subscription {
+  subscribeSoon(
+    clientId: string,
+    filter: string,
+    qos: Qos = 1,
+    durable = false,
+    onSuback: () => void = () => undefined,
+  ): Subscription {
     const subscriber = this.subscriber(clientId);
     const options = { qos, noLocal: false, retainAsPublished: true, subscriptionId: 0 };
     const subscription: Subscription = { subscriber, filter, synced: false };
     this.router.subscribe(subscriber, filter, options, durable);
     this.router.whenSynced(() => {
       subscription.synced = true;
+      onSuback();
     });
     return subscription;
   }
@@ -206,12 +215,24 @@ export class ClusterNode {
     return subscription.subscriber;
   }
 
-  /** Publishes; `isAccepted` tells when PUBACK may leave. */
-  publish(topic: string, payload: string, qos: Qos = 1, retain = false, publisher = "p"): Message {
+  /** Publishes. PUBACK may leave at once when nothing is pending; else `onAccepted` is called. */
+  publish(
+    topic: string,
+    payload: string,
+    qos: Qos = 1,
+    retain = false,
+    publisher = "p",
+    onAccepted: () => void = () => undefined,
+  ): Message {
     const bytes = Buffer.from(payload);
     const interned = this.router.topics.internName(topic);
     const message = new Message(interned, qos, retain, publisher, bytes, 0, 0, 0, bytes.length);
-    message.sink = { onAccepted: (accepted) => void this.accepted.push(accepted) };
+    message.sink = {
+      onAccepted: () => {
+        this.accepted.push(message);
+        onAccepted();
+      },
+    };
     this.router.publish(message);
     return message;
   }
@@ -263,7 +284,12 @@ export class ClusterNode {
         this.complaints.push({ message, fields: { ...fields } });
         life.log[level](fields, message);
       };
-    const { debug, info, child } = life.log;
+    const info = (fields: object, message: string): void => {
+      life.log.info(fields, message);
+      if (message !== "peer is down" || this.running === null || !("peer" in fields)) return;
+      this.options.onDown?.(this.running, String(fields.peer));
+    };
+    const { debug, child } = life.log;
     return { debug, info, child, level: "debug", warn: complain("warn"), error: complain("error") };
   }
 }

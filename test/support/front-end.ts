@@ -39,7 +39,9 @@ export class LoneCluster implements ClusterPort {
   observeStamp(stamp: number): void {
     this.stamps.observe(stamp);
   }
-  send(): void {}
+  send(): boolean {
+    return false;
+  }
   sendNumbered(): boolean {
     return false;
   }
