@@ -220,6 +220,13 @@ export class StreamReceiver {
     else this.waiting.push(counter);
   }
 
+  /** Nobody is told any more when those that had to wait are accepted: the origin is no member now. */
+  acceptAll(): void {
+    this.acknowledged = this.taken;
+    this.waiting.clear();
+    this.open.clear();
+  }
+
   /** A number that had to wait is accepted now. Returns whether `accepted` has grown. */
   accept(incarnation: number, counter: number): boolean {
     if (incarnation !== this.incarnation || !this.open.delete(counter)) return false;

@@ -75,7 +75,7 @@ function* deliveryFaults(story: Story): Iterable<string> {
     for (const one of sent.promised) {
       const times = counts.get(one.subscriber)?.get(sent.payload) ?? 0;
       const must = isPromised(story, sent, one);
-      if ((must && times !== 1) || (times > 1 && neverLeft(story, sent, one))) {
+      if ((must && times !== 1) || times > 1) {
         yield `${describe(sent)} came ${times} times to ${one.subscriber.clientId} at ${one.node.name}, who subscribed ${one.filter} at ${one.askedMs.toFixed(1)} ms and got SUBACK at ${one.syncedMs?.toFixed(1)} ms`;
       }
     }

@@ -211,8 +211,9 @@ export class Story {
     const { process } = node;
     if (!one.node.isRunning || one.node.process !== one.process) return false;
     if (node.state(one.node) === "down") return false;
-    if (one.covered.has(process)) return !this.downSince(process, one.node.name, one.askedMs);
-    return false;
+    const promised = one.covered.has(process);
+    if (promised && !this.downSince(process, one.node.name, one.askedMs)) return true;
+    return holdsRow(node, one);
   }
 
   /** Has a process seen that peer go down since then? */
@@ -397,6 +398,17 @@ export class Story {
 function refused(error: unknown): void {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error) || cause.name !== "Refusal") throw error;
+}
+
+/** Does the node know of the subscription, whether or not SUBACK promised it? */
+function holdsRow(node: ClusterNode, one: Subscribed): boolean {
+  const index = node.cluster.peer(one.node.name)?.index;
+  const value = 8 + (one.durable ? 4 : 0) + one.qos;
+  if (index === undefined) return false;
+  for (const [filter, row] of node.router.index.peerRows(index)) {
+    if (filter === one.filter && row >= value) return true;
+  }
+  return false;
 }
 
 /** A naive matcher for the topics of these histories. */
