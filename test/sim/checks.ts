@@ -5,8 +5,21 @@ import type { FakeConnection } from "./fakes.js";
 import type { Sent, Story, Subscribed } from "./story.js";
 
 /** Throws with the seed, the last events and the first difference found. */
-export function checkStory(story: Story): void {
-  for (const fault of faults(story)) story.world.check(false, () => fault);
+export async function checkStory(story: Story): Promise<void> {
+  throwFirst(story, faults(story));
+  for (let round = 0; round < 3; round++) {
+    const { nodes } = story;
+    const overlaps: string[] = [];
+    for (const node of nodes) {
+      node.connections.onConnected = (one) => overlaps.push(...overlapFaults(nodes, node, one));
+    }
+    await story.claimAll();
+    throwFirst(story, [...overlaps, ...takeoverFaults(nodes), ...homeFaults(nodes)]);
+  }
+}
+
+function throwFirst(story: Story, found: Iterable<string>): void {
+  for (const fault of found) story.world.check(false, () => fault);
 }
 
 function* faults(story: Story): Iterable<string> {
@@ -17,6 +30,7 @@ function* faults(story: Story): Iterable<string> {
   yield* claimFaults(story.nodes);
   yield* homeFaults(story.nodes);
   yield* retainedFaults(story);
+  if (story.linksSince > 0) yield `${story.linksSince} links came up while all was quiet`;
 }
 
 /** All nodes hold the same list of members, entry by entry. */
@@ -138,23 +152,62 @@ function* acceptanceFaults(story: Story): Iterable<string> {
   }
 }
 
-/** One connection a client id, and that one the newest. */
+/** Every claim was answered, and a client id has at most one connection. */
 function* claimFaults(nodes: readonly ClusterNode[]): Iterable<string> {
-  const all = nodes.flatMap((node) => node.connections.all.map((one) => ({ node, one })));
-  const words = (one: FakeConnection, node: ClusterNode): string =>
-    `${one.clientId} at ${node.name}: ${one.state}, epoch ${one.epoch}, claimed at ${one.claimedMs.toFixed(1)} ms`;
-  for (const { node, one } of all) {
-    if (one.result === null) yield `a claim without an answer: ${words(one, node)}`;
-  }
-  for (const clientId of new Set(all.map(({ one }) => one.clientId))) {
-    const mine = all.filter(({ one }) => one.clientId === clientId);
-    const open = mine.filter(({ one }) => one.state === "connected");
-    const newest = Math.max(...mine.map(({ one }) => (one.result?.granted ? one.result.epoch : 0)));
-    if (open.length !== 1 || open[0]?.one.epoch !== newest) {
-      yield `connections of one client id:\n${mine.map(({ one, node }) => words(one, node)).join("\n")}`;
-    }
+  for (const [, all] of byClientId(nodes)) {
+    const unanswered = all.some(({ one }) => one.result === null);
+    const open = all.filter(({ one }) => one.state === "connected");
+    if (unanswered || open.length > 1) yield inWords(all);
   }
 }
+
+/** After claims in a quiet cluster the newest, and no other, has its connection. */
+function* takeoverFaults(nodes: readonly ClusterNode[]): Iterable<string> {
+  yield* claimFaults(nodes);
+  for (const [, all] of byClientId(nodes)) {
+    const open = all.find(({ one }) => one.state === "connected");
+    const newest = Math.max(...all.map(({ one }) => (one.result?.granted ? one.result.epoch : 0)));
+    if (open?.one.epoch !== newest) yield `not the newest: ${inWords(all)}`;
+  }
+}
+
+/** A connection is attached only when the older ones are closed. */
+function* overlapFaults(
+  nodes: readonly ClusterNode[],
+  at: ClusterNode,
+  attached: FakeConnection,
+): Iterable<string> {
+  for (const [clientId, all] of byClientId(nodes)) {
+    if (clientId !== attached.clientId) continue;
+    const other = all.find(({ one }) => one.state === "connected" && one !== attached);
+    if (other !== undefined) yield `attached too early at ${at.name}: ${inWords(all)}`;
+  }
+}
+
+interface Claimed {
+  readonly node: ClusterNode;
+  readonly one: FakeConnection;
+}
+
+function byClientId(nodes: readonly ClusterNode[]): Map<string, Claimed[]> {
+  const all = new Map<string, Claimed[]>();
+  for (const node of nodes) {
+    for (const one of node.connections.all) {
+      const same = all.get(one.clientId) ?? [];
+      same.push({ node, one });
+      all.set(one.clientId, same);
+    }
+  }
+  return all;
+}
+
+const inWords = (all: readonly Claimed[]): string =>
+  `connections of one client id:\n${all
+    .map(({ node, one: { clientId, state, epoch, claimedMs, result } }) => {
+      const answer = result === null ? "no answer" : result.granted ? "granted" : result.why;
+      return `${clientId} at ${node.name}: ${state}, epoch ${epoch}, claimed at ${claimedMs.toFixed(1)} ms, ${answer}`;
+    })
+    .join("\n")}`;
 
 /** What the home of a client id believes is what the nodes have. */
 function* homeFaults(nodes: readonly ClusterNode[]): Iterable<string> {

@@ -125,11 +125,11 @@ export class ClusterNode {
     });
     const limits = { messages: this.options.retainedMessages ?? 1000, bytes: 1e6 };
     const router = new Router(cluster, { ...limits, forgetAfterMs: 7 * 86_400_000 });
-    const closeLater = (done: () => void): void => {
-      clock.setTimer(random.fraction() * 20, done);
+    const later = (done: () => void): void => {
+      clock.setTimer(random.fraction() * 50, done);
     };
     const nowMs = (): number => this.world.nowMs;
-    const connections = new FakeConnections(cluster.directory, nowMs, closeLater);
+    const connections = new FakeConnections(cluster.directory, nowMs, later);
     cluster.attach({
       ...{ user: router, host: connections },
       onAsked: (_peer, body, answer) => answer(body),

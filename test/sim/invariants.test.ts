@@ -13,7 +13,7 @@ for (let first = 1; first <= 100; first += seedsPerTest) {
     for (let seed = first; seed < first + seedsPerTest; seed++) {
       const story = new Story(seed);
       await story.tell();
-      checkStory(story);
+      await checkStory(story);
     }
   });
 }

@@ -12,7 +12,7 @@ for (let seed = first; seed <= last; seed++) {
   const story = new Story(seed);
   try {
     await story.tell();
-    checkStory(story);
+    await checkStory(story);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(1);

@@ -79,6 +79,7 @@ export class Story {
   private readonly leavesOf = new Map<ClusterNode, number>();
   private readonly outside = new Set<ClusterNode>();
   private counter = 0;
+  private linksBefore = 0;
 
   constructor(readonly seed: number) {
     this.world = new World(seed, `node --import tsx test/sim/soak.ts ${seed} ${seed}`);
@@ -296,9 +297,7 @@ export class Story {
 
   private disconnect(): void {
     const { connections } = this.aNode();
-    const open = connections.all.filter(
-      ({ state }) => state === "connected" || state === "claiming",
-    );
+    const open = connections.all.filter(({ state }) => state !== "refused" && state !== "closed");
     if (open.length === 0) return;
     const connection = this.dice.pick(open);
     connections.close(connection);
@@ -384,13 +383,30 @@ export class Story {
         subscriber.acceptAll();
       }
     }
-    await world.run(16_000);
+    await world.run(3_000);
+    this.linksBefore = this.linksMade();
+    await world.run(13_000);
+  }
+
+  /** Links that came up since the cluster was quiet. */
+  get linksSince(): number {
+    return this.linksMade() - this.linksBefore;
+  }
+
+  /** In the quiet cluster, every client id is claimed at some nodes in the same instant. */
+  async claimAll(): Promise<void> {
     for (const clientId of clientIds) {
       for (const node of this.dice.shuffle(this.nodes).slice(0, 1 + this.dice.integer(3))) {
-        node.connections.connect(clientId);
+        this.world.timeline.schedule(this.dice.integer(3), node.process.life, () => {
+          node.connections.connect(clientId, { persistent: this.dice.chance(0.3) });
+        });
       }
     }
-    await world.run(2_000);
+    await this.world.run(2_000);
+  }
+
+  private linksMade(): number {
+    return this.nodes.reduce((sum, node) => sum + node.cluster.counters.linksMade, 0);
   }
 }
 
