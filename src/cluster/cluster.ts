@@ -9,7 +9,7 @@ import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import type { StateFile } from "../store/state-file.js";
 import { Acceptor } from "./accept.js";
-import { admit } from "./admission.js";
+import { admit, removedSentence } from "./admission.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
 import { DirectoryService } from "./directory.js";
 import type { ConnectionHost } from "./directory-types.js";
@@ -406,9 +406,9 @@ export class Cluster implements ClusterPort, PeerHost {
   private onRemoved(): void {
     this.options.log.error(
       { node: this.name },
-      "this node was removed from its cluster and is on its own now",
+      `this node is on its own now: ${removedSentence(this.name)}`,
     );
-    this.members.reset(false).catch((error: unknown) => {
+    this.members.wasRemoved().catch((error: unknown) => {
       this.options.log.error({ error: String(error) }, "the members could not be stored");
     });
   }

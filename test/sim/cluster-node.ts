@@ -80,7 +80,8 @@ export class ClusterNode {
   constructor(
     readonly world: World,
     readonly name: string,
-    private readonly options: ClusterNodeOptions = {},
+    /** For the next process; may be changed between two. */
+    public options: ClusterNodeOptions = {},
   ) {
     this.place = world.node(name, { wallOffsetMs: options.wallOffsetMs ?? 0 });
   }
