@@ -8,6 +8,9 @@ import type { Link } from "./link.js";
 import type { Receipt } from "./ports.js";
 import { sealForward } from "./wire/frames.js";
 
+/** What a stream needs of the link to its peer. */
+export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData">;
+
 interface Sent {
   readonly counter: number;
   readonly frame: Buffer;
@@ -29,7 +32,7 @@ export class StreamSender {
   private bytes = 0;
   /** How many of the unaccepted were written to the present link. */
   private written = 0;
-  private link: Link | null = null;
+  private link: StreamLink | null = null;
   private down = true;
   /** Counters up to these had been sent one and two ticks ago. */
   private tickMarks: [number, number] = [0, 0];
@@ -88,7 +91,7 @@ export class StreamSender {
   }
 
   /** A link is up: everything that the peer has not accepted goes out again, from the oldest. */
-  resume(link: Link): void {
+  resume(link: StreamLink): void {
     this.link = link;
     this.counters.repeated += Math.min(this.written, this.unaccepted.length);
     this.written = 0;
