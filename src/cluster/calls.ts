@@ -46,11 +46,8 @@ export function answerCall(
     case "entry":
       link.reply(id, verb, directory.entry(decodeCall(verb, body).clientId));
       return;
-    case "attached":
-    case "released":
-    case "ended":
     case "holds":
-      directory.onReport(verb, peer.name, decodeCall(verb, body));
+      directory.home.holds(peer.name, decodeCall(verb, body));
       link.reply(id, verb, {});
       return;
     case "announce":

@@ -9,18 +9,12 @@ import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import type { StateFile } from "../store/state-file.js";
 import { Acceptor } from "./accept.js";
-import { admit, refusalSentence } from "./admission.js";
+import { admit, removedSentence } from "./admission.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
 import { DirectoryService } from "./directory.js";
 import type { ConnectionHost } from "./directory-types.js";
 import { type DetectorEvent, FailureDetector, type PeerState } from "./failure-detector.js";
-import {
-  type Identity,
-  Purpose,
-  type PurposeCode,
-  type RefuseAnswer,
-  RefuseCode,
-} from "./handshake.js";
+import { type Identity, Purpose, type PurposeCode, type RefuseAnswer } from "./handshake.js";
 import { answerCall, answerJoin } from "./calls.js";
 import type { Link } from "./link.js";
 import { LinkMaker } from "./link-maker.js";
@@ -30,7 +24,9 @@ import { parseNodeName } from "./names.js";
 import { Peer, type PeerHost } from "./peer.js";
 import type { ClusterPort, ClusterUser, Receipt } from "./ports.js";
 import { Redialer } from "./redialer.js";
+import { Refusals } from "./refusals.js";
 import { RowTable } from "./row-table.js";
+import { StreamReceiver } from "./stream.js";
 import type { Transport } from "./transport.js";
 import { frame, FrameType } from "./wire/frames.js";
 import type { Body, Member } from "./wire/messages.js";
@@ -67,16 +63,8 @@ interface Slot {
   incarnation: number;
   /** A dial has failed since the start: waiting for it at start-up is pointless. */
   tried: boolean;
-  /** The last refusal, and how often in a row it came: each is logged once. */
-  refusal: number;
-  refusals: number;
+  readonly refusals: Refusals;
 }
-
-/** How many refusals in a row are worth a line, where the first is not. */
-const refusalPatience: Readonly<Record<number, number>> = {
-  [RefuseCode.notMember]: 4,
-  [RefuseCode.busy]: 10,
-};
 
 export class Cluster implements ClusterPort, PeerHost {
   readonly counters = { linksMade: 0, linksLost: 0, linkFaults: 0, downs: 0, suspects: 0 };
@@ -90,6 +78,8 @@ export class Cluster implements ClusterPort, PeerHost {
   private readonly linkMaker: LinkMaker;
   private readonly slots = new Map<string, Slot>();
   private readonly byIndex: (Peer | undefined)[] = [];
+  /** What was taken of each node's stream, by name and id: one that leaves and comes back may repeat. */
+  private readonly receivers = new Map<string, StreamReceiver>();
   private parts: ClusterParts | null = null;
   private counter = 0;
   private heartbeatTimer: Timer | undefined;
@@ -242,8 +232,8 @@ export class Cluster implements ClusterPort, PeerHost {
     this.stamps.observe(stamp);
   }
 
-  send(index: number, frame: Buffer): void {
-    this.byIndex[index]?.sender.sendPlain(frame);
+  send(index: number, frame: Buffer): boolean {
+    return this.byIndex[index]?.sender.sendPlain(frame) ?? false;
   }
 
   sendNumbered(
@@ -376,7 +366,7 @@ export class Cluster implements ClusterPort, PeerHost {
       this.step({ kind: "gone", peer: peer.name });
     }
     slot.incarnation = link.peer.incarnation;
-    slot.refusal = 0;
+    slot.refusals.clear();
     slot.redialer.linked();
     this.counters.linksMade++;
     this.options.log.info({ peer: peer.name, remote: link.remote }, "linked");
@@ -420,9 +410,9 @@ export class Cluster implements ClusterPort, PeerHost {
   private onRemoved(): void {
     this.options.log.error(
       { node: this.name },
-      "this node was removed from its cluster and is on its own now",
+      `this node is on its own now: ${removedSentence(this.name)}`,
     );
-    this.members.reset(false).catch((error: unknown) => {
+    this.members.wasRemoved().catch((error: unknown) => {
       this.options.log.error({ error: String(error) }, "the members could not be stored");
     });
   }
@@ -431,22 +421,21 @@ export class Cluster implements ClusterPort, PeerHost {
     const known = this.slots.get(name);
     if (known !== undefined) return known;
     const index = this.byIndex.length;
-    const peer = new Peer(name, index, this.context, this, this.user, this.table);
+    const directory = `${name} ${id}`;
+    const receiver = this.receivers.get(directory) ?? new StreamReceiver();
+    this.receivers.set(directory, receiver);
+    const peer = new Peer(name, index, this.context, this, this.user, this.table, receiver);
     const redialer = new Redialer(name, this.context, {
       target: () => this.members.get(name) ?? { host: "", port: 0 },
       hasLink: () => peer.link !== null,
       onControl: (wire, identity, target) => this.linkMaker.onControl(wire, identity, target),
       onFailed: (why) => this.onDialFailed(name, why),
     });
-    const slot: Slot = {
-      id,
-      peer,
-      redialer,
-      incarnation: 0,
-      tried: false,
-      refusal: 0,
-      refusals: 0,
-    };
+    const refusals = new Refusals(name, this.context, this.members, {
+      onRemoved: () => this.onRemoved(),
+      isActive: () => this.slots.get(name) === slot && !this.joining && !this.stopped,
+    });
+    const slot: Slot = { id, peer, redialer, refusals, incarnation: 0, tried: false };
     this.slots.set(name, slot);
     this.byIndex[index] = peer;
     return slot;
@@ -468,6 +457,7 @@ export class Cluster implements ClusterPort, PeerHost {
     this.user.onPeerState(slot.peer.index, "down");
     this.user.replacePeerRows(slot.peer.index, new Map());
     slot.peer.sender.discard();
+    slot.peer.receiver.acceptAll();
     this.step({ kind: "forget", peer: name });
     this.directory.home.forget(name);
     this.directory.onMembersChanged();
@@ -479,25 +469,8 @@ export class Cluster implements ClusterPort, PeerHost {
     if (slot === undefined) return;
     slot.tried = true;
     if (why === "gone") this.step({ kind: "gone", peer: name });
-    else if (why !== "unreachable") this.onDialRefused(name, slot, why);
+    else if (why !== "unreachable") slot.refusals.onRefused(why);
     this.notify();
-  }
-
-  private onDialRefused(name: string, slot: Slot, answer: RefuseAnswer): void {
-    if (answer.code === RefuseCode.removed) {
-      this.onRemoved();
-      return;
-    }
-    if (answer.code === RefuseCode.notMember && answer.detail !== "") {
-      this.members.mark(name, "left", Number(answer.detail));
-      return;
-    }
-    slot.refusals = slot.refusal === answer.code ? slot.refusals + 1 : 1;
-    slot.refusal = answer.code;
-    // Another member may not have heard yet that we are one, and a busy one has time.
-    const patience = refusalPatience[answer.code] ?? 1;
-    if (slot.refusals !== patience) return;
-    this.options.log.error({ peer: name }, refusalSentence(answer, this.name, name));
   }
 
   private step(event: DetectorEvent): void {
@@ -550,6 +523,7 @@ export class Cluster implements ClusterPort, PeerHost {
     for (const peer of this.peers()) {
       peer.sendHeartbeat(connections, sessions);
       peer.sender.pump();
+      if (peer.sender.isReady) this.user.onPeerReady(peer.index);
     }
     this.step({ kind: "tick" });
   }

@@ -51,9 +51,6 @@ interface Grant {
   readonly waiting: (() => void)[];
 }
 
-/** What a claimant says to the home, without a need for an answer. */
-type ReportVerb = "attached" | "released" | "ended" | "holds";
-
 /** How long a claim tries to find a home that agrees on the members. */
 const claimTimeoutMs = 10_000;
 const retryMs = 50;
@@ -139,17 +136,15 @@ export class DirectoryService implements Directory, HomeNetwork {
   }
 
   attached(clientId: string, epoch: number): void {
-    this.tellHome("attached", clientId, { clientId, epoch });
     this.endGrant(clientId, epoch);
   }
 
-  released(clientId: string, epoch: number, persistent: boolean): void {
-    this.tellHome("released", clientId, { clientId, epoch, persistent });
+  released(clientId: string, epoch: number): void {
     this.endGrant(clientId, epoch);
   }
 
   ended(clientId: string, epoch: number): void {
-    this.tellHome("ended", clientId, { clientId, epoch });
+    this.tellHeld(clientId, epoch);
   }
 
   /** A peer, or this node itself, wants our connection of that client id closed if it is older. */
@@ -260,23 +255,28 @@ export class DirectoryService implements Directory, HomeNetwork {
     // A claim that came to nothing: the home must not believe that it became a connection.
     if (!result.granted) this.tellHeld(clientId, own.givenEpoch);
     else {
-      this.endGrant(clientId, result.epoch);
+      const before = this.grants.get(clientId);
       this.grants.set(clientId, { epoch: result.epoch, user, waiting: [] });
+      for (const close of before?.waiting ?? []) close();
     }
     own.done(result);
   }
 
   /** Tells the home what this node has of a client id up to that epoch: what is there, and no more. */
   private tellHeld(clientId: string, epoch: number): void {
-    const entry = this.entry(clientId);
-    this.tellHome("holds", clientId, { clientId, epoch, entry });
+    const report = { clientId, epoch, entry: this.entry(clientId) };
+    const node = this.homeOf(clientId);
+    if (node === this.self) this.home.holds(node, report);
+    else this.network.linkTo(node)?.call("holds", report, () => undefined);
   }
 
+  /** The session layer has said what became of a claim that was granted. */
   private endGrant(clientId: string, epoch: number): void {
     const grant = this.grants.get(clientId);
-    if (grant === undefined || grant.epoch > epoch) return;
-    this.grants.delete(clientId);
-    for (const close of grant.waiting) close();
+    const isOver = grant !== undefined && grant.epoch <= epoch;
+    if (isOver) this.grants.delete(clientId);
+    this.tellHeld(clientId, epoch);
+    if (isOver) for (const close of grant.waiting) close();
   }
 
   /** Has one older connection closed, wherever it is. `done` gets whether its session lives on. */
@@ -293,24 +293,6 @@ export class DirectoryService implements Directory, HomeNetwork {
 
   private homeOf(clientId: string): string {
     return this.live.length === 1 ? this.self : home(clientId, this.live);
-  }
-
-  private tellHome<V extends ReportVerb>(verb: V, clientId: string, body: CallBody<V>): void {
-    const node = this.homeOf(clientId);
-    if (node !== this.self) {
-      this.network.linkTo(node)?.call(verb, body, () => undefined);
-      return;
-    }
-    this.onReport(verb, this.self, body);
-  }
-
-  /** A report of a claimant, to the home. */
-  onReport(verb: ReportVerb, node: string, body: unknown): void {
-    // The body was checked against the verb's schema, or made above.
-    if (verb === "attached") this.home.attached(node, body as CallBody<"attached">);
-    else if (verb === "released") this.home.released(node, body as CallBody<"released">);
-    else if (verb === "ended") this.home.ended(node, body as CallBody<"ended">);
-    else this.home.holds(node, body as CallBody<"holds">);
   }
 
   /** Asks a member, or does it here when that is this node. Null: there is no link, or it broke. */

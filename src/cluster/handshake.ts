@@ -234,28 +234,35 @@ function encodeIdentity(identity: Identity): Buffer {
   identity.token.copy(fixed, 32);
   const port = Buffer.alloc(2);
   port.writeUInt16BE(identity.port, 0);
-  return Buffer.concat([fixed, str8(identity.name), str8(identity.host), port]);
+  return Buffer.concat([fixed, str16(identity.name), str16(identity.host), port]);
 }
 
-function str8(text: string): Buffer {
+function str16(text: string): Buffer {
   const bytes = Buffer.from(text, "utf8");
-  return Buffer.concat([Buffer.of(bytes.length), bytes]);
+  const length = Buffer.alloc(2);
+  length.writeUInt16BE(bytes.length, 0);
+  return Buffer.concat([length, bytes]);
 }
 
 /** Only ever called on bytes whose mac was right. */
 function decodeIdentity(bytes: Buffer): Identity {
-  const nameEnd = 49 + (bytes[48] ?? 0);
-  const hostEnd = nameEnd + 1 + (bytes[nameEnd] ?? 0);
+  const nameEnd = endOfText(bytes, 48);
+  const hostEnd = endOfText(bytes, nameEnd);
   if (bytes.length !== hostEnd + 2) throw new WireError("identity of a wrong length");
   return {
     incarnation: bytes.readDoubleBE(0),
     wallMs: bytes.readDoubleBE(8),
     id: bytes.toString("hex", 16, 32),
     token: Buffer.from(bytes.subarray(32, 48)),
-    name: bytes.toString("utf8", 49, nameEnd),
-    host: bytes.toString("utf8", nameEnd + 1, hostEnd),
+    name: bytes.toString("utf8", 50, nameEnd),
+    host: bytes.toString("utf8", nameEnd + 2, hostEnd),
     port: bytes.readUInt16BE(hostEnd),
   };
+}
+
+function endOfText(bytes: Buffer, at: number): number {
+  if (at + 2 > bytes.length) throw new WireError("identity of a wrong length");
+  return at + 2 + bytes.readUInt16BE(at);
 }
 
 const isPurpose = (code: number): code is PurposeCode => code <= Purpose.join;

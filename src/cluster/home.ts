@@ -104,25 +104,6 @@ export class Home {
     else this.askAll(waiting);
   }
 
-  /** Every connection of the id up to that epoch at that node is closed. */
-  released(node: string, { clientId, epoch, persistent }: CallBody<"released">): void {
-    const entry = this.entries.get(clientId);
-    if (entry === undefined) return;
-    entry.connections = without(entry.connections, node, epoch);
-    entry.sessions = persistent
-      ? withPlace(entry.sessions, { node, epoch })
-      : without(entry.sessions, node);
-    this.prune(clientId, entry);
-  }
-
-  /** The node's connection is this one now, and its session lives with it. */
-  attached(node: string, { clientId, epoch }: CallBody<"attached">): void {
-    const entry = this.entries.get(clientId);
-    if (entry === undefined) return;
-    entry.connections = withPlace(entry.connections, { node, epoch });
-    entry.sessions = without(entry.sessions, node, epoch);
-  }
-
   /** Up to that epoch the node has this of the client id, or nothing. */
   holds(node: string, { clientId, epoch, entry: held }: CallBody<"holds">): void {
     const entry = this.entries.get(clientId);
@@ -132,13 +113,6 @@ export class Home {
       this.prune(clientId, entry);
     }
     if (held !== null && held.clientId === clientId) this.merge(node, held);
-  }
-
-  ended(node: string, { clientId }: CallBody<"ended">): void {
-    const entry = this.entries.get(clientId);
-    if (entry === undefined) return;
-    entry.sessions = without(entry.sessions, node);
-    this.prune(clientId, entry);
   }
 
   private isComplete(): boolean {

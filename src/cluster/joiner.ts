@@ -6,16 +6,14 @@ import { Refusal } from "../lib/refusal.js";
 import { nameTakenSentence, refusalSentence, removedSentence } from "./admission.js";
 import type { Cluster } from "./cluster.js";
 import { type DialResult, type DialTarget, dialProved } from "./dial.js";
-import { type Identity, Purpose, RefuseCode } from "./handshake.js";
+import { Purpose, RefuseCode } from "./handshake.js";
+import { type JoinAnswer, requestJoin } from "./join-request.js";
 import { type NodeAddress, parseNodeAddress, parseNodeName } from "./names.js";
 import { type AnsweringNode, type ProbeResult, probeHost } from "./names-probe.js";
-import { FrameType, WireError } from "./wire/frames.js";
-import { decode, decodeReply, encode, type Member, type ReplyBody } from "./wire/messages.js";
-import type { Wire } from "./wire/wire.js";
+import type { Member } from "./wire/messages.js";
 
 /** How long a joined node may take to be linked with the members that are up. */
 const linkTimeoutMs = 10_000;
-const answerTimeoutMs = 10_000;
 
 export class Joiner {
   private busy = false;
@@ -153,7 +151,7 @@ export class Joiner {
       }
       return nodes.filter((node) => name === undefined || node.name === name);
     }
-    const result = await this.dial({ host, port }, Purpose.names);
+    const result = await this.dial({ host, port });
     if (result.kind !== "proved") return [];
     result.wire.destroy();
     return [{ name: result.peer.name, host, port }];
@@ -163,8 +161,9 @@ export class Joiner {
     return refusalSentence({ code, detail: "" }, this.cluster.name, peer);
   }
 
-  private dial(target: DialTarget, purpose: 2 | 3): Promise<DialResult> {
-    return new Promise((resolve) => dialProved(this.cluster.context, target, purpose, resolve));
+  private dial(target: DialTarget): Promise<DialResult> {
+    const { context } = this.cluster;
+    return new Promise((resolve) => dialProved(context, target, Purpose.names, resolve));
   }
 
   /** Is taken in by a node, and waits for the links. */
@@ -182,47 +181,24 @@ export class Joiner {
 
   /** Asks a node to take us in. */
   private async request(target: DialTarget, node: string): Promise<readonly Member[]> {
-    const result = await this.dial(target, Purpose.join);
-    if (result.kind === "answered") {
-      throw new Refusal(refusalSentence(result.answer, this.cluster.name, node));
-    }
-    if (result.kind !== "proved") {
-      throw new Refusal(
-        `there is no node ${node}: nobody answers at ${target.host} port ${target.port}`,
-      );
-    }
-    const { wire, peer } = result;
-    if (peer.name !== node) {
-      wire.destroy();
-      throw new Refusal(
-        `there is no node ${node} at ${target.host} port ${target.port}: ${peer.name} answers there`,
-      );
-    }
-    const reply = await this.question(wire, peer);
-    if ("refused" in reply) throw new Refusal(reply.refused);
-    return reply.members;
-  }
-
-  private question(wire: Wire, peer: Identity): Promise<ReplyBody<"join">> {
-    const { clock } = this.cluster.context;
-    return new Promise((resolve, reject) => {
-      const fail = (): void => {
-        clock.clearTimer(timer);
-        reject(new Refusal(`${peer.name} broke off without an answer: see its log, and try again`));
-      };
-      const timer = clock.setTimer(answerTimeoutMs, () => wire.destroy());
-      wire.onClose = fail;
-      wire.listen((type, bytes, start, end) => {
-        if (type !== FrameType.reply) throw new WireError("not a reply on a join connection");
-        const reply = decodeReply("join", decode("reply", bytes, start, end).body);
-        clock.clearTimer(timer);
-        wire.onClose = () => undefined;
-        wire.close();
-        resolve(reply);
-      });
-      const members = this.cluster.members.everything();
-      wire.send(encode("call", { id: 1, verb: "join", body: { members } }));
+    const { context, members, name } = this.cluster;
+    const answer = await new Promise<JoinAnswer>((resolve) => {
+      requestJoin(context, target, node, members.everything(), resolve);
     });
+    const place = `${target.host} port ${target.port}`;
+    switch (answer.kind) {
+      case "reply":
+        if ("refused" in answer.reply) throw new Refusal(answer.reply.refused);
+        return answer.reply.members;
+      case "answered":
+        throw new Refusal(refusalSentence(answer.answer, name, node));
+      case "other":
+        throw new Refusal(`there is no node ${node} at ${place}: ${answer.name} answers there`);
+      case "silent":
+        throw new Refusal(`${node} broke off without an answer: see its log, and try again`);
+      default:
+        throw new Refusal(`there is no node ${node}: nobody answers at ${place}`);
+    }
   }
 
   /** We are in: take their members. */

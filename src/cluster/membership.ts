@@ -122,6 +122,12 @@ export class Membership {
     return { ...this.ownEntry("left"), stamp: this.leftStamp };
   }
 
+  /** This node was removed: peers that have not heard of it are told that it is gone. */
+  async wasRemoved(): Promise<void> {
+    this.leftStamp = this.options.stamps.next();
+    await this.reset(false);
+  }
+
   /** Forgets all others: a cluster of one. With `newId` as a node that nobody has met. */
   async reset(newId: boolean): Promise<void> {
     const gone = this.others().map((member) => ({ ...member, status: "left" as const }));

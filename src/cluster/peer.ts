@@ -7,7 +7,7 @@ import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
 import type { ClusterUser } from "./ports.js";
 import type { RowFollower, RowTable } from "./row-table.js";
-import { StreamReceiver, StreamSender } from "./stream.js";
+import { type StreamReceiver, StreamSender } from "./stream.js";
 import { forwardHeaderBytes, frameHeaderBytes, FrameType, WireError } from "./wire/frames.js";
 import { type Body, decode } from "./wire/messages.js";
 
@@ -36,7 +36,6 @@ export class Peer implements LinkListener, RowFollower {
   sinceMs: number;
   readonly rows: PeerRows;
   readonly sender: StreamSender;
-  readonly receiver = new StreamReceiver();
   private ackDue = false;
   /** A sign of life is noted once a turn, not once a forward. */
   private heardThisTurn = false;
@@ -53,6 +52,7 @@ export class Peer implements LinkListener, RowFollower {
     private readonly host: PeerHost,
     private readonly user: ClusterUser,
     private readonly table: RowTable,
+    readonly receiver: StreamReceiver,
   ) {
     this.sinceMs = context.clock.wallMs();
     this.rows = new PeerRows({

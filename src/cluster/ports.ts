@@ -22,8 +22,8 @@ export interface ClusterPort {
   nextStamp(): number;
   /** Takes note of a stamp from a peer or the store. */
   observeStamp(stamp: number): void;
-  /** Sends a forward that nobody waits for. Dropped and counted when the peer is down or too slow. */
-  send(peer: number, frame: Buffer): void;
+  /** Sends a forward that nobody waits for. False: dropped and counted, the peer is away or too slow. */
+  send(peer: number, frame: Buffer): boolean;
   /**
    * Puts a forward at the end of the stream to a peer. True: `receipt.accept()` comes once, later. False:
    * nothing to wait for (dropped and counted because the peer is down and the row is not durable, or taken
@@ -73,10 +73,15 @@ export interface ClusterUser {
   setPeerRow(peer: number, key: string, value: number): number;
   /** These are all rows of the peer from now on. */
   replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void;
-  /** How this node sees a peer from now on; down until something else was said. */
+  /**
+   * How this node sees a peer from now on; down until something else was said, and when it is no member
+   * any more.
+   */
   onPeerState(peer: number, state: PeerState): void;
   /** A link to the peer is up and both sides hold each other's rows. */
   onPeerUp(peer: number): void;
+  /** The link to the peer takes forwards; comes every now and then. */
+  onPeerReady(peer: number): void;
   /** Something a peer told us. Counted and dropped when it makes no sense. */
   onTold(peer: number, body: Buffer): void;
 }

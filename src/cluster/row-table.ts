@@ -13,9 +13,12 @@ export function rowHash(key: string, value: number): number {
   return mix32(hashString(key) ^ mix32(value));
 }
 
+/** What rows need of a link. */
+export type RowLink = Pick<Link, "send" | "sendControl">;
+
 /** A place where snapshots and deltas are sent, and what it has acknowledged. */
 export interface RowFollower {
-  readonly link: Link | null;
+  readonly link: RowLink | null;
   /** Highest sequence acknowledged on this link; -1: not even the snapshot. */
   ackedSeq: number;
   /** Is it up or suspect, so that subscribers wait for it? */
@@ -90,7 +93,7 @@ export class RowTable {
   }
 
   /** Sends every row to a peer whose link came up, or that asked for it. */
-  sendSnapshot(link: Link): void {
+  sendSnapshot(link: RowLink): void {
     this.flush();
     this.counters.snapshotsSent++;
     link.send("rowsBegin", { seq: this.seq });

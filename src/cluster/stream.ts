@@ -8,6 +8,9 @@ import type { Link } from "./link.js";
 import type { Receipt } from "./ports.js";
 import { sealForward } from "./wire/frames.js";
 
+/** What a stream needs of the link to its peer. */
+export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData">;
+
 interface Sent {
   readonly counter: number;
   readonly frame: Buffer;
@@ -32,7 +35,7 @@ export class StreamSender {
   private written = 0;
   /** The highest counter that was ever written to a link. */
   private highestWritten = 0;
-  private link: Link | null = null;
+  private link: StreamLink | null = null;
   private down = true;
   /** Counters up to these had been sent one and two ticks ago. */
   private tickMarks: [number, number] = [0, 0];
@@ -61,14 +64,21 @@ export class StreamSender {
   }
 
   /** A forward that nobody waits for; dropped and counted when the link is away or too slow. */
-  sendPlain(frame: Buffer): void {
-    if (this.link === null || this.link.dataBufferedBytes > this.limits.outputBytes) {
+  sendPlain(frame: Buffer): boolean {
+    const { link } = this;
+    if (link === null || !this.isReady) {
       this.counters.droppedQos0++;
-      return;
+      return false;
     }
     sealForward(frame, this.incarnation, 0);
     this.counters.forwards++;
-    this.link.sendData(frame);
+    link.sendData(frame);
+    return true;
+  }
+
+  /** Is there a link, and does it take forwards? */
+  get isReady(): boolean {
+    return this.link !== null && this.link.dataBufferedBytes <= this.limits.outputBytes;
   }
 
   /** Returns whether `receipt` will be told. The frame may be shared with other peers' streams. */
@@ -93,7 +103,7 @@ export class StreamSender {
   }
 
   /** A link is up: everything that the peer has not accepted goes out again, from the oldest. */
-  resume(link: Link): void {
+  resume(link: StreamLink): void {
     this.link = link;
     this.counters.repeated += Math.min(this.written, this.unaccepted.length);
     this.written = 0;
@@ -237,6 +247,13 @@ export class StreamReceiver {
     if (!accepted) this.open.add(counter);
     if (this.waiting.length === 0 && accepted) this.acknowledged = counter;
     else this.waiting.push(counter);
+  }
+
+  /** Nobody is told any more when those that had to wait are accepted: the origin is no member now. */
+  acceptAll(): void {
+    this.acknowledged = this.taken;
+    this.waiting.clear();
+    this.open.clear();
   }
 
   /** A number that had to wait is accepted now. Returns whether `accepted` has grown. */

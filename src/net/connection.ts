@@ -106,7 +106,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     return this.output.congested;
   }
 
-  /** Nothing but a CONNECT that waits for its grant keeps it from being read. */
+  /** Enough is answered, and the client takes what it is sent. */
   private get mayRead(): boolean {
     const { session, inbound } = this;
     if (session === null || inbound === null) return false;

@@ -21,7 +21,8 @@ export function rowValue(qos: number, durable: boolean): number {
 
 /** Is it a value that `rowValue` can give? */
 export function isRowValue(value: number): boolean {
-  return Number.isInteger(value) && (value & ~7) === presentBit && (value & qosMask) !== 3;
+  if (!Number.isInteger(value) || value < presentBit || value >= 2 * presentBit) return false;
+  return (value & qosMask) !== 3;
 }
 
 export const packPeer = (peer: number, value: number): PackedPeer => peer * 16 + value;

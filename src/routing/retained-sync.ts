@@ -1,7 +1,9 @@
 /**
  * Brings the retained messages of two nodes together when their link comes up. Each tells the other
- * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins. It
- * takes as many turns as it needs: heartbeats and messages must not wait for a million entries.
+ * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins. A peer
+ * that was too slow for a retained message with QoS 0 is asked for its digests when it takes forwards again.
+ * When a peer goes down, the others compare anew: what it published last may have reached only some of them.
+ * All of it takes as many turns as it needs: heartbeats and messages must not wait for a million entries.
  */
 import type { ClusterPort } from "../cluster/ports.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
@@ -14,6 +16,7 @@ import type { TopicTable } from "./topic.js";
 
 const digestKind = 1;
 const entryKind = 2;
+const askKind = 3;
 const nothing = Buffer.alloc(0);
 
 /** Entries looked at in one turn. */
@@ -30,7 +33,9 @@ interface Answer {
 }
 
 export class RetainedSync {
-  readonly counters = { entriesSent: 0, entriesTaken: 0 };
+  readonly counters = { entriesSent: 0, entriesTaken: 0, missed: 0 };
+  /** Peers that were sent less than all. */
+  private readonly behind = new Set<number>();
   /** By peer: the answer to its latest digests. */
   private readonly answers = new Map<number, Answer>();
 
@@ -41,7 +46,26 @@ export class RetainedSync {
     private readonly clock: Clock,
   ) {}
 
-  /** A link came up. */
+  /** The peer did not get a retained message. */
+  missed(peer: number): void {
+    this.counters.missed++;
+    this.behind.add(peer);
+  }
+
+  /** The peer takes forwards again: what does it lack? */
+  catchUp(peer: number): void {
+    if (this.behind.delete(peer)) this.cluster.tell(peer, Buffer.of(askKind));
+  }
+
+  /** Somebody who may have told only some of us is gone. */
+  startAll(): void {
+    for (const peer of this.cluster.livePeers()) {
+      this.start(peer);
+      this.cluster.tell(peer, Buffer.of(askKind));
+    }
+  }
+
+  /** A link came up: says what we have. */
   start(peer: number): void {
     const body = Buffer.alloc(1 + retainedBuckets * 4);
     body.writeUInt8(digestKind, 0);
@@ -54,6 +78,7 @@ export class RetainedSync {
     const kind = body[0];
     if (kind === digestKind && body.length === 1 + retainedBuckets * 4) this.answer(peer, body);
     else if (kind === entryKind) this.take(body);
+    else if (kind === askKind) this.start(peer);
     else throw new Error("retained sync: unknown message");
   }
 

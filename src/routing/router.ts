@@ -200,10 +200,15 @@ export class Router implements ClusterUser {
 
   onPeerState(peer: number, state: PeerState): void {
     this.shared.onPeerState(peer, state);
+    if (state === "down") this.retainedSync.startAll();
   }
 
   onPeerUp(peer: number): void {
     this.retainedSync.start(peer);
+  }
+
+  onPeerReady(peer: number): void {
+    this.retainedSync.catchUp(peer);
   }
 
   onTold(peer: number, body: Buffer): void {
@@ -295,8 +300,8 @@ export class Router implements ClusterUser {
       const { peer, durable, groups } = target;
       this.counters.forwarded++;
       if (groups.length > 0) this.shared.forward(message, target, message.qos > 0);
-      else if (message.qos === 0) this.cluster.send(peer, frame);
-      else this.forwardNumbered(message, peer, durable, frame);
+      else if (message.qos > 0) this.forwardNumbered(message, peer, durable, frame);
+      else if (!this.cluster.send(peer, frame)) this.retainedSync.missed(peer);
     }
     this.deliver(message, targets.local);
   }

@@ -41,8 +41,9 @@ export class RecordingCluster implements ClusterPort {
     return ++this.stamp;
   }
   observeStamp(): void {}
-  send(peer: number, frame: Buffer): void {
+  send(peer: number, frame: Buffer): boolean {
     this.record(peer, 0, frame, false, null);
+    return true;
   }
   sendNumbered(
     peer: number,

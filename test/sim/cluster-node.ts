@@ -46,6 +46,8 @@ export interface ClusterNodeOptions {
   readonly retainedMessages?: number;
   /** `shared.strategy`. */
   readonly strategy?: SharedStrategy;
+  /** A process of this node sees a peer go down. */
+  readonly onDown?: (process: Process, peer: string) => void;
 }
 
 /** A line that a node logged at level warn or error. */
@@ -81,7 +83,8 @@ export class ClusterNode {
   constructor(
     readonly world: World,
     readonly name: string,
-    private readonly options: ClusterNodeOptions = {},
+    /** For the next process; may be changed between two. */
+    public options: ClusterNodeOptions = {},
   ) {
     this.place = world.node(name, { wallOffsetMs: options.wallOffsetMs ?? 0 });
   }
@@ -127,11 +130,11 @@ export class ClusterNode {
     const { retainedMessages: messages = 1000, strategy = "random" } = this.options;
     const limits = { messages, bytes: 1e6, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 };
     const router = new Router(cluster, limits, clock, { strategy, random });
-    const closeLater = (done: () => void): void => {
-      clock.setTimer(random.fraction() * 20, done);
+    const later = (done: () => void): void => {
+      clock.setTimer(random.fraction() * 50, done);
     };
     const nowMs = (): number => this.world.nowMs;
-    const connections = new FakeConnections(cluster.directory, nowMs, closeLater);
+    const connections = new FakeConnections(cluster.directory, nowMs, later);
     cluster.attach({
       ...{ user: router, host: connections },
       onAsked: (_peer, body, answer) => answer(body),
@@ -187,13 +190,20 @@ export class ClusterNode {
   }
 
   /** Subscribes; the returned record says when SUBACK may leave. */
-  subscribeSoon(clientId: string, filter: string, qos: Qos = 1, durable = false): Subscription {
+  subscribeSoon(
+    clientId: string,
+    filter: string,
+    qos: Qos = 1,
+    durable = false,
+    onSuback: () => void = () => undefined,
+  ): Subscription {
     const subscriber = this.subscriber(clientId);
     const options = { qos, noLocal: false, retainAsPublished: true, subscriptionId: 0 };
     const subscription: Subscription = { subscriber, filter, synced: false };
     this.router.subscribe(subscriber, filter, options, durable);
     this.router.whenSynced(() => {
       subscription.synced = true;
+      onSuback();
     });
     return subscription;
   }
@@ -210,12 +220,24 @@ export class ClusterNode {
     return subscription.subscriber;
   }
 
-  /** Publishes; `isAccepted` tells when PUBACK may leave. */
-  publish(topic: string, payload: string, qos: Qos = 1, retain = false, publisher = "p"): Message {
+  /** Publishes. PUBACK may leave at once when nothing is pending; else `onAccepted` is called. */
+  publish(
+    topic: string,
+    payload: string,
+    qos: Qos = 1,
+    retain = false,
+    publisher = "p",
+    onAccepted: () => void = () => undefined,
+  ): Message {
     const bytes = Buffer.from(payload);
     const interned = this.router.topics.internName(topic);
     const message = new Message(interned, qos, retain, publisher, bytes, 0, 0, 0, bytes.length);
-    message.sink = { onAccepted: (accepted) => void this.accepted.push(accepted) };
+    message.sink = {
+      onAccepted: () => {
+        this.accepted.push(message);
+        onAccepted();
+      },
+    };
     this.router.publish(message);
     return message;
   }
@@ -267,7 +289,12 @@ export class ClusterNode {
         this.complaints.push({ message, fields: { ...fields } });
         life.log[level](fields, message);
       };
-    const { debug, info, child } = life.log;
+    const info = (fields: object, message: string): void => {
+      life.log.info(fields, message);
+      if (message !== "peer is down" || this.running === null || !("peer" in fields)) return;
+      this.options.onDown?.(this.running, String(fields.peer));
+    };
+    const { debug, child } = life.log;
     return { debug, info, child, level: "debug", warn: complain("warn"), error: complain("error") };
   }
 }

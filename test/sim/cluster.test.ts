@@ -71,6 +71,20 @@ test("three nodes are a mesh, and each tells what it has to each", async () => {
   }
 });
 
+test("each pair makes one link and loses none, whichever connection overtakes the other", async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const world = new World(seed);
+    const nodes = await startCluster(world, 4);
+    await world.run(3000);
+    const counters = nodes.map(({ cluster }) => cluster.counters);
+    assert.deepEqual(
+      counters.map(({ linksMade, linksLost }) => [linksMade, linksLost]),
+      nodes.map(() => [3, 0]),
+      `seed ${seed}`,
+    );
+  }
+});
+
 test("PUBACK waits for a subscriber elsewhere that has not accepted yet, QoS 0 for nobody", async () => {
   const { world, a, b } = await three(1);
   const slow = await b.subscribe("slow", "t", 1);

@@ -72,7 +72,8 @@ export interface FakeConnection {
   readonly persistent: boolean;
   readonly claimedMs: number;
   result: ClaimResult | null;
-  state: "claiming" | "connected" | "refused" | "closed";
+  /** `fetching`: granted, and its session is brought from another node. */
+  state: "claiming" | "fetching" | "connected" | "refused" | "closed";
   epoch: number;
 }
 
@@ -87,13 +88,14 @@ interface FakeSession {
 export class FakeConnections implements ConnectionHost {
   readonly all: FakeConnection[] = [];
   displaced = 0;
+  onConnected: (connection: FakeConnection) => void = () => undefined;
   private readonly sessions = new Map<string, FakeSession>();
 
   constructor(
     private readonly directory: Directory,
     private readonly nowMs: () => number,
-    /** How long a connection's will takes to be accepted; undefined: it has none. */
-    private readonly closeLater: (done: () => void) => void = (done) => done(),
+    /** How long it takes until a will is accepted, or a session is fetched. */
+    private readonly later: (done: () => void) => void = (done) => done(),
   ) {}
 
   /** A client connects. The record says how it goes on. */
@@ -110,7 +112,7 @@ export class FakeConnections implements ConnectionHost {
 
   /** The client goes away. */
   close(connection: FakeConnection): void {
-    if (connection.state === "claiming") {
+    if (connection.state === "claiming" || connection.state === "fetching") {
       connection.state = "closed";
       return;
     }
@@ -142,7 +144,7 @@ export class FakeConnections implements ConnectionHost {
     }
     this.displaced++;
     this.close(connection);
-    this.closeLater(done);
+    this.later(done);
   }
 
   *entries(): Iterable<DirectoryEntry> {
@@ -162,12 +164,22 @@ export class FakeConnections implements ConnectionHost {
   private onResult(connection: FakeConnection, result: ClaimResult): void {
     if (connection.result !== null) throw new Error("a claim was answered twice");
     connection.result = result;
-    const { clientId, user, persistent } = connection;
     if (!result.granted) {
       if (connection.state === "claiming") connection.state = "refused";
       return;
     }
-    const { epoch } = result;
+    const { epoch, sessionAt } = result;
+    connection.epoch = epoch;
+    if (sessionAt === null || connection.state === "closed") {
+      this.open(connection);
+      return;
+    }
+    connection.state = "fetching";
+    this.later(() => this.open(connection));
+  }
+
+  private open(connection: FakeConnection): void {
+    const { clientId, user, persistent, epoch } = connection;
     const before = this.sessions.get(clientId);
     if (connection.state === "closed") {
       this.directory.released(clientId, epoch, before?.persistent ?? false);
@@ -176,9 +188,9 @@ export class FakeConnections implements ConnectionHost {
     // Still connected when the directory gave up waiting for its close.
     const old = before?.connection ?? null;
     if (old !== null) this.close(old);
-    connection.epoch = epoch;
     connection.state = "connected";
     this.sessions.set(clientId, { user, epoch, persistent, connection });
     this.directory.attached(clientId, epoch);
+    this.onConnected(connection);
   }
 }

@@ -58,7 +58,9 @@ export class LoneCluster implements ClusterPort {
   observeStamp(stamp: number): void {
     this.stamps.observe(stamp);
   }
-  send(): void {}
+  send(): boolean {
+    return false;
+  }
   sendNumbered(): boolean {
     return false;
   }
@@ -73,7 +75,7 @@ export class LoneCluster implements ClusterPort {
     if (this.held === null) done();
     else this.held.push(done);
   }
-  tell(): void {}
+  tell(_peer: number, _body: Uint8Array): void {}
   tellBacklog(): number {
     return 0;
   }

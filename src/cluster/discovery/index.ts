@@ -42,11 +42,11 @@ export interface DiscoveryOptions {
   readonly self: () => FoundNode;
   /** Called for each other node found, once per answer of a strategy. */
   readonly onFound: (node: FoundNode, strategy: string) => void;
-  /** Time between an answer and the next question. */
+  /** Time between an answer and the next question, spread to ± 25 %. */
   readonly intervalMs?: number;
 }
 
-const intervalDefaultMs = 5_000;
+const intervalDefaultMs = 1_000;
 /** A strategy that has not answered by then has failed, and its late answer is ignored. */
 const findTimeoutMs = 10_000;
 const retryFirstMs = 500;
@@ -121,7 +121,9 @@ class Poll {
     if (this.failing) this.options.log.info({ strategy: this.key }, "discovery works again");
     this.failing = false;
     this.backoff.reset();
-    this.again(this.options.intervalMs ?? intervalDefaultMs);
+    // Spread, so that nodes that were started together do not ask each other in step for ever.
+    const spread = 0.75 + this.options.random.fraction() / 2;
+    this.again((this.options.intervalMs ?? intervalDefaultMs) * spread);
     const self = this.options.self();
     const handedOn = new Set<string>();
     for (const node of nodes) {

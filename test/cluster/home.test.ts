@@ -1,0 +1,228 @@
+/** The home of client ids: what it grants, to whom it listens, and what it forgets. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { DirectoryEntry } from "../../src/cluster/directory-types.js";
+import { type ClaimReply, Home } from "../../src/cluster/home.js";
+
+/** Four members; the others' answers to `entry` are given by the test. */
+class Scene {
+  members = ["a@h", "b@h", "c@h"];
+  list = 1;
+  epoch = 100;
+  readonly displaced: string[] = [];
+  readonly questions: { node: string; answer: (entry: DirectoryEntry | null) => void }[] = [];
+  readonly home = new Home({
+    members: () => this.members,
+    list: () => this.list,
+    isHome: () => true,
+    nextEpoch: () => ++this.epoch,
+    observeEpoch: (epoch) => {
+      this.epoch = Math.max(this.epoch, epoch);
+    },
+    entryAt: (node, _clientId, answer) => void this.questions.push({ node, answer }),
+    displaceAt: (node, clientId, epoch) => void this.displaced.push(`${clientId} ${node} ${epoch}`),
+  });
+
+  /** All members have announced: with these entries of one of them. */
+  static complete(node = "a@h", entries: readonly DirectoryEntry[] = []): Scene {
+    const scene = new Scene();
+    for (const member of scene.members) {
+      scene.announce(member, member === node ? entries : []);
+    }
+    return scene;
+  }
+
+  announce(node: string, entries: readonly DirectoryEntry[], list = this.list): void {
+    this.home.announce(node, { list, entries: [...entries] });
+  }
+
+  claim(node: string, user = "u", list = this.list): ClaimReply[] {
+    const replies: ClaimReply[] = [];
+    this.home.claim(node, { clientId: "x", user, list }, (reply) => void replies.push(reply));
+    return replies;
+  }
+
+  granted(node: string, user = "u") {
+    const [reply] = this.claim(node, user);
+    assert.ok(reply !== undefined && "epoch" in reply, JSON.stringify(reply));
+    return reply;
+  }
+
+  get places(): string {
+    const { connections = [], sessions = [] } = this.home.lookup("x") ?? {};
+    const texts = (all: readonly { node: string; epoch: number }[]): string =>
+      all.map(({ node, epoch }) => `${node} ${epoch}`).join(", ");
+    return `${texts(connections)} | ${texts(sessions)}`;
+  }
+}
+
+const entry = (epoch: number, more: Partial<DirectoryEntry> = {}): DirectoryEntry => ({
+  ...{ clientId: "x", user: "u", epoch, connected: true, persistent: false },
+  ...more,
+});
+const session = (epoch: number): DirectoryEntry =>
+  entry(epoch, { connected: false, persistent: true });
+
+test("each claim gets a higher epoch, and the connections before it", () => {
+  const scene = Scene.complete();
+  assert.deepEqual(scene.granted("a@h"), { epoch: 101, connections: [], session: null });
+  const second = scene.granted("b@h");
+  assert.deepEqual(second, {
+    epoch: 102,
+    connections: [{ node: "a@h", epoch: 101 }],
+    session: null,
+  });
+  scene.home.holds("a@h", { clientId: "x", epoch: 101, entry: null });
+  assert.equal(scene.places, "b@h 102 | ");
+  assert.deepEqual(scene.granted("b@h").connections, [{ node: "b@h", epoch: 102 }]);
+});
+
+test("an epoch is higher than any that an owner knows", () => {
+  const scene = Scene.complete("b@h", [entry(5000)]);
+  assert.equal(scene.granted("a@h").epoch, 5001);
+});
+
+test("another list of members is answered so, and nothing is granted", () => {
+  const scene = Scene.complete();
+  assert.deepEqual(scene.claim("b@h", "u", 2), [{ refused: "other-list" }]);
+  assert.equal(scene.home.lookup("x"), undefined);
+});
+
+test("another user's connection or session refuses; a claim that nobody granted does not", () => {
+  assert.deepEqual(Scene.complete("b@h", [entry(5)]).claim("a@h", "v"), [
+    { refused: "other-user" },
+  ]);
+  assert.deepEqual(Scene.complete("b@h", [session(5)]).claim("a@h", "v"), [
+    { refused: "other-user" },
+  ]);
+  assert.equal(Scene.complete("b@h", [entry(0)]).granted("a@h", "v").connections.length, 1);
+});
+
+test("a session without a connection is named, the latest of several", () => {
+  const scene = Scene.complete("b@h", [session(7)]);
+  scene.announce("c@h", [session(6)]);
+  assert.equal(scene.granted("a@h").session, "b@h");
+});
+
+test("until all have announced for the list, all are asked before the grant, once for all who wait", () => {
+  const scene = new Scene();
+  scene.announce("a@h", []);
+  const first = scene.claim("a@h");
+  const second = scene.claim("b@h");
+  assert.deepEqual(
+    scene.questions.map(({ node }) => node),
+    scene.members,
+  );
+  const [, b, c] = scene.questions;
+  scene.questions[0]?.answer(null);
+  b?.answer(entry(7));
+  assert.deepEqual([first, second], [[], []]);
+  c?.answer(session(3));
+  assert.deepEqual(first, [
+    { epoch: 101, connections: [{ node: "b@h", epoch: 7 }], session: "c@h" },
+  ]);
+  const [reply] = second;
+  assert.ok(reply !== undefined && "epoch" in reply);
+  assert.deepEqual(reply.connections, [
+    { node: "b@h", epoch: 7 },
+    { node: "a@h", epoch: 101 },
+  ]);
+  assert.equal(scene.home.counters.askedAll, 1);
+});
+
+test("when the list changes while members are asked, the claimant has to come again", () => {
+  const scene = new Scene();
+  const replies = scene.claim("a@h");
+  scene.list = 2;
+  for (const { answer } of scene.questions) answer(null);
+  assert.deepEqual(replies, [{ refused: "other-list" }]);
+});
+
+test("an announcement for another list counts when that is ours", () => {
+  const scene = Scene.complete();
+  scene.announce("b@h", [], 2);
+  scene.claim("a@h");
+  assert.equal(scene.questions.length, 3, "not all have announced for the present list");
+  for (const { answer } of scene.questions.splice(0)) answer(null);
+  scene.list = 2;
+  for (const node of ["a@h", "c@h"]) scene.announce(node, []);
+  scene.granted("c@h");
+  assert.equal(scene.questions.length, 0);
+});
+
+test("an announcement replaces all that was known of that node, and nothing else", () => {
+  const scene = Scene.complete("b@h", [entry(7)]);
+  scene.granted("c@h");
+  scene.announce("b@h", []);
+  assert.equal(scene.places, "c@h 101 | ");
+  scene.announce("c@h", [entry(101)]);
+  assert.equal(scene.places, "c@h 101 | ");
+  scene.home.forget("c@h");
+  assert.equal(scene.home.size, 0);
+});
+
+test("two halves of a cluster served one id: the lower epoch is displaced; of equal ones the lower name", () => {
+  const scene = Scene.complete("b@h", [entry(7)]);
+  scene.announce("c@h", [entry(9)]);
+  assert.deepEqual(scene.displaced, ["x b@h 9"]);
+  const equal = Scene.complete("b@h", [entry(7)]);
+  equal.announce("c@h", [entry(7)]);
+  assert.deepEqual(equal.displaced, ["x b@h 8"]);
+});
+
+test("a claim that nobody granted is in nobody's way", () => {
+  const scene = Scene.complete("b@h", [entry(7)]);
+  scene.announce("c@h", [entry(0)]);
+  assert.deepEqual(scene.displaced, []);
+  assert.deepEqual(scene.granted("a@h").connections, [
+    { node: "b@h", epoch: 7 },
+    { node: "c@h", epoch: 0 },
+  ]);
+  scene.home.holds("c@h", { clientId: "x", epoch: 0, entry: null });
+  assert.equal(scene.places, "b@h 7, a@h 101 | ");
+});
+
+test("a conflict that came while another node was the home is settled when the list changes", () => {
+  let isHome = false;
+  const displaced: string[] = [];
+  const home = new Home({
+    ...{ members: () => ["a@h", "b@h"], list: () => 1, nextEpoch: () => 1, isHome: () => isHome },
+    ...{ observeEpoch: () => undefined, entryAt: () => undefined },
+    displaceAt: (node) => void displaced.push(node),
+  });
+  home.announce("a@h", { list: 2, entries: [entry(3)] });
+  home.announce("b@h", { list: 2, entries: [entry(4)] });
+  assert.deepEqual(displaced, []);
+  isHome = true;
+  home.onListChanged();
+  assert.deepEqual(displaced, ["a@h"]);
+});
+
+test("reports: a connection that became a session, came back, and ended", () => {
+  const scene = Scene.complete();
+  const { epoch } = scene.granted("b@h");
+  scene.home.holds("b@h", { clientId: "x", epoch, entry: entry(epoch, { persistent: true }) });
+  assert.equal(scene.places, `b@h ${epoch} | `);
+  scene.home.holds("b@h", { clientId: "x", epoch, entry: session(epoch) });
+  assert.equal(scene.places, ` | b@h ${epoch}`);
+  const next = scene.granted("b@h");
+  assert.equal(next.session, "b@h");
+  scene.home.holds("b@h", { clientId: "x", epoch: next.epoch, entry: entry(next.epoch) });
+  assert.equal(scene.places, `b@h ${next.epoch} | `);
+  scene.home.holds("b@h", { clientId: "x", epoch: next.epoch, entry: null });
+  assert.equal(scene.home.size, 0);
+});
+
+test("a late report does not touch what is newer", () => {
+  const scene = Scene.complete();
+  const old = scene.granted("b@h").epoch;
+  const { epoch } = scene.granted("b@h");
+  scene.home.holds("b@h", { clientId: "x", epoch: old, entry: null });
+  assert.equal(scene.places, `b@h ${epoch} | `);
+});
+
+test("a report for another id than it says changes nothing", () => {
+  const scene = Scene.complete();
+  scene.home.holds("b@h", { clientId: "x", epoch: 1, entry: { ...entry(1), clientId: "y" } });
+  assert.equal(scene.home.size, 0);
+});

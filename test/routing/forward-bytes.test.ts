@@ -1,0 +1,150 @@
+/** A message on its way to a peer: what goes in comes out, and what is broken is an error, no more. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
+import type { Qos } from "../../src/protocol/publish.js";
+import { realClock } from "../../src/lib/clock.js";
+import { decodeForward, encodeForward } from "../../src/routing/forward.js";
+import { Message } from "../../src/routing/message.js";
+import { TopicTable } from "../../src/routing/topic.js";
+
+interface Content {
+  readonly topic: string;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  readonly publisher: string;
+  readonly user: string;
+  readonly stamp: number;
+  readonly properties: Buffer;
+  readonly payload: Buffer;
+}
+
+const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
+const text = fc.string({ unit: "grapheme", maxLength: 40 });
+const content: fc.Arbitrary<Content> = fc.record({
+  topic: fc.stringMatching(/^[a-z/ä€𝄞]{1,30}$/u),
+  qos: fc.constantFrom(0 as const, 1 as const, 2 as const),
+  retain: fc.boolean(),
+  publisher: text,
+  user: text,
+  stamp: fc.maxSafeNat(),
+  properties: bytes,
+  payload: bytes,
+});
+
+/** The message in a slab with other bytes around it. */
+function messageOf(topics: TopicTable, one: Content): Message {
+  const slab = Buffer.concat([Buffer.alloc(7, 1), one.properties, one.payload, Buffer.alloc(3, 2)]);
+  const payloadStart = 7 + one.properties.length;
+  const topic = topics.internName(one.topic);
+  const end = payloadStart + one.payload.length;
+  const { qos, retain, publisher } = one;
+  const message = new Message(
+    topic,
+    qos,
+    retain,
+    publisher,
+    slab,
+    7,
+    payloadStart,
+    payloadStart,
+    end,
+  );
+  message.user = one.user;
+  message.stamp = one.stamp;
+  return message;
+}
+
+const contentOf = (message: Message): Content => ({
+  topic: message.topic.name,
+  qos: message.qos,
+  retain: message.retain,
+  publisher: message.publisher,
+  user: message.user,
+  stamp: message.stamp,
+  properties: Buffer.from(message.bytes.subarray(message.propertiesStart, message.propertiesEnd)),
+  payload: Buffer.from(message.bytes.subarray(message.payloadStart, message.payloadEnd)),
+});
+
+test("any message comes out as it went in, at the QoS that the frame was made for", () => {
+  fc.assert(
+    fc.property(content, fc.constantFrom(0 as const, 1 as const, 2 as const), (one, qos) => {
+      const frame = encodeForward(messageOf(new TopicTable(), one), qos, realClock);
+      const topics = new TopicTable();
+      const received = Buffer.concat([Buffer.alloc(5, 3), frame, Buffer.alloc(5, 4)]);
+      const start = 5 + forwardHeaderBytes;
+      const decoded = decodeForward(topics, received, start, 5 + frame.length, realClock);
+      assert.deepEqual(contentOf(decoded), { ...one, qos });
+      decoded.own();
+      received.fill(0);
+      assert.deepEqual(contentOf(decoded), { ...one, qos });
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("cut off anywhere it is an error, or a message within its bytes; never more", () => {
+  fc.assert(
+    fc.property(content, fc.nat(), (one, cut) => {
+      const frame = encodeForward(messageOf(new TopicTable(), one), one.qos, realClock);
+      const end = forwardHeaderBytes + (cut % (frame.length - forwardHeaderBytes));
+      tryDecode(frame, end);
+      // The rest of the chunk may hold another frame: it must not be read as part of this one.
+      tryDecode(frame.subarray(0, end), end);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("with any bytes changed it is an error, or a message within its bytes; never more", () => {
+  const change = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 }));
+  fc.assert(
+    fc.property(content, fc.array(change, { maxLength: 4 }), (one, changes) => {
+      const frame = encodeForward(messageOf(new TopicTable(), one), one.qos, realClock);
+      for (const [at, value] of changes) {
+        frame[forwardHeaderBytes + (at % (frame.length - forwardHeaderBytes))] = value;
+      }
+      tryDecode(frame, frame.length);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("random bytes are an error, or a message within its bytes; never more", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), (array) => {
+      tryDecode(
+        Buffer.concat([Buffer.alloc(forwardHeaderBytes), array]),
+        forwardHeaderBytes + array.length,
+      );
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+function tryDecode(frame: Buffer, end: number): void {
+  let message: Message;
+  try {
+    message = decodeForward(new TopicTable(), frame, forwardHeaderBytes, end, realClock);
+  } catch (error) {
+    assert.ok(error instanceof Error);
+    return;
+  }
+  const { propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+  assert.ok(forwardHeaderBytes <= propertiesStart && propertiesStart <= propertiesEnd);
+  assert.ok(propertiesEnd === payloadStart && payloadStart <= payloadEnd && payloadEnd === end);
+}
+
+test("the frame is the message's own: the slab may change behind it", () => {
+  const topics = new TopicTable();
+  const one: Content = {
+    ...{ topic: "t", qos: 1, retain: false, publisher: "p", user: "", stamp: 0 },
+    ...{ properties: Buffer.from([1, 0]), payload: Buffer.from("payload") },
+  };
+  const message = messageOf(topics, one);
+  const frame = encodeForward(message, 1, realClock);
+  message.bytes.fill(0);
+  const decoded = decodeForward(topics, frame, forwardHeaderBytes, frame.length, realClock);
+  assert.deepEqual(contentOf(decoded), one);
+});
