@@ -8,7 +8,7 @@ export class ListenerCounters {
   tlsFailed = 0;
   /** Clients without a right certificate, or without one common name in it where that is the user. */
   certificatesRefused = 0;
-  /** HTTP requests that open no WebSocket: wrong path, no MQTT subprotocol, no upgrade. */
+  /** HTTP requests that open no WebSocket: wrong path, no MQTT subprotocol, no upgrade, no HTTP at all. */
   webSocketsRefused = 0;
   /** WebSockets closed for what came in them: text, too large, against the protocol. */
   webSocketsFailed = 0;

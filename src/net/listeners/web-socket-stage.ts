@@ -60,7 +60,11 @@ export class WebSocketStage {
       // What node:http hands over is what was put in: a TCP or TLS socket.
       this.onUpgrade(request, socket as Socket, head);
     });
-    this.http.on("clientError", (_error, socket) => socket.destroy());
+    this.http.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+      // No HTTP, or too much of it. A client that just went away asked for nothing.
+      if (error.code !== "ECONNRESET") parts.counters.webSocketsRefused++;
+      socket.destroy();
+    });
   }
 
   /** Waits for the request on a socket whose next bytes are HTTP. */

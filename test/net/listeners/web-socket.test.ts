@@ -39,7 +39,7 @@ function received(webSocket: WebSocket): () => string {
   return () => Buffer.concat(chunks).toString("hex");
 }
 
-test("both subprotocols are taken, the one without a version first, and nothing is compressed", async (t) => {
+test("both subprotocols are taken, the one without a version first, and nothing is compressed [MQTT-6.0.0-4]", async (t) => {
   const { broker, url } = await start(t);
   const offers: [string[], string][] = [
     [["mqtt"], "mqtt"],
@@ -57,7 +57,7 @@ test("both subprotocols are taken, the one without a version first, and nothing 
   assert.equal(broker.frontEnd.counters.connectionsOpened, 3);
 });
 
-test("without a subprotocol of MQTT, at another path, or without an upgrade: refused", async (t) => {
+test("without a subprotocol of MQTT, at another path, or without an upgrade: refused [MQTT-6.0.0-3]", async (t) => {
   const { broker, url, port } = await start(t);
   await assert.rejects(openWebSocket(t, url, []), /Unexpected server response: 400/);
   await assert.rejects(openWebSocket(t, url, ["mqtt5", "chat"]), /response: 400/);
@@ -250,6 +250,16 @@ test("behind a proxy's header there may be WebSocket", async (t) => {
   socket.write(Buffer.concat([head, connectBytes]));
   await eventually(() => broker.frontEnd.sessions.size === 1, "the session");
   assert.equal(onlyAddress(broker), "203.0.113.7:5000");
+});
+
+test("what is no HTTP, or has headers over 8 KiB, is cut off and counted", async (t) => {
+  const { broker, port } = await start(t);
+  for (const text of ["\x10\x0c\x00\x04MQTT", `GET /mqtt HTTP/1.1\r\nX: ${"x".repeat(9000)}`]) {
+    const client = await MqttClient.open(t, port);
+    client.raw(Buffer.from(text, "latin1"));
+    await client.closed();
+  }
+  assert.equal(broker.frontEnd.doors.counters.webSocketsRefused, 2);
 });
 
 test("HTTP that never becomes a WebSocket is cut off in time", async (t) => {
