@@ -176,7 +176,9 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   close(reason: number): void {
     if (!this.isOpen) return;
     if (this.version === 5 && this.session !== null) {
-      this.send(encodeDisconnect(reason, this.sentence(reason)));
+      const told = encodeDisconnect(reason, this.sentence(reason));
+      // Without its sentence where there is no room for that [MQTT-3.14.2-3].
+      this.send(told.length <= this.packetMax ? told : encodeDisconnect(reason, ""));
     }
     this.finish(reasonName(reason), true);
   }

@@ -18,7 +18,7 @@ test("a connection that sends no CONNECT in time is closed", async (t) => {
   assert.equal(frontEnd.counters.closedBy["no connect in time"], 2);
 });
 
-test("silence for one and a half keep-alives closes, 0x8D in MQTT 5 [MQTT-3.1.2-22]", async (t) => {
+test("silence for one and a half keep-alives closes, 0x8D in MQTT 5 [MQTT-3.1.2-22, 3.2.2-22]", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const options = { keepalive: 1, will: { topic: "w", payload: "gone" } } as const;
   const watcher = await MqttClient.connect(t, port);

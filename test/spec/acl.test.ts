@@ -37,7 +37,7 @@ async function payloads(client: MqttClient, count: number): Promise<string[]> {
 }
 
 for (const version of versions) {
-  test(`version ${version}: a publish that is denied goes nowhere, at every QoS`, async (t) => {
+  test(`version ${version}: a publish that is denied goes nowhere, at every QoS [v3.1.1 MQTT-3.3.5-2]`, async (t) => {
     const { port, acl, router } = await ruled(t, [
       "allow all subscribe #",
       "allow all publish ok/#",

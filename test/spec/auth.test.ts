@@ -185,7 +185,7 @@ test("SCRAM goes byte by byte, and user name and password beside it are not look
   assert.equal((await client.expect("connack")).reasonCode, 0);
 });
 
-test("a client that sends no data with CONNECT is asked for it", async (t) => {
+test("a client that sends no data with CONNECT is asked for it [MQTT-4.12.0-2, 4.12.0-3, 4.12.0-5]", async (t) => {
   const { port } = await brokerWithUsers(t);
   const client = await MqttClient.open(t, port);
   client.sendConnect({ version: 5, properties: { authenticationMethod } });

@@ -92,7 +92,7 @@ test("limits.retain_available off: told, refused with 0x9A, and nothing is repla
   assert.notEqual((await oldWill.handshake({ will })).returnCode, 0);
 });
 
-test("the payload format is checked when that is asked for: 0x99 [MQTT5 3.3.2.3.2]", async (t) => {
+test("the payload format is checked when that is asked for: 0x99 [MQTT-3.3.2-4]", async (t) => {
   const settings = { mqtt: { check_payload_format: true } };
   const { port, router } = await testBroker(t, { settings });
   const watcher = await MqttClient.connect(t, port, five);

@@ -95,7 +95,7 @@ test("exchanges of an earlier connection do not count for this one [MQTT5 4.9]",
   assert.equal((await second.expect("disconnect")).reasonCode, 0x93);
 });
 
-test("the client's Receive Maximum is obeyed, QoS 1 and 2 together, on each connection anew [MQTT-3.3.4-9]", async (t) => {
+test("the client's Receive Maximum is obeyed, QoS 1 and 2 together, on each connection anew [MQTT-3.3.4-9, 3.3.4-10, 4.9.0-1..3]", async (t) => {
   const broker = await testBroker(t);
   const publisher = await MqttClient.connect(t, broker.port);
   const properties = { sessionExpiryInterval: 1000, receiveMaximum: 2 };

@@ -305,7 +305,7 @@ test("PUBREL, PUBREC and PUBCOMP of unknown ids are answered or ignored [MQTT-4.
   await client.quiet();
 });
 
-test("a PUBREC with an error ends the exchange [MQTT-4.3.3-4]", async (t) => {
+test("a PUBREC with an error ends the exchange [MQTT-4.3.3-4, 4.4.0-2]", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const client = await MqttClient.connect(t, port, { version: 5, clientId: "c" });
   await client.subscribe("t", 2);

@@ -91,7 +91,7 @@ test("Clean Session and Clean Start discard the old session [MQTT-3.1.2-4, 3.1.4
   await eventually(() => frontEnd.sessions.size === 0, "the session to end");
 });
 
-test("an MQTT 5 session ends after its expiry [MQTT-3.1.2-23]", async (t) => {
+test("an MQTT 5 session ends after its expiry [MQTT-3.1.2-23, 4.1.0-2]", async (t) => {
   const { port, frontEnd, router } = await testBroker(t);
   const client = await MqttClient.connect(t, port, {
     version: 5,

@@ -191,14 +191,16 @@ function askedExpiryMs(packet: ConnectPacket, longestMs: number): number {
 }
 
 function refused(
-  { version }: ConnectPacket,
+  { version, packetMax }: ConnectPacket,
   reason: number,
   { config }: ConnectParts,
   proof: ConnackProperties = {},
 ): Greeting {
   if (reason === 0) return { session: null, connack: null, reason, expiresAtMs: null };
   const sentence = config.mqtt.reason_strings ? { reasonString: reasonName(reason) } : {};
-  const connack = encodeConnack(version, false, reason, { ...proof, ...sentence });
+  const told = encodeConnack(version, false, reason, { ...proof, ...sentence });
+  // Without its sentence where there is no room for that [MQTT-3.2.2-19].
+  const connack = told.length <= packetMax ? told : encodeConnack(version, false, reason, proof);
   return { session: null, connack, reason, expiresAtMs: null };
 }
 

@@ -405,7 +405,7 @@ const v3 = `
 4.7.3-3 | built | names and filters are at most 65,535 bytes | their length is a number of two bytes
 4.7.3-4 | server | names and filters are compared as they are | 4.7.3-4
 4.8.0-1 | server | a violation of the protocol closes | 4.13.1-1
-4.8.0-2 | server | an error that passes may close the connection on which it came
+4.8.0-2 | built | a passing error while a packet is handled closes its connection | an exception while a packet is handled ends that connection alone and is counted
 6.0.0-1 | server | WebSocket: other than binary messages close | 6.0.0-1
 6.0.0-2 | server | WebSocket: packets and messages need not align | 6.0.0-2
 6.0.0-3 | server | WebSocket: the client offers the subprotocol mqtt | 6.0.0-3
