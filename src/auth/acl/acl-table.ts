@@ -20,7 +20,7 @@ const ownRulesMax = 1000;
 const sharedMax = 1000;
 /** Verdicts that a set remembers, nine bytes each. */
 const sharedPlacesMax = 16_384;
-const ownPlacesMax = 1024;
+const ownPlacesMax = 4096;
 
 export interface FullSubject extends AclSubject {
   /** Rules that came with who the client is, asked before all others; null: none. */
