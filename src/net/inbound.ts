@@ -179,6 +179,7 @@ export class Inbound {
     if (this.lastReserved) {
       counters.ignoredReserved++;
       message.matched = 1;
+      if (this.version === 5) message.refused = ReasonCode.NotAuthorized;
     } else if (message.refused === 0 && !this.isDenied(message)) router.publish(message);
     acks.published(message);
     if (acks.length === 0) return true;

@@ -191,7 +191,10 @@ function parse(packetBytes: Buffer, version: number): mqttPacket.Packet {
 /** What CONNACK tells an MQTT 5 client; what is absent has the protocol's default. */
 export type ConnackProperties = NonNullable<mqttPacket.IConnackPacket["properties"]>;
 
-/** CONNACK in the client's version; MQTT 3 gets the return code that stands for the reason. */
+/**
+ * CONNACK in the client's version; MQTT 3 gets the return code that stands for the reason, and MQTT 3.1 has no
+ * flag that says whether there is a session.
+ */
 export function encodeConnack(
   version: number,
   sessionPresent: boolean,
@@ -200,7 +203,12 @@ export function encodeConnack(
 ): Buffer {
   const codes = version === 5 ? { reasonCode: reason } : { returnCode: connackReturnCode(reason) };
   return mqttPacket.generate(
-    { cmd: "connack", sessionPresent, properties: inOrder(properties), ...codes },
+    {
+      cmd: "connack",
+      sessionPresent: sessionPresent && version > 3,
+      properties: inOrder(properties),
+      ...codes,
+    },
     { protocolVersion: version },
   );
 }

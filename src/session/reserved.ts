@@ -1,6 +1,10 @@
-/** Topics that the node itself speaks on. */
+/** Topics on which no client may publish. */
 
-/** A client's publish to it is taken and goes nowhere. */
+/**
+ * The node itself speaks on `$SYS/`, and nobody can subscribe to a topic under `$share/`. A client's
+ * publish is acknowledged (MQTT 5: 0x87) and goes nowhere.
+ */
 export function isReservedTopic(topic: string): boolean {
-  return topic.charCodeAt(0) === 0x24 && topic.startsWith("$SYS/");
+  if (topic.charCodeAt(0) !== 0x24) return false;
+  return topic.startsWith("$SYS/") || topic.startsWith("$share/");
 }

@@ -141,7 +141,7 @@ export class Wire {
     this.socket.destroy();
   }
 
-  private async until(condition: () => boolean, what: string): Promise<void> {
+  async until(condition: () => boolean, what: string): Promise<void> {
     const end = Date.now() + deadlineMs;
     while (!condition()) {
       const left = end - Date.now();
