@@ -1,0 +1,37 @@
+/** 100,000 cases; `npm run test:fuzz -- --cases N --seed S` runs more of them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { testBroker } from "../support/front-end.js";
+import { MqttClient } from "../support/mqtt-client.js";
+import { portOf } from "../net/listeners/support.js";
+import { fuzzConnections } from "./connection.js";
+import { fuzzDecoder } from "./decoder.js";
+import { fuzzTrie } from "./trie.js";
+
+const cases = Number(process.env.FUZZ_CASES ?? 100_000);
+const seed = Number(process.env.FUZZ_SEED ?? 20_260);
+/** Nothing of a connection stays; what is not collected yet may, and compiled code. */
+const grownMax = globalThis.gc === undefined ? 128_000_000 : 16_000_000;
+
+test(`decoder: ${Math.ceil(cases * 0.7)} cases`, () => fuzzDecoder(Math.ceil(cases * 0.7), seed));
+
+test(`trie: ${Math.ceil(cases * 0.27)} cases`, () => fuzzTrie(Math.ceil(cases * 0.27), seed));
+
+test(`connections: ${Math.ceil(cases * 0.03)} cases`, async (t) => {
+  // What the fuzzed clients may leave behind is bounded by limits.
+  const limits = { retained_messages: 100, session_expiry: 1000 };
+  const listeners = { ws: { enabled: true, port: 0 } };
+  const broker = await testBroker(t, { settings: { limits, listeners } });
+  const watcher = await MqttClient.connect(t, broker.port, { clientId: "watcher" });
+  await watcher.subscribe("proof");
+  const webSocketUrl = `ws://127.0.0.1:${portOf(broker, "ws")}/mqtt`;
+  const target = { broker, webSocketUrl, watcher };
+  const found = await fuzzConnections(target, Math.ceil(cases * 0.03), seed);
+  // Told, not judged: how long something takes depends on the machine.
+  const blocks = [found.block99Ms, found.longestBlockMs].map((ms) => ms.toFixed(1));
+  t.diagnostic(
+    `blocks of the loop, the clients' own work too: 99 % ${blocks[0]} ms, longest ${blocks[1]} ms`,
+  );
+  t.diagnostic(`heap grown by ${(found.grownBytes / 1e6).toFixed(1)} MB`);
+  assert.ok(found.grownBytes < grownMax, `${found.grownBytes} bytes`);
+});
