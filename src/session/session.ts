@@ -37,6 +37,8 @@ export interface Attachment {
   /** Most QoS 1 and 2 messages in flight to this client. */
   readonly receiveMaximum: number;
   readonly will: WillPacket | null;
+  /** The session was there before: its client may send again what was not answered. */
+  readonly resumed?: boolean;
 }
 
 export class Session implements Subscriber, WheelEntry, Replaying {
@@ -61,6 +63,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   private replays: Replays | null = null;
   private incomingQos2: IncomingQos2 | null = null;
   private lastAckMs = 0;
+  private resumed = false;
   /** It is or was in a share group. */
   private hadShared = false;
 
@@ -111,6 +114,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.epoch = epoch;
     this.expiryMs = expiryMs;
     this.will = will;
+    this.resumed = attachment.resumed ?? false;
     this.willDueMs = this.endDueMs = Number.POSITIVE_INFINITY;
     this.host.wheel.stop(this);
     this.lastAckMs = this.host.turn.nowMs;
@@ -230,9 +234,12 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     else if (state !== Awaiting.Nothing) throw outOfOrder();
   }
 
-  /** PUBREL ends an incoming exchange; PUBCOMP answers it in any case [MQTT-4.3.3-11]. */
+  /**
+   * PUBREL ends an incoming exchange; PUBCOMP answers it in any case [MQTT-4.3.3-11]. An unknown id is no
+   * error of a client that came back to its session: the PUBCOMP may have been lost [MQTT5 3.7.2.1].
+   */
   onPubrel(packetId: number): void {
-    const found = this.incomingQos2?.release(packetId) ?? false;
+    const found = (this.incomingQos2?.release(packetId) ?? false) || this.resumed;
     const code = found ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
     this.channel?.acknowledge(AckType.Pubcomp, packetId, code);
   }

@@ -225,7 +225,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     session.access = request.access;
     this.byId.set(clientId, session);
     done({ session, present });
-    session.attach({ channel, epoch, expiryMs, receiveMaximum, will });
+    session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: present });
     this.directory.attached(clientId, epoch);
   }
 

@@ -109,6 +109,8 @@ for (const version of versions) {
     }
     await again.expect("3a['t' 0001 {} 61] 62[0002]");
     await again.exchange("40[0001] 70[0002]", "");
+    // Its PUBCOMP may have been lost, so that this is no mistake.
+    await again.exchange("62[0009]", "70[0009]");
   });
 
   test(`v${version} a connection that is taken over, and a node that stops`, async (t) => {
