@@ -11,7 +11,7 @@ import type { TestBroker } from "../support/front-end.js";
 import { eventually, type MqttClient } from "../support/mqtt-client.js";
 import { connectPacket, type Stream, streams } from "./packets.js";
 
-const batchSize = 25;
+const batchSize = 50;
 /** A connection that the node neither answers nor closes is a finding. */
 const deadlineMs = 20_000;
 
