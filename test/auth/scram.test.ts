@@ -144,6 +144,8 @@ test("no byte of the last message can be changed", () => {
   const { final } = asked(new ScramClient("anna", "secret"));
   for (let at = 0; at < final.length; at++) {
     const fresh = asked(new ScramClient("anna", "secret"));
+    // Nonces differ in length.
+    if (at >= fresh.final.length) continue;
     fresh.final[at] = (fresh.final[at] ?? 0) ^ 1;
     said(fresh.exchange.step(fresh.final), "failure");
   }
