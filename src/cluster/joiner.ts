@@ -5,6 +5,7 @@
 import { Refusal } from "../lib/refusal.js";
 import { nameTakenSentence, refusalSentence, removedSentence } from "./admission.js";
 import type { Cluster } from "./cluster.js";
+import type { FoundNode } from "./discovery/strategy.js";
 import { type DialResult, type DialTarget, dialProved } from "./dial.js";
 import { Purpose, RefuseCode } from "./handshake.js";
 import { type JoinAnswer, requestJoin } from "./join-request.js";
@@ -14,9 +15,21 @@ import type { Member } from "./wire/messages.js";
 
 /** How long a joined node may take to be linked with the members that are up. */
 const linkTimeoutMs = 10_000;
+/** Places remembered so that discovery does not complain of each again and again. */
+const refusedPlacesMax = 1_000;
 
 export class Joiner {
+  /** An operator's change is under way. */
   private busy = false;
+  /** A join that discovery began, and that is under way. */
+  private joiningFound: Promise<boolean> | null = null;
+  /** This node left on purpose: discovery brings it back only when it is started anew. */
+  private hasLeft = false;
+  /** Places that discovery found and that have not had their turn. */
+  private readonly queued = new Set<string>();
+  private lastFound: Promise<unknown> = Promise.resolve();
+  /** What was last refused at each of them. */
+  private readonly refused = new Map<string, string>();
 
   constructor(private readonly cluster: Cluster) {}
 
@@ -36,23 +49,51 @@ export class Joiner {
     return this.alone(async () => {
       const target = await this.locate(address);
       await this.enter(target, address.node);
+      this.hasLeft = false;
       return { member: address.node };
     });
   }
 
   /**
-   * Joins a node that discovery found, if it is not a member. Quiet where nobody answers: it comes again.
-   * @throws Refusal when a node answers and will not have us
+   * Joins a node that discovery found, if it is not a member and did not leave the cluster. Quiet where
+   * nobody answers: it comes again.
+   * @throws Refusal when a node answers and will not have us; the same one not twice in a row
    */
-  async joinFound(found: { name?: string; host: string; port?: number }): Promise<boolean> {
-    if (this.busy || (found.name !== undefined && this.knows(found.name))) return false;
-    return this.alone(async () => {
-      const candidates = await this.candidates(found);
-      const stranger = candidates.find((node) => !this.knows(node.name));
-      if (stranger === undefined) return false;
-      await this.enter(stranger, stranger.name);
-      return true;
-    });
+  async joinFound(found: FoundNode): Promise<boolean> {
+    const place = `${found.name ?? ""} ${found.host} ${found.port ?? ""}`;
+    if (this.queued.has(place)) return false;
+    this.queued.add(place);
+    // One after the other: one that does not answer must not keep the others from their turn.
+    const turn = this.lastFound.then(() => this.tryFound(found, place));
+    this.lastFound = turn.catch(() => undefined);
+    return turn.finally(() => this.queued.delete(place));
+  }
+
+  private async tryFound(found: FoundNode, place: string): Promise<boolean> {
+    if (this.busy || this.hasLeft) return false;
+    if (found.name !== undefined && this.knows(found.name)) return false;
+    try {
+      this.joiningFound = this.enterFound(found);
+      const joined = await this.joiningFound;
+      this.refused.delete(place);
+      return joined;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      if (this.refused.get(place) === why) return false;
+      if (this.refused.size >= refusedPlacesMax) this.refused.clear();
+      this.refused.set(place, why);
+      throw error;
+    } finally {
+      this.joiningFound = null;
+    }
+  }
+
+  private async enterFound(found: FoundNode): Promise<boolean> {
+    const candidates = await this.candidates(found);
+    const stranger = candidates.find((node) => !this.knows(node.name));
+    if (stranger === undefined) return false;
+    await this.enter(stranger, stranger.name);
+    return true;
   }
 
   /** Leaves the cluster: this node is a cluster of one afterwards. @throws Refusal when it is one already */
@@ -68,6 +109,7 @@ export class Joiner {
       for (const peer of cluster.peers()) {
         peer.link?.send("members", { members: [leaving], stamp: leaving.stamp });
       }
+      this.hasLeft = true;
       await cluster.members.reset(false);
     });
   }
@@ -98,8 +140,9 @@ export class Joiner {
     return (await this.probe(host)).nodes;
   }
 
+  /** A member, or one that was: who left or was removed comes back by its own doing alone. */
   private knows(name: string): boolean {
-    return name === this.cluster.name || this.cluster.members.get(name)?.status === "in";
+    return name === this.cluster.name || this.cluster.members.get(name) !== undefined;
   }
 
   /** One change at a time: two joins at once could each refuse what the other accepted. */
@@ -107,6 +150,8 @@ export class Joiner {
     if (this.busy) throw new Refusal("another change of members is under way: try again");
     this.busy = true;
     try {
+      // Discovery begins nothing new meanwhile.
+      await this.joiningFound?.catch(() => undefined);
       return await change();
     } finally {
       this.busy = false;
@@ -137,11 +182,7 @@ export class Joiner {
     );
   }
 
-  private async candidates(found: {
-    name?: string;
-    host: string;
-    port?: number;
-  }): Promise<AnsweringNode[]> {
+  private async candidates(found: FoundNode): Promise<AnsweringNode[]> {
     const { name, host, port } = found;
     if (name !== undefined && port !== undefined) return [{ name, host, port }];
     if (port === undefined) {

@@ -124,6 +124,66 @@ test("nodes with a static list find each other in any order, and again after a c
   }
 });
 
+test("nodes with a static list, started in the same instant, are one cluster", async () => {
+  for (const seed of seeds) {
+    const world = new World(seed);
+    const names = ["a@ha", "b@hb", "c@hc", "d@hd", "e@he"];
+    const nodes = names.map((name) => new ClusterNode(world, name, { discovery: names }));
+    const started = Promise.all(nodes.map((node) => node.boot()));
+    await world.settled(started, 5_000, "started");
+    await allUp(world, nodes, 30_000);
+    await world.run(5_000);
+    await allUp(world, nodes, 1);
+  }
+});
+
+test("a place of the list that never answers does not keep the others from their turn", async () => {
+  const world = new World(5);
+  const list = ["ghost@nowhere", "ghost@hb:4373", "a@ha", "b@hb"];
+  const nodes = ["a@ha", "b@hb"].map((name) => new ClusterNode(world, name, { discovery: list }));
+  for (const node of nodes) await node.start();
+  await allUp(world, nodes, 20_000);
+});
+
+test("a command does not fail because discovery is trying something", async () => {
+  const world = new World(6);
+  const a = new ClusterNode(world, "a@ha");
+  const b = new ClusterNode(world, "b@hb", { discovery: ["ghost@nowhere", "ghost@elsewhere"] });
+  await a.start();
+  await b.start();
+  for (let i = 0; i < 10; i++) {
+    await world.run(world.dice.between(0, 3000));
+    await b.join(a);
+    await b.leave();
+  }
+});
+
+test("who left on purpose stays out, whoever discovers whom, until it is started anew", async () => {
+  const world = new World(4);
+  const names = ["a@ha", "b@hb", "c@hc"];
+  const nodes = names.map((name) => new ClusterNode(world, name, { discovery: names }));
+  const [a, b, c] = nodes;
+  assert.ok(a !== undefined && b !== undefined && c !== undefined);
+  for (const node of nodes) await node.start();
+  await allUp(world, nodes, 30_000);
+  await c.leave();
+  await world.run(20_000);
+  assert.deepEqual(
+    [a, b, c].map((node) => node.cluster.members.others().length),
+    [1, 1, 0],
+  );
+  await c.restart();
+  await allUp(world, nodes, 30_000);
+  await a.remove(c);
+  await world.run(20_000);
+  assert.deepEqual(
+    [a, b, c].map((node) => node.cluster.members.others().length),
+    [1, 1, 0],
+  );
+  const refusals = c.complaints.filter(({ message }) => message.startsWith("cannot join"));
+  assert.equal(refusals.length, 2, "once for each place, not once a second");
+});
+
 test("several nodes share a host: ports tell them apart", async () => {
   const world = new World(3);
   const nodes = ["a@h", "b@h", "c@h"].map((name) => new ClusterNode(world, name));
