@@ -56,7 +56,7 @@ table(
   [3, 4],
   [
     ...["03", "04", "08", "10", "20", "40", "80", "ff"].map(
-      (bits): Row => [`options ${bits} [MQTT-3-8.3-4]`, `82[0001 't' ${bits}]`, malformed],
+      (bits): Row => [`options ${bits} [MQTT-3.8.3-4]`, `82[0001 't' ${bits}]`, malformed],
     ),
     ["no options", "82[0001 't']", malformed],
     ["a byte left over", "82[0001 't' 00 00]", malformed],
