@@ -1,8 +1,9 @@
 /**
  * Brings the retained messages of two nodes together when their link comes up. Each tells the other
- * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins. A peer
- * that was too slow for a retained message with QoS 0 is asked for its digests when it takes forwards again.
- * When a peer goes down, the others compare anew: what it published last may have reached only some of them.
+ * one digest per bucket, and sends what it holds in the buckets that differ, a batch at a time; the newer
+ * stamp wins. A peer that was too slow for a retained message with QoS 0 is asked for its digests when it
+ * takes forwards again. When a peer goes down, the others compare anew: what it published last may have
+ * reached only some of them.
  */
 import type { ClusterPort } from "../cluster/ports.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
@@ -19,12 +20,19 @@ import type { TopicTable } from "./topic.js";
 const digestKind = 1;
 const entryKind = 2;
 const askKind = 3;
+const moreKind = 4;
+const goOnKind = 5;
+/** Entries and bytes that may be under way to a peer before it says that it has taken them. */
+const batchEntries = 500;
+const batchBytes = 256 * 1024;
 const nothing = Buffer.alloc(0);
 
 export class RetainedSync {
   readonly counters = { entriesSent: 0, entriesTaken: 0, missed: 0 };
   /** Peers that were sent less than all. */
   private readonly behind = new Set<number>();
+  /** Topics that are still to be sent to a peer, by its index. */
+  private readonly due = new Map<number, string[]>();
 
   constructor(
     private readonly cluster: ClusterPort,
@@ -43,8 +51,10 @@ export class RetainedSync {
     if (this.behind.delete(peer)) this.cluster.tell(peer, Buffer.of(askKind));
   }
 
-  /** Somebody who may have told only some of us is gone. */
-  startAll(): void {
+  /** A peer is gone; it may have told only some of us what it published last. */
+  onPeerDown(gone: number): void {
+    this.due.delete(gone);
+    this.behind.delete(gone);
     for (const peer of this.cluster.livePeers()) {
       this.start(peer);
       this.cluster.tell(peer, Buffer.of(askKind));
@@ -65,6 +75,8 @@ export class RetainedSync {
     if (kind === digestKind && body.length === 1 + retainedBuckets * 4) this.answer(peer, body);
     else if (kind === entryKind) this.take(body);
     else if (kind === askKind) this.start(peer);
+    else if (kind === moreKind) this.cluster.tell(peer, Buffer.of(goOnKind));
+    else if (kind === goOnKind) this.sendSome(peer);
     else throw new Error("retained sync: unknown message");
   }
 
@@ -74,15 +86,42 @@ export class RetainedSync {
       if (digest !== theirs.readUInt32BE(1 + i * 4)) differing.add(i);
     });
     if (differing.size === 0) return;
-    for (const entry of this.store.all()) {
-      if (!differing.has(retainedBucket(entry.topic))) continue;
-      const frame = encodeForward(this.messageOf(entry), 0);
-      // The place of the header of a forward is not needed here, except for the kind.
-      const body = frame.subarray(forwardHeaderBytes - 1);
-      body[0] = entryKind;
-      this.cluster.tell(peer, body);
-      this.counters.entriesSent++;
+    const due: string[] = [];
+    for (const { topic } of this.store.all()) {
+      if (differing.has(retainedBucket(topic))) due.push(topic);
     }
+    this.due.set(peer, due);
+    this.sendSome(peer);
+  }
+
+  /** Sends the next batch; the peer asks for the one after it. */
+  private sendSome(peer: number): void {
+    const due = this.due.get(peer);
+    if (due === undefined) return;
+    let bytes = 0;
+    for (let sent = 0; sent < batchEntries && bytes < batchBytes; sent++) {
+      const topic = due.pop();
+      if (topic === undefined) {
+        this.due.delete(peer);
+        return;
+      }
+      bytes += this.sendEntry(peer, topic);
+    }
+    this.cluster.tell(peer, Buffer.of(moreKind));
+  }
+
+  /** Returns the bytes sent: what is there now, which may be newer than what was compared. */
+  private sendEntry(peer: number, topic: string): number {
+    const entry = this.store.get(topic);
+    if (entry === undefined) return 0;
+    const message = this.messageOf(entry);
+    const frame = encodeForward(message, message.qos);
+    // The place of the header of a forward is not needed here, except for the kind.
+    const body = frame.subarray(forwardHeaderBytes - 1);
+    body[0] = entryKind;
+    this.cluster.tell(peer, body);
+    this.counters.entriesSent++;
+    return body.length;
   }
 
   private take(body: Buffer): void {

@@ -150,8 +150,8 @@ export class Router implements ClusterUser {
     this.retainedSync.start(peer);
   }
 
-  onPeerDown(_peer: number): void {
-    this.retainedSync.startAll();
+  onPeerDown(peer: number): void {
+    this.retainedSync.onPeerDown(peer);
   }
 
   onPeerReady(peer: number): void {

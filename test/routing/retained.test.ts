@@ -273,6 +273,57 @@ test("a peer that missed a message is asked what it has when it takes forwards a
   assert.equal(pair.stores[1]?.size, 1);
 });
 
+test("QoS, publisher and user come along", () => {
+  const pair = new Pair();
+  const one = message("t", "x", 1, "publisher");
+  one.user = "user";
+  pair.stores[0]?.set(one);
+  for (const sync of pair.syncs) sync.start(0);
+  pair.run();
+  const [held] = pair.stores[1]?.matching("t") ?? [];
+  assert.deepEqual([held?.qos, held?.publisher, held?.user], [1, "publisher", "user"]);
+});
+
+test("very many are sent a batch at a time, each when the peer has taken the one before", () => {
+  const pair = new Pair();
+  for (let i = 0; i < 900; i++) pair.stores[0]?.set(message(`t/${i}`, "x", i + 1));
+  for (let i = 0; i < 8; i++) pair.stores[0]?.set(message(`big/${i}`, "x".repeat(100_000), i + 1));
+  for (const sync of pair.syncs) sync.start(0);
+  let most = 0;
+  let mostBytes = 0;
+  for (let next = pair.queue.shift(); next !== undefined; next = pair.queue.shift()) {
+    pair.syncs[next.to]?.onTold(1 - next.to, next.body);
+    most = Math.max(most, pair.queue.length);
+    mostBytes = Math.max(
+      mostBytes,
+      pair.queue.reduce((sum, { body }) => sum + body.length, 0),
+    );
+  }
+  const [a, b] = pair.stores;
+  assert.ok(a !== undefined && b !== undefined);
+  assert.equal(content(a), content(b));
+  assert.ok(most <= 502, `${most} at once`);
+  assert.ok(mostBytes < 256 * 1024 + 120_000, `${mostBytes} bytes at once`);
+});
+
+test("a peer that goes down in between is sent nothing more; the next link begins anew", () => {
+  const pair = new Pair();
+  for (let i = 0; i < 600; i++) pair.stores[0]?.set(message(`t/${i}`, "x", i + 1));
+  pair.syncs[1]?.start(0);
+  for (let i = 0; i < 300; i++) {
+    const next = pair.queue.shift();
+    if (next !== undefined) pair.syncs[next.to]?.onTold(1 - next.to, next.body);
+  }
+  pair.queue.splice(0);
+  pair.syncs[0]?.onPeerDown(1);
+  pair.queue.splice(0);
+  pair.syncs[0]?.onTold(1, Buffer.of(5));
+  assert.equal(pair.queue.length, 0);
+  for (const sync of pair.syncs) sync.start(0);
+  pair.run();
+  assert.equal(pair.stores[1]?.size, 600);
+});
+
 test("what makes no sense is refused with an error", () => {
   const pair = new Pair();
   const bodies = [[], [0], [1, 2], [2], [2, 0, 0, 0], [9, 9, 9]].map((bytes) => Buffer.from(bytes));
