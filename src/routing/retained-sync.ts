@@ -117,7 +117,8 @@ export class RetainedSync {
   }
 
   private sendEntry(peer: number, entry: RetainedEntry): void {
-    const encoded = encodeForward(this.messageOf(entry), 0, this.clock);
+    const message = this.messageOf(entry);
+    const encoded = encodeForward(message, message.qos, this.clock);
     // The place of the header of a forward is not needed here, except for the kind.
     const body = encoded.subarray(forwardHeaderBytes - 1);
     body[0] = entryKind;

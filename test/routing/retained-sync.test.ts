@@ -78,6 +78,8 @@ test("both sides end with the newest of everything, in turns of bounded work", (
       ["newer", "a", "b"],
     );
     assert.equal(store.get("t/3")?.isTombstone, true);
+    // They are published again at the QoS at which they came.
+    assert.deepEqual([store.get("t/1")?.message?.qos, store.get("b/only")?.message?.qos], [1, 1]);
   }
 });
 

@@ -60,6 +60,7 @@ interface Mix {
   readonly partitions: number;
   readonly stalls: number;
   readonly leaves: number;
+  readonly removals: number;
   readonly claims: number;
   readonly retained: number;
 }
@@ -78,6 +79,8 @@ export class Story {
   private readonly mix: Mix;
   private readonly leavesOf = new Map<ClusterNode, number>();
   private readonly outside = new Set<ClusterNode>();
+  /** Those of them that must discard their identity before they may come back. */
+  private readonly removed = new Set<ClusterNode>();
   private counter = 0;
   private linksBefore = 0;
 
@@ -87,7 +90,7 @@ export class Story {
     const some = (most: number): number => (this.dice.chance(0.5) ? this.dice.between(0, most) : 0);
     this.mix = {
       ...{ breaks: some(2), crashes: some(1), partitions: some(1.5), stalls: some(1) },
-      ...{ leaves: some(0.5), claims: some(4), retained: some(3) },
+      ...{ leaves: some(0.5), removals: some(0.3), claims: some(4), retained: some(3) },
     };
   }
 
@@ -146,6 +149,7 @@ export class Story {
       [mix.partitions, () => this.partitionOrHeal()],
       [mix.stalls, () => this.stall()],
       [mix.leaves, () => this.leaveOrJoin()],
+      [mix.removals, () => this.remove()],
     ];
     let at = this.dice.between(
       0,
@@ -347,22 +351,55 @@ export class Story {
     const node = this.aNode();
     // Somebody must be left to come back to.
     if (this.outside.size >= this.nodes.length - 2 || this.outside.has(node)) return;
+    this.setOutside(node);
+    await node.leave().catch(refused);
+  }
+
+  /** A node is removed by another one, dead or alive, whether or not either can hear it. */
+  private async remove(): Promise<void> {
+    const inside = this.nodes.filter((node) => !this.outside.has(node));
+    const [remover] = this.dice.shuffle(inside.filter((node) => node.isRunning));
+    const target = this.dice.pick(this.nodes);
+    if (remover === undefined || target === remover || this.outside.has(target)) return;
+    if (this.outside.size >= this.nodes.length - 2) return;
+    if (remover.cluster.members.get(target.name)?.status !== "in") return;
+    this.setOutside(target);
+    this.removed.add(target);
+    await remover.remove(target);
+  }
+
+  private setOutside(node: ClusterNode): void {
     this.leavesOf.set(node, this.leaves(node) + 1);
     this.outside.add(node);
-    await node.leave().catch(refused);
   }
 
   private async rejoin(node: ClusterNode): Promise<void> {
     const inside = this.running().filter((other) => !this.outside.has(other));
     if (inside.length === 0) return;
+    const other = this.dice.pick(inside);
     this.leavesOf.set(node, this.leaves(node) + 1);
+    if (this.removed.has(node)) {
+      const { joiner } = node.process;
+      await this.world.settled(joiner.discardIdentity(), 30_000, "a new identity");
+    }
     try {
-      await node.join(this.dice.pick(inside));
+      await node.join(other);
       this.outside.delete(node);
+      this.removed.delete(node);
     } catch (error) {
-      refused(error);
-      const { members } = node.cluster;
-      if (members.others().length > 0) this.outside.delete(node);
+      await this.onRejoinRefused(node, other, error);
+    }
+  }
+
+  private async onRejoinRefused(node: ClusterNode, by: ClusterNode, error: unknown): Promise<void> {
+    const sentence = refused(error);
+    const { members } = by.cluster;
+    const isIn = members.get(node.name)?.status === "in";
+    if (!this.removed.has(node)) {
+      if (node.cluster.members.others().length > 0) this.outside.delete(node);
+    } else if (sentence.includes("is already taken") && isIn && by.isRunning) {
+      // Whoever removed it was itself removed before anybody heard of it.
+      await by.remove(node);
     }
   }
 
@@ -411,9 +448,10 @@ export class Story {
 }
 
 /** An operator's command may be refused while the world is upset. */
-function refused(error: unknown): void {
+function refused(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   if (!(cause instanceof Error) || cause.name !== "Refusal") throw error;
+  return cause.message;
 }
 
 /** Does the node know of the subscription, whether or not SUBACK promised it? */
