@@ -345,6 +345,12 @@ test("a peer that was too slow for a retained QoS 0 is asked later what it lacks
   assert.deepEqual(scene.cluster.told, [1]);
 });
 
+test("when a peer goes down, what the others have of it is compared: it may have told only some", () => {
+  const scene = new Scene();
+  scene.router.onPeerDown(3);
+  assert.deepEqual(scene.cluster.told, [1, 1, 2, 2]);
+});
+
 test("with the store full a retained message is refused at QoS 1, at QoS 0 delivered and not kept", () => {
   const scene = new Scene();
   const here = scene.subscribe("here", "#");

@@ -270,6 +270,21 @@ test("a node that was killed is back without a command", async () => {
   }
 });
 
+test("a member that slept while another left and came back is introduced to it", async () => {
+  for (const seed of seeds) {
+    const { world, a, b, c } = await three(seed);
+    await b.leave();
+    await world.until(() => c.cluster.peers().length === 1, 2000, "c hears");
+    c.crash();
+    await b.join(a);
+    await a.leave();
+    // All that c knew have left, as far as it knows; b alone knows better.
+    await c.start();
+    await allUp(world, [b, c]);
+    assert.equal(c.cluster.members.get("a@ha")?.status, "left");
+  }
+});
+
 test("the whole cluster is killed and started: all are back, and none is a stranger", async () => {
   for (const seed of seeds) {
     const { world, a, b, c } = await three(seed);
