@@ -347,7 +347,7 @@ test("a peer that was too slow for a retained QoS 0 is asked later what it lacks
 
 test("when a peer goes down, what the others have of it is compared: it may have told only some", () => {
   const scene = new Scene();
-  scene.router.onPeerDown(3);
+  scene.router.onPeerState(3, "down");
   assert.deepEqual(scene.cluster.told, [1, 1, 2, 2]);
 });
 
