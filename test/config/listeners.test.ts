@@ -8,7 +8,7 @@ import { readEnvironment } from "../../src/config/environment.js";
 import { enabledListeners, parseNetwork } from "../../src/config/listeners.js";
 import { ConfigRefusal, loadConfig, parseSetFlag } from "../../src/config/load.js";
 
-const place = { cwd: "/work", home: "/home/op", uid: 7 };
+const place = { cwd: "/srv", home: "/home/op", uid: 7 };
 
 function load(t: TestContext, yaml: string, set: readonly string[] = []) {
   const folder = mkdtempSync(join(tmpdir(), "trellis-config-"));
@@ -59,10 +59,10 @@ listeners:
     open.map(({ name, kind }) => `${name} ${kind}`),
     ["tls tls", "unix unix", "inner tcp", "web ws"],
   );
-  assert.equal(listeners.tls.certificate, "/work/c.pem");
+  assert.equal(listeners.tls.certificate, "/srv/c.pem");
   assert.equal(listeners.tls.key, "/home/op/k.pem");
-  assert.deepEqual(listeners.tls.sni, [{ name: "*.b.c", certificate: "/d", key: "/work/e" }]);
-  assert.equal(listeners.unix.path, "/work/run/mqtt.sock");
+  assert.deepEqual(listeners.tls.sni, [{ name: "*.b.c", certificate: "/d", key: "/srv/e" }]);
+  assert.equal(listeners.unix.path, "/srv/run/mqtt.sock");
   const [, , inner, web] = open;
   assert.ok(inner?.kind === "tcp" && web?.kind === "ws");
   assert.deepEqual([inner.mount_point, inner.anonymous, inner.port], ["site1/", true, 2883]);

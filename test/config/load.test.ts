@@ -7,7 +7,7 @@ import { type TestContext, test } from "node:test";
 import { readEnvironment } from "../../src/config/environment.js";
 import { ConfigRefusal, loadConfig, parseSetFlag } from "../../src/config/load.js";
 
-const place = { cwd: "/work", home: "/home/op", uid: 7 };
+const place = { cwd: "/srv", home: "/home/op", uid: 7 };
 
 interface Given {
   readonly yaml?: string;
@@ -43,7 +43,7 @@ test("without any source every setting has its default", (t) => {
   const { config, changed } = load(t, {});
   assert.deepEqual(changed, []);
   assert.equal(config.node.name, "trellis@127.0.0.1");
-  assert.equal(config.node.data_dir, "/work/data/trellis@127.0.0.1");
+  assert.equal(config.node.data_dir, "/srv/data/trellis@127.0.0.1");
   assert.equal(config.node.run_dir, "/tmp/trellis-7");
   assert.equal(config.cluster.cookie_file, "/home/op/.broker.cookie");
   assert.deepEqual(config.cluster.port_range, [4370, 4399]);
@@ -110,7 +110,7 @@ test("paths follow the run-time directory of the system, the home and the workin
     set: ["node.data_dir=var/d", "cluster.cookie_file=~/c"],
   });
   assert.equal(config.node.run_dir, "/run/user/7/trellis");
-  assert.equal(config.node.data_dir, "/work/var/d");
+  assert.equal(config.node.data_dir, "/srv/var/d");
   assert.equal(config.cluster.cookie_file, "/home/op/c");
 });
 

@@ -46,7 +46,7 @@ test("the effective configuration is a file that means the same, and says what w
     file: undefined,
     environment: readEnvironment({}),
     flags: ["limits.max_packet=2MiB", "cluster.port_range=0-0"].map(parseSetFlag),
-    place: { cwd: "/work", home: "/home/op", uid: 7 },
+    place: { cwd: "/srv", home: "/home/op", uid: 7 },
   });
   const text = effectiveText(loaded.config, loaded.changed);
   assert.deepEqual(configSchema.parse(parse(text)), loaded.config);
