@@ -137,7 +137,6 @@ class Node implements Broker {
     this.cluster.attach({
       user: this.router,
       host: this.frontEnd.sessions,
-      onAsked: (_peer, _body, answer) => answer(new Uint8Array()),
       load: () => this.load(),
     });
     this.joiner = new Joiner(this.cluster);

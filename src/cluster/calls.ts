@@ -1,6 +1,6 @@
 /** Answers to what peers and joiners ask (docs/wire.md, verbs of CALL). */
 import { nameTakenSentence, removedSentence } from "./admission.js";
-import type { Cluster, ClusterParts } from "./cluster.js";
+import type { Cluster } from "./cluster.js";
 import type { Identity } from "./handshake.js";
 import type { Link } from "./link.js";
 import type { Peer } from "./peer.js";
@@ -22,7 +22,6 @@ export function answerCall(
   peer: Peer,
   link: Link,
   { id, verb, body }: Body<"call">,
-  onAsked: ClusterParts["onAsked"] | undefined,
 ): void {
   if (!isCallVerb(verb)) throw new WireError("a call of an unknown verb");
   const { directory } = cluster;
@@ -53,9 +52,6 @@ export function answerCall(
     case "announce":
       directory.home.announce(peer.name, decodeCall(verb, body));
       link.reply(id, verb, {});
-      return;
-    case "ask":
-      onAsked?.(peer.name, decodeCall(verb, body), (reply) => link.reply(id, verb, reply));
       return;
     case "join":
       throw new WireError("join on a link");

@@ -48,8 +48,6 @@ export interface ClusterOptions {
 export interface ClusterParts {
   readonly user: ClusterUser;
   readonly host: ConnectionHost;
-  /** Answers what a peer asked of the layer above; null: nothing to say. */
-  onAsked(peer: string, body: Uint8Array, answer: (reply: Uint8Array) => void): void;
   /** What heartbeats say of this node, for `status`. */
   load(): { readonly connections: number; readonly sessions: number };
 }
@@ -275,13 +273,6 @@ export class Cluster implements ClusterPort, PeerHost {
     this.byIndex[index]?.forwardAccepted(incarnation, counter);
   }
 
-  /** Asks the layer above at another node. Null: there is no link, or it broke. */
-  ask(node: string, body: Uint8Array, done: (reply: Uint8Array | null) => void): void {
-    const link = this.peer(node)?.link ?? null;
-    if (link === null) done(null);
-    else link.call("ask", body, done);
-  }
-
   isWaitedFor(name: string): boolean {
     const state = this.detector.state(name);
     return state === "up" || state === "suspect";
@@ -311,8 +302,7 @@ export class Cluster implements ClusterPort, PeerHost {
   }
 
   onCall(peer: Peer, link: Link, id: number, verb: string, body: unknown): void {
-    const onAsked = this.parts?.onAsked.bind(this.parts);
-    answerCall(this, peer, link, { id, verb, body }, onAsked);
+    answerCall(this, peer, link, { id, verb, body });
   }
 
   onBye(peer: Peer, why: Body<"bye">["why"]): void {

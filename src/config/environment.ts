@@ -43,8 +43,3 @@ export function readEnvironment(
     runtimeDir: variables.XDG_RUNTIME_DIR || undefined,
   };
 }
-
-/** The name of the environment variable for a setting. */
-export function variableName(key: string): string {
-  return prefix + key.replaceAll(".", "__").toUpperCase();
-}

@@ -38,7 +38,6 @@ async function startNode(t: TestContext, name: string): Promise<Cluster> {
   cluster.attach({
     user: router,
     host: { displace: (_id, _epoch, done) => done(), entries: () => [], entry: () => undefined },
-    onAsked: () => undefined,
     load: () => ({ connections: 0, sessions: 0 }),
   });
   await cluster.start();

@@ -137,7 +137,6 @@ export class ClusterNode {
     const connections = new FakeConnections(cluster.directory, nowMs, later);
     cluster.attach({
       ...{ user: router, host: connections },
-      onAsked: (_peer, body, answer) => answer(body),
       load: () => ({ connections: connections.all.length, sessions: 0 }),
     });
     const joiner = new Joiner(cluster);

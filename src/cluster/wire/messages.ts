@@ -55,7 +55,6 @@ export const calls = {
   entry: z.object({ clientId: z.string() }),
   holds: z.object({ clientId: z.string(), epoch: count, entry: entrySchema.nullable() }),
   announce: z.object({ list: count, entries: z.array(entrySchema) }),
-  ask: bytes,
 };
 export type CallVerb = keyof typeof calls;
 export type CallBody<V extends CallVerb> = z.infer<(typeof calls)[V]>;
@@ -79,7 +78,6 @@ export const replies = {
   entry: entrySchema.nullable(),
   holds: z.object({}),
   announce: z.object({}),
-  ask: bytes,
 };
 export type ReplyBody<V extends CallVerb> = z.infer<(typeof replies)[V]>;
 
