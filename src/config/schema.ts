@@ -7,6 +7,7 @@ import { z } from "zod";
 import { auth } from "./auth-settings.js";
 import { listenersSchema } from "./listeners.js";
 import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
+import { store } from "./store-settings.js";
 
 const host = String.raw`(?:[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])`;
 const port = String.raw`(?::[1-9]\d{0,4})?`;
@@ -447,6 +448,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   limits: limits.prefault({}),
+  store: store.prefault({}),
   mqtt: z
     .strictObject({
       reason_strings: flag({

@@ -35,14 +35,18 @@ export const partitionBytesMax = 512;
 export const keyBytesMax = 1024;
 
 export interface Store {
-  /** All writes of one call happen, or none. */
+  /** All writes of one call happen, or none; only what is `fenced` is left out by itself. */
   readonly atomic: boolean;
   /**
-   * Rows of a partition in key order, from `from` (included) on, `limit` at most. Rejects with an Error whose message says
-   * what to do; a record with a wrong checksum is left out and counted, never served.
+   * Rows of a partition in key order, from `from` (included) on, `limit` at most: what was written, unseen. Whoever
+   * decodes a record leaves a damaged one out (record.ts). Rejects with an Error whose message says what to do.
    */
   read(partition: string, from?: string, limit?: number): Promise<Row[]>;
-  /** One outcome per write, null where it is durable. Never rejects. The values are not to be changed afterwards. */
+  /**
+   * One outcome per write, null where it is durable. Calls may overlap; they happen in order. A partition comes once in a
+   * call. The values are not to be changed before the outcome. Rejects with an AssertionError for a name that breaks its
+   * limits (keys.ts), before anything happens, and never else.
+   */
   write(writes: readonly PartitionWrite[]): Promise<readonly (StoreFailure | null)[]>;
   /** Names of the partitions that begin with `prefix` and hold rows, in order, after `after`, `limit` at most. */
   partitions(prefix: string, after?: string, limit?: number): Promise<string[]>;
