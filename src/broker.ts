@@ -133,6 +133,7 @@ class Node implements Broker {
       directory: this.cluster.directory,
       connectionsMax: connectionsMax(config),
       fetchSession: (_clientId, _node, done) => done(null),
+      journals: null,
     });
     this.cluster.attach({
       user: this.router,

@@ -12,7 +12,7 @@ import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
-import type { SessionRouter } from "../session/host.js";
+import type { JournalParts, SessionRouter } from "../session/host.js";
 import { type FetchSession, Sessions } from "../session/sessions.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
@@ -38,6 +38,8 @@ export interface FrontEndParts {
   /** Most client connections at once: `limits.connections`, or what the system allows. */
   readonly connectionsMax: number;
   readonly fetchSession: FetchSession;
+  /** Null: sessions are kept in memory alone (`store.kind: memory`). */
+  readonly journals: JournalParts | null;
 }
 
 /** What the connections of one listener share. */
@@ -56,11 +58,11 @@ export class FrontEnd {
   private readonly shares = new Map<Door, DoorShare>();
 
   constructor(parts: FrontEndParts) {
-    const { config, router, directory, clock, wheel, log, random, fetchSession } = parts;
+    const { config, router, directory, clock, wheel, log, random, fetchSession, journals } = parts;
     const turn = new Turn(clock);
     const { limits } = config;
     const sessions = new Sessions({
-      ...{ router, limits, wheel, turn, directory, fetchSession },
+      ...{ router, limits, wheel, turn, directory, fetchSession, journals },
       authorizer: parts.authorizer,
     });
     this.sessions = sessions;

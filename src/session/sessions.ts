@@ -14,7 +14,7 @@ import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
 import type { Channel } from "./channel.js";
 import { SessionCounters } from "./counters.js";
-import type { SessionHost, SessionRouter } from "./host.js";
+import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { importState, type SessionState } from "./state.js";
@@ -49,6 +49,8 @@ export interface SessionsParts
   readonly router: SessionRouter;
   readonly directory: Directory;
   readonly fetchSession: FetchSession;
+  /** Null: sessions are kept in memory alone (`store.kind: memory`). */
+  readonly journals: JournalParts | null;
 }
 
 export class Sessions implements SessionHost, ConnectionHost {

@@ -189,6 +189,7 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
       ended: (clientId) => reports.push(`ended ${clientId}`),
     },
     fetchSession: (_clientId, _node, done) => done(elsewhere),
+    journals: null,
   });
   const connect = (clientId: string, options: ConnectOptions = {}) => {
     const { expiryMs = 0, clean = expiryMs === 0, receiveMaximum = 65_535 } = options;

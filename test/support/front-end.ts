@@ -13,6 +13,7 @@ import { realRandom } from "../../src/lib/random.js";
 import { TimerWheel } from "../../src/lib/timer-wheel.js";
 import { FrontEnd } from "../../src/net/front-end.js";
 import { Router } from "../../src/routing/router.js";
+import type { JournalParts } from "../../src/session/host.js";
 import type { FetchSession } from "../../src/session/sessions.js";
 
 export type Settings = {
@@ -95,6 +96,7 @@ export interface BrokerOptions {
   readonly clock?: Clock;
   readonly directory?: Directory;
   readonly fetchSession?: FetchSession;
+  readonly journals?: JournalParts;
   readonly connectionsMax?: number;
   readonly log?: Log;
   readonly users?: Users;
@@ -126,6 +128,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     authorizer: options.authorizer ?? new Acl(config.auth, silentLog),
     connectionsMax: options.connectionsMax ?? 10_000,
     fetchSession: options.fetchSession ?? ((_clientId, _node, done) => done(null)),
+    journals: options.journals ?? null,
   });
   directory.attachHost(frontEnd.sessions);
   const { port } = await frontEnd.start();
