@@ -22,7 +22,7 @@ import type { ClusterState } from "./member-list.js";
 import { Membership } from "./membership.js";
 import { parseNodeName } from "./names.js";
 import { Peer, type PeerHost } from "./peer.js";
-import type { ClusterPort, ClusterUser, Receipt } from "./ports.js";
+import { type ClusterPort, type ClusterUser, type Receipt, ownIndex } from "./ports.js";
 import { Redialer } from "./redialer.js";
 import { Refusals } from "./refusals.js";
 import { RowTable } from "./row-table.js";
@@ -263,6 +263,10 @@ export class Cluster implements ClusterPort, PeerHost {
 
   tell(index: number, body: Uint8Array): void {
     this.byIndex[index]?.link?.sendControl(frame(FrameType.tell, body));
+  }
+
+  nameOf(index: number): string {
+    return index === ownIndex ? this.name : (this.byIndex[index]?.name ?? "");
   }
 
   tellBacklog(index: number): number {

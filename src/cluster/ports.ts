@@ -14,6 +14,9 @@ export interface Receipt {
   readonly expiresMs: number;
 }
 
+/** This node, where a peer's index may stand. */
+export const ownIndex = -1;
+
 /** What routing uses of the cluster. Peers are known by a small index, stable while the process lives. */
 export interface ClusterPort {
   /** The number of the next QoS ≥ 1 publish of this node (docs/wire.md, "Numbers and stamps"). */
@@ -40,6 +43,8 @@ export interface ClusterPort {
   hasRoom(peer: number, bytes: number): boolean;
   /** Every other member that is joining, up or suspect. */
   livePeers(): readonly number[];
+  /** The name of a peer; of this node for `ownIndex`. */
+  nameOf(peer: number): string;
   /** Sets this node's own row; 0 deletes it. */
   setRow(key: string, value: number): void;
   /** Calls `done` when all up and suspect peers hold every row set so far; at once when they do. */

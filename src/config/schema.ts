@@ -160,7 +160,7 @@ const cluster = z.strictObject({
 
 const limits = z.strictObject({
   max_packet: size({
-    min: "1KiB",
+    min: "20B",
     max: "268435455B",
     default: "1MiB",
     about:
@@ -168,7 +168,7 @@ const limits = z.strictObject({
       "protocol's own limit is 268435455 bytes. Each connection may buffer one packet of this size.",
   }),
   max_packet_before_connect: size({
-    min: "1KiB",
+    min: "20B",
     max: "268435455B",
     default: "128KiB",
     about:
@@ -362,12 +362,12 @@ const limits = z.strictObject({
   }),
   session_expiry: duration({
     min: "1s",
-    max: "365d",
+    max: "forever",
     default: "7d",
     about:
       "Longest time that a session is kept for a client that is away. v5 clients that ask for more are " +
       "told this one in CONNACK; v3 clients without clean session get it. Higher keeps queues of " +
-      "clients that never come back.",
+      "clients that never come back, and `forever` all of those that ask for it.",
   }),
   connections: integer({
     min: 0,

@@ -6,9 +6,12 @@
 const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const sizeUnits = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 } as const;
 
-/** Milliseconds of `5s`, `500ms`, `10m`, `2h`, `7d` or a plain number; undefined: none of those. */
+/** What `forever` stands for: 136 years, the longest that MQTT can say, where it means that as well. */
+const foreverMs = 0xffff_ffff * 1000;
+
+/** Milliseconds of `5s`, `500ms`, `10m`, `2h`, `7d`, `forever` or a plain number; undefined: none of those. */
 export function parseDuration(value: unknown): number | undefined {
-  return parse(value, durationUnits);
+  return value === "forever" ? foreverMs : parse(value, durationUnits);
 }
 
 /** Bytes of `64KiB`, `1MiB`, `1GiB` or a plain number; undefined: none of those. */
@@ -18,7 +21,7 @@ export function parseSize(value: unknown): number | undefined {
 
 /** The shortest exact way to write `ms` milliseconds. */
 export function formatDuration(ms: number): string {
-  return format(ms, durationUnits);
+  return ms === foreverMs ? "forever" : format(ms, durationUnits);
 }
 
 /** The shortest exact way to write `bytes`. */

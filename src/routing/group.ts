@@ -3,6 +3,7 @@
  * numbers of members. Found by matching the filter; a message goes to one member of it [MQTT-4.8.2].
  */
 import type { PeerState } from "../cluster/failure-detector.js";
+import { ownIndex as ownNode } from "../cluster/ports.js";
 import { plainFilter } from "../protocol/topics.js";
 import type { LocalSubscription } from "./leaf.js";
 import { type SharedRow, sharedRow, sharedRowValue } from "./shared-row.js";
@@ -20,9 +21,6 @@ export const Tier = {
   Outbox: 3,
 } as const;
 export type Tier = (typeof Tier)[keyof typeof Tier];
-
-/** This node, where a peer's index may stand. */
-export const ownNode = -1;
 
 /** The nodes of the best tier, each with as many places as it has members there. */
 export interface Choice {

@@ -11,11 +11,20 @@ export interface SharedPart {
   readonly hops: number;
   /** `$share/name/filter` of each. */
   readonly keys: readonly string[];
+  /** Names of nodes none of whose members may have it, by their access rules: they are not asked again. */
+  readonly tried: readonly string[];
+  /** Nobody who is connected may have it: it is for members that wait. */
+  readonly waiting: boolean;
 }
+
+/** What of it differs from one forward to another of the same groups. */
+export type SharedRoute = Pick<SharedPart, "only" | "hops" | "tried" | "waiting">;
 
 /** Bit of the flags of a forward: it has this end. */
 const sharedBit = 8;
 const onlyBit = 1;
+const triedBit = 2;
+const waitingBit = 4;
 const lengthBytes = 4;
 /** Bytes of the keys that one forward names; others go in further ones. */
 export const sharedKeysBytes = 256 * 1024;
@@ -23,29 +32,37 @@ export const sharedKeysBytes = 256 * 1024;
 /** A whole frame with its end put on: see `SharedPart`. */
 export function withShared(
   frame: Buffer,
-  only: boolean,
-  hops: number,
+  { only, hops, tried, waiting }: SharedRoute,
   groups: readonly { readonly key: string }[],
 ): Buffer {
   let length = 2;
   for (const { key } of groups) length += 2 + Buffer.byteLength(key);
+  if (tried.length > 0) length += 2;
+  for (const name of tried) length += 2 + Buffer.byteLength(name);
   const whole = Buffer.allocUnsafe(frame.length + length + lengthBytes);
   whole.set(frame);
   whole[forwardHeaderBytes] = (whole[forwardHeaderBytes] ?? 0) | sharedBit;
-  let at = whole.writeUInt8(only ? onlyBit : 0, frame.length);
+  const flags = (only ? onlyBit : 0) | (tried.length > 0 ? triedBit : 0);
+  let at = whole.writeUInt8(flags | (waiting ? waitingBit : 0), frame.length);
   at = whole.writeUInt8(hops, at);
-  for (const { key } of groups) {
-    const bytes = whole.write(key, at + 2);
-    at = whole.writeUInt16BE(bytes, at) + bytes;
-  }
+  if (tried.length > 0) at = whole.writeUInt16BE(tried.length, at);
+  for (const name of tried) at = writeText(whole, name, at);
+  for (const { key } of groups) at = writeText(whole, key, at);
   whole.writeUInt32BE(length, at);
   return whole;
+}
+
+function writeText(into: Buffer, text: string, at: number): number {
+  const bytes = into.write(text, at + 2);
+  return into.writeUInt16BE(bytes, at) + bytes;
 }
 
 /** Has this forward an end for share groups? */
 export function hasShared(bytes: Buffer, start: number, end: number): boolean {
   return end > start && ((bytes[start] ?? 0) & sharedBit) !== 0;
 }
+
+const nothing: SharedPart = { only: true, hops: 0, keys: [], tried: [], waiting: false };
 
 /**
  * The end of a forward, and where the rest of it ends. One whose lengths do not fit has no rest, so that
@@ -58,14 +75,19 @@ export function readShared(
 ): { readonly part: SharedPart; readonly rest: number } {
   const last = end - lengthBytes;
   const rest = last < start ? start : last - bytes.readUInt32BE(last);
-  const keys: string[] = [];
-  let at = rest + 2;
+  const texts: string[] = [];
+  const flags = rest > start ? (bytes[rest] ?? 0) : 0;
+  const hasTried = (flags & triedBit) !== 0 && rest + 4 <= last;
+  const triedCount = hasTried ? bytes.readUInt16BE(rest + 2) : 0;
+  let at = hasTried ? rest + 4 : rest + 2;
   while (rest > start && at + 2 <= last) {
     const from = at + 2;
     at = from + bytes.readUInt16BE(at);
-    keys.push(bytes.toString("utf8", from, Math.min(at, last)));
+    texts.push(bytes.toString("utf8", from, Math.min(at, last)));
   }
-  if (rest <= start || at !== last) return { part: { only: true, hops: 0, keys: [] }, rest: start };
-  const flags = bytes.readUInt8(rest);
-  return { part: { only: (flags & onlyBit) !== 0, hops: bytes.readUInt8(rest + 1), keys }, rest };
+  if (rest <= start || at !== last) return { part: nothing, rest: start };
+  const tried = texts.slice(0, triedCount);
+  const keys = texts.slice(triedCount);
+  const [only, waiting] = [(flags & onlyBit) !== 0, (flags & waitingBit) !== 0];
+  return { part: { only, hops: bytes.readUInt8(rest + 1), keys, tried, waiting }, rest };
 }

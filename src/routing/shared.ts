@@ -3,17 +3,24 @@
  * chooses the node, that node the member; a message comes back into a choice while nobody has got it:
  * when the chosen node goes down, has no member any more, or the member's connection or session ends.
  */
-import type { ClusterPort, Receipt } from "../cluster/ports.js";
+import { type ClusterPort, ownIndex as ownNode, type Receipt } from "../cluster/ports.js";
 import type { PeerState } from "../cluster/failure-detector.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import { hashString, mix32 } from "../lib/hash.js";
 import type { Random } from "../lib/random.js";
 import type { Qos } from "../protocol/publish.js";
-import { type Choice, type Group, ownNode, Tier } from "./group.js";
+import { type Choice, type Group, Tier } from "./group.js";
 import type { Message } from "./message.js";
 import type { RouteIndex } from "./route-index.js";
-import { readShared, type SharedPart, sharedKeysBytes, withShared } from "./shared-forward.js";
-import { type Delivery, noGroups, type PeerTarget, type Targets } from "./targets.js";
+import {
+  readShared,
+  type SharedPart,
+  type SharedRoute,
+  sharedKeysBytes,
+  withShared,
+} from "./shared-forward.js";
+import { type NextMember, nextMember } from "./second-choice.js";
+import { type Delivery, mayTake, noGroups, type PeerTarget, type Targets } from "./targets.js";
 
 /** How one member of many is chosen. */
 export type SharedStrategy = "random" | "round_robin" | "hash_client" | "local_first";
@@ -36,18 +43,18 @@ export interface SharedHost {
   deliver(message: Message, delivery: Delivery): void;
 }
 
-interface Sending {
+interface Sending extends SharedRoute {
   readonly peer: number;
   readonly qos: Qos;
   /** The frame without its groups. */
   readonly plain: Buffer;
-  readonly only: boolean;
-  readonly hops: number;
   readonly durable: boolean;
   /** What the peer is due without the groups, should it go down. */
   readonly due: Buffer | null;
 }
 
+/** Of a forward from the node that chose. */
+const atFirst = { hops: 0, tried: [], waiting: false } as const;
 /** Of one UTF-16 code unit. */
 const utf8BytesMax = 3;
 /** Nodes that may pass a message on, one after the other: rows settle long before. */
@@ -63,6 +70,10 @@ export class SharedGroups {
     passedOn: 0,
     /** Messages that nobody in the cluster could take. */
     noMember: 0,
+    /** Messages whose chosen member may not have them by its access rules: another one was looked for. */
+    deniedMember: 0,
+    /** … and nobody in the group may have them. */
+    deniedAll: 0,
     /** QoS 2 messages lost with a node that may have sent them on. */
     lostWithNode: 0,
   };
@@ -106,21 +117,22 @@ export class SharedGroups {
     const isDown = this.stateOf(peer) === "down";
     let end = partEnd(groups, 0);
     const first = end === groups.length ? groups : groups.slice(0, end);
-    this.send(message, first, { peer, qos, plain, only: false, hops: 0, durable, due });
+    this.send(message, first, { peer, qos, plain, only: false, ...atFirst, durable, due });
     while (end < groups.length) {
       const start = end;
       end = partEnd(groups, start);
-      const more = { peer, qos, plain, only: true, hops: 0, durable: isDown, due: null };
+      const more = { peer, qos, plain, only: true, ...atFirst, durable: isDown, due: null };
       this.send(message, groups.slice(start, end), more);
     }
   }
 
   /** A forward from a peer named these groups; `message.pending` grows for each that has to wait. */
-  onForward(message: Message, { hops, keys }: SharedPart): void {
-    for (const key of keys) {
+  onForward(message: Message, part: SharedPart): void {
+    for (const key of part.keys) {
       const group = this.host.index.group(key);
       if (group === undefined) this.counters.noMember++;
-      else this.take(group, message, hops);
+      else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part);
+      else this.take(group, message, part.hops);
     }
   }
 
@@ -168,8 +180,14 @@ export class SharedGroups {
       const place = this.placeIn(group, choice, message);
       const node = nodeAt(choice, place);
       const own = node === ownNode ? memberAt(group, choice, place) : undefined;
-      if (own !== undefined) local.push(own);
-      else addTo(peers, node, group, choice.tier === Tier.Outbox);
+      if (own === undefined) addTo(peers, node, group, choice.tier === Tier.Outbox);
+      else if (mayTake(own, message.topic)) local.push(own);
+      else {
+        const next = this.next(message, group, atFirst);
+        if (next === null) unserved.push(group);
+        else if (next.own !== undefined) local.push(next.own);
+        else addTo(peers, next.peer, group, false);
+      }
     }
     return { local, peers, groups: unserved };
   }
@@ -181,7 +199,8 @@ export class SharedGroups {
     const { ends } = choice;
     // The turn is taken only if it is ours.
     if (ends.length > 1 && this.settings.strategy !== "local_first") return undefined;
-    return memberAt(group, choice, this.placeIn(group, choice, message));
+    const member = memberAt(group, choice, this.placeIn(group, choice, message));
+    return member !== undefined && mayTake(member, message.topic) ? member : undefined;
   }
 
   private choiceOf(group: Group): Choice | null {
@@ -219,20 +238,49 @@ export class SharedGroups {
   private take(group: Group, message: Message, hops: number): void {
     const { online, waiting } = group;
     if (online > 0) {
-      this.deliver(message, group.onlineAt(this.memberTurn(group, message, online)));
+      this.deliver(message, group, group.onlineAt(this.memberTurn(group, message, online)), hops);
       return;
     }
     const choice = hops < hopsMax ? this.usable(group, message) : null;
     if (waiting > 0 && message.qos > 0 && choice?.tier !== Tier.Online) {
-      this.deliver(message, group.waitingAt(this.memberTurn(group, message, waiting)));
+      this.deliver(message, group, group.waitingAt(this.memberTurn(group, message, waiting)), hops);
     } else if (choice !== null) {
       this.counters.passedOn++;
       this.give(message, group, choice, hops + 1);
     } else this.counters.noMember++;
   }
 
-  private deliver(message: Message, delivery: Delivery | undefined): void {
-    if (delivery !== undefined) this.host.deliver(message, delivery);
+  /** Delivers to the chosen member, or to another one if it may not have the message. */
+  private deliver(
+    message: Message,
+    group: Group,
+    chosen: Delivery | undefined,
+    hops: number,
+  ): void {
+    if (chosen === undefined) return;
+    if (mayTake(chosen, message.topic)) this.host.deliver(message, chosen);
+    else this.giveNext(message, group, { ...atFirst, hops });
+  }
+
+  /** Who gets a message that the chosen member may not have. */
+  private next(
+    message: Message,
+    group: Group,
+    asked: Pick<SharedRoute, "tried" | "waiting">,
+  ): NextMember | null {
+    const { host, stateOf } = this;
+    const start = this.settings.random.fraction();
+    const next = nextMember(group, message, asked, { cluster: host.cluster, stateOf, start });
+    this.counters.deniedMember++;
+    if (next === null) this.counters.deniedAll++;
+    return next;
+  }
+
+  private giveNext(message: Message, group: Group, asked: Omit<SharedRoute, "only">): void {
+    const next = this.next(message, group, asked);
+    if (next === null) return;
+    if (next.own !== undefined) this.host.deliver(message, next.own);
+    else this.sendTo(message, group, { ...next, hops: asked.hops, durable: false });
   }
 
   private memberTurn(group: Group, message: Message, members: number): number {
@@ -252,23 +300,25 @@ export class SharedGroups {
     const place = this.placeIn(group, choice, message);
     const node = nodeAt(choice, place);
     const own = node === ownNode ? memberAt(group, choice, place) : undefined;
-    if (own !== undefined) {
-      this.host.deliver(message, own);
-      return;
-    }
-    const qos = (group.peerRow(node)?.qos ?? 0) > 0 ? message.qos : 0;
-    const plain = this.host.encode(message, qos);
     const durable = choice.tier === Tier.Outbox;
-    this.send(message, [group], { peer: node, qos, plain, only: true, hops, durable, due: null });
+    if (own !== undefined) this.deliver(message, group, own, hops);
+    else this.sendTo(message, group, { ...atFirst, hops, peer: node, durable });
   }
 
-  private send(
+  private sendTo(
     message: Message,
-    groups: readonly Group[],
-    { peer, qos, plain, only, hops, durable, due }: Sending,
+    group: Group,
+    to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "durable">,
   ): void {
+    const qos = (group.peerRow(to.peer)?.qos ?? 0) > 0 ? message.qos : 0;
+    const plain = this.host.encode(message, qos);
+    this.send(message, [group], { ...to, qos, plain, only: true, due: null });
+  }
+
+  private send(message: Message, groups: readonly Group[], sending: Sending): void {
+    const { peer, qos, plain, only, durable, due } = sending;
     const { cluster } = this.host;
-    const frame = withShared(plain, only, hops, groups);
+    const frame = withShared(plain, sending, groups);
     if (qos === 0) {
       cluster.send(peer, frame);
       return;

@@ -2,6 +2,7 @@
 import type { Qos } from "../protocol/publish.js";
 import type { Group } from "./group.js";
 import type { Message } from "./message.js";
+import type { Topic } from "./topic.js";
 
 /** Something in this node that receives messages: a session. */
 export interface Subscriber {
@@ -11,6 +12,8 @@ export interface Subscriber {
    * `message.accept()` once, later (only for QoS ≥ 1; it keeps the message, so it calls `own()`).
    */
   deliver(message: Message, delivery: Delivery): boolean;
+  /** Do the access rules let it have messages on this topic? Without this method: on all. */
+  mayReceive?(topic: Topic): boolean;
 }
 
 /** How one subscriber gets a message: its overlapping subscriptions folded into one copy. */
@@ -57,3 +60,8 @@ export interface Targets {
 }
 
 export const noGroups: readonly Group[] = [];
+
+/** May its subscriber have messages on this topic? */
+export function mayTake({ subscriber }: Delivery, topic: Topic): boolean {
+  return subscriber.mayReceive?.(topic) ?? true;
+}

@@ -12,6 +12,7 @@ import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared } from "../protocol/topics.js";
 import type { Message } from "../routing/message.js";
 import { deliveryQos } from "../routing/router.js";
+import type { Topic } from "../routing/topic.js";
 import type { Delivery, Subscriber, SubscriptionOptions } from "../routing/targets.js";
 import type { Channel } from "./channel.js";
 import type { SessionHost } from "./host.js";
@@ -180,6 +181,10 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return true;
   }
 
+  mayReceive(topic: Topic): boolean {
+    return this.access === null || this.access.mayReceive(topic);
+  }
+
   /** Sends what may be sent now: what was in flight before, retained messages, then the queue. */
   pump(): void {
     const channel = this.channel;
@@ -196,7 +201,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       const message = queue.peekMessage();
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
-      if (!this.isOver(message) && !this.isDeniedNow(message)) {
+      if (!this.isOver(message) && !this.isDeniedNow(message, delivery)) {
         this.send(channel, message, delivery, deliveryQos(message, delivery));
       }
       queue.shift();
@@ -334,10 +339,11 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return true;
   }
 
-  /** Of a message that waited: may the client not get it any more? */
-  private isDeniedNow(message: Message): boolean {
-    if (this.access === null || this.access.mayReceive(message.topic)) return false;
+  /** Of a message that waited: may the client not get it any more? Then another of its share group does. */
+  private isDeniedNow(message: Message, { share }: Delivery): boolean {
+    if (this.mayReceive(message.topic)) return false;
     this.host.authorizer.counters.deniedQueued++;
+    if (share !== null) this.host.router.redispatch(message, share, false, null);
     return true;
   }
 
@@ -357,12 +363,13 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const message = this.window.messageOf(id);
     const delivery = this.window.deliveryOf(id);
     if (message === null || delivery === null) return;
-    if (this.isDeniedNow(message)) {
+    const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
+    // One of QoS 2 was sent to this client and goes to no other [MQTT-4.8.2-5].
+    if (this.isDeniedNow(message, qos === 1 ? delivery : { ...delivery, share: null })) {
       this.window.complete(id);
       return;
     }
     const retain = message.retain && delivery.retainAsPublished;
-    const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
     // Its delivery has begun, so it is completed even if it has expired [MQTT-4.4.0-1].
     if (message.expiresMs !== 0) message.countDown(this.host.turn.nowMs);
     if (channel.republish(message, qos, retain, id, delivery.subscriptionIds)) {

@@ -133,7 +133,7 @@ test("a wrong value is refused with key, line and what is allowed", (t) => {
     "mqtt: { reason_strings: yes }": /mqtt\.reason_strings .* true or false/,
     "cluster: { port_range: 9-1 }": /cluster\.port_range .* first-last/,
     "cluster: { suspect_after: 5 parsecs }": /suspect_after .* duration .* from 200ms to 60s/,
-    "limits: { max_packet: 256MiB }": /max_packet .* from 1KiB to 268435455B/,
+    "limits: { max_packet: 256MiB }": /max_packet .* from 20B to 268435455B/,
     "limits: { open_qos2: }": /open_qos2 is null/,
     "limits: { open_qos2: 1.5 }": /open_qos2 is 1.5/,
     "cluster: { discovery: { static: { nodes: a@h } } }": /nodes is "a@h"; it must be a list/,

@@ -61,6 +61,9 @@ export class RecordingCluster implements ClusterPort {
   livePeers(): readonly number[] {
     return [];
   }
+  nameOf(peer: number): string {
+    return peer < 0 ? "own@h" : `p${peer}@h`;
+  }
   setRow(key: string, value: number): void {
     if (value === 0) this.rows.delete(key);
     else this.rows.set(key, value);
@@ -107,8 +110,13 @@ export class Taker implements Subscriber {
   readonly got: { readonly payload: string; readonly share: string | null }[] = [];
   readonly waiting: Message[] = [];
   accepting = true;
+  allowed = true;
 
   constructor(readonly clientId: string) {}
+
+  mayReceive(): boolean {
+    return this.allowed;
+  }
 
   deliver(message: Message, delivery: Delivery): boolean {
     const { bytes, payloadStart, payloadEnd } = message;

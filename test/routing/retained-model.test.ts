@@ -230,6 +230,7 @@ class Pair {
       ...{ setRow: none, whenSynced: none, forwardAccepted: none },
       observeStamp: () => undefined,
       livePeers: () => [to],
+      nameOf: none,
       tellBacklog: () => 0,
       tell: (_peer, body) => void this.queue.push({ to, body: Buffer.from(body) }),
     };

@@ -14,7 +14,11 @@ import { RouteIndex } from "../../src/routing/route-index.js";
 import type { Subscriber, Targets } from "../../src/routing/targets.js";
 import { anyFilter, anyTopic, matches } from "./naive.js";
 
-const subscriberOf = (clientId: string): Subscriber => ({ clientId, deliver: () => true });
+const subscriberOf = (clientId: string): Subscriber => ({
+  clientId,
+  deliver: () => true,
+  mayReceive: () => true,
+});
 const subscription = (more: Partial<LocalSubscription> = {}): LocalSubscription => ({
   ...{ qos: 0, noLocal: false, retainAsPublished: false, subscriptionId: 0, durable: false },
   ...more,

@@ -73,6 +73,9 @@ class PlayedCluster implements ClusterPort {
   tell(peer: number): void {
     this.told.push(peer);
   }
+  nameOf(peer: number): string {
+    return `p${peer}@h`;
+  }
   tellBacklog(): number {
     return 0;
   }

@@ -40,9 +40,9 @@ function arrive(
   const message = new Message(topic, qos, retain, "p", payload, 0, 0, 0, 1);
   if (retain) message.stamp = 5;
   const plain = encodeForward(message, qos, realClock);
-  const { only = false, hops = 0, keys = [key] } = part;
+  const { only = false, hops = 0, keys = [key], tried = [], waiting = false } = part;
   const groups = keys.map((name) => ({ key: name }));
-  const frame = withShared(plain, only, hops, groups);
+  const frame = withShared(plain, { only, hops, tried, waiting }, groups);
   return router.onForward(0, 1, 7, frame, forwardHeaderBytes, frame.length);
 }
 
@@ -228,7 +228,7 @@ test("a retained message goes to a group as any other, and to every node once", 
   router.publish(new Message(topic, 1, true, "p", bytes, 0, 0, 0, bytes.length));
   const sent = cluster.take();
   assert.equal(sent.length, 1);
-  assert.deepEqual(sent[0]?.part, { only: false, hops: 0, keys: [key] });
+  assert.deepEqual(sent[0]?.part, { only: false, hops: 0, keys: [key], tried: [], waiting: false });
 });
 
 test("an ordinary forward is for no group, and one for groups alone is for nobody else", () => {
@@ -252,7 +252,7 @@ test("a forward for a group without connected members here goes on to where some
   peerUp(router, 1, onlineRow);
   assert.equal(arrive(router, { hops: 2 }), false);
   const [sent] = cluster.take();
-  assert.deepEqual(sent?.part, { only: true, hops: 3, keys: [key] });
+  assert.deepEqual(sent?.part, { only: true, hops: 3, keys: [key], tried: [], waiting: false });
   assert.equal(sent?.peer, 1);
   assert.deepEqual(cluster.accepted, []);
   sent?.receipt?.accept();
@@ -304,7 +304,8 @@ test("a forward whose end does not fit goes to nobody and is counted", () => {
     0,
     1,
   );
-  const good = withShared(encodeForward(message, 1, realClock), false, 0, [{ key }]);
+  const route = { only: false, hops: 0, tried: ["a@h", "b@h"], waiting: true };
+  const good = withShared(encodeForward(message, 1, realClock), route, [{ key }]);
   let read = 0;
   for (let i = 1; i <= 20; i++) {
     for (const value of [0, 1, 0x7f, 0xff]) {
@@ -364,7 +365,7 @@ test("… its outbox, when only its own members have queues", () => {
   assert.equal(message.pending, 0);
   const [again] = cluster.take();
   assert.deepEqual([again?.durable, again?.counter, again?.peer], [true, 2, 0]);
-  assert.deepEqual(again?.part, { only: true, hops: 0, keys: [key] });
+  assert.deepEqual(again?.part, { only: true, hops: 0, keys: [key], tried: [], waiting: false });
 });
 
 test("… and the peer's own durable rows keep their copy without the group", () => {
@@ -426,7 +427,7 @@ test("redispatch: to a connected member only, if so asked; with nobody it says s
   const waiter = { accept: () => void accepted++, expiresMs: 0 };
   assert.equal(router.redispatch(message, key, true, waiter), true);
   const [sent] = cluster.take();
-  assert.deepEqual(sent?.part, { only: true, hops: 0, keys: [key] });
+  assert.deepEqual(sent?.part, { only: true, hops: 0, keys: [key], tried: [], waiting: false });
   assert.equal(accepted, 0);
   sent?.receipt?.accept();
   assert.equal(accepted, 1);

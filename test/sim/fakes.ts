@@ -23,9 +23,15 @@ export class FakeSubscriber implements Subscriber {
   readonly received: Received[] = [];
   /** False: what comes with QoS ≥ 1 has to wait for `acceptAll`. */
   accepting = true;
+  /** What the access rules say of it. */
+  allowed = true;
   private readonly waiting: Message[] = [];
 
   constructor(readonly clientId: string) {}
+
+  mayReceive(): boolean {
+    return this.allowed;
+  }
 
   /** Messages that it has not accepted yet. */
   get unaccepted(): number {

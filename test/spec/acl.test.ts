@@ -268,7 +268,7 @@ test("a will is looked at again when it is due", async (t) => {
 });
 
 test("a shared subscription is asked about by the filter inside, and delivered by topic", async (t) => {
-  const { port, acl } = await ruled(t, [
+  const { port, router } = await ruled(t, [
     "deny user bert subscribe jobs/secret",
     "allow all all jobs/#",
   ]);
@@ -282,7 +282,34 @@ test("a shared subscription is asked about by the filter inside, and delivered b
   publisher.publish("jobs/1", "y", { qos: 1, messageId: 2 });
   assert.deepEqual(await payloads(member, 1), ["y"]);
   await member.quiet();
-  assert.equal(acl.counters.deniedDeliveries, 1);
+  assert.equal(router.shared.counters.deniedAll, 1);
+  // Somebody who may have it joins: that one gets all of it, whoever is chosen.
+  const other = await MqttClient.connect(t, port, { version: 4, ...anna });
+  await other.subscribe("$share/g/jobs/#", 1);
+  for (let i = 3; i < 23; i++) publisher.publish("jobs/secret", `${i}`, { qos: 1, messageId: i });
+  assert.equal((await payloads(other, 20)).length, 20);
+  await member.quiet();
+  assert.equal(router.shared.counters.deniedAll, 1);
+});
+
+test("what waits for a member of a group who may not have it any more goes to another", async (t) => {
+  const { port, acl } = await ruled(t, ["allow all all jobs/#"]);
+  const options = { version: 5, ...bert, clientId: "m", clean: false } as const;
+  const properties = { sessionExpiryInterval: 100, receiveMaximum: 1 };
+  const member = await MqttClient.connect(t, port, { ...options, properties });
+  await member.subscribe("$share/g/jobs/#", 1);
+  const publisher = await MqttClient.connect(t, port, { version: 5 });
+  for (let i = 1; i <= 4; i++) publisher.publish("jobs/1", `${i}`, { qos: 1, messageId: i });
+  for (let i = 1; i <= 4; i++) await publisher.expect("puback");
+  const { messageId = 0 } = await member.expect("publish");
+  const other = await MqttClient.connect(t, port, { version: 5, ...anna });
+  await other.subscribe("$share/g/jobs/#", 1);
+  acl.write("deny user bert subscribe jobs/1", "allow all all jobs/#");
+  await acl.reload();
+  member.send({ cmd: "puback", messageId });
+  assert.deepEqual(await payloads(other, 3), ["2", "3", "4"]);
+  await member.quiet();
+  assert.equal(acl.counters.deniedQueued, 3);
 });
 
 test("another user cannot take over a client id, nor what waits for it; the first stays", async (t) => {

@@ -166,6 +166,32 @@ test("DISCONNECT sets the expiry anew, byte by byte; 0 to more is 0x82 [MQTT5 3.
   assert.deepEqual(same.packets, []);
 });
 
+test("without a longest expiry nothing is told, and 0xFFFFFFFF ends no session [MQTT5 3.1.2.11.2]", async (t) => {
+  const clock = new ShiftedClock();
+  const settings = { limits: { session_expiry: "forever" } };
+  // The unit is the settings' own.
+  const { port, frontEnd } = await testBroker(t, {
+    clock,
+    settings: settings as unknown as Settings,
+  });
+  const { sessions } = frontEnd;
+  const yearSeconds = 365 * 86_400;
+  for (const [clientId, asked] of [
+    ["ever", 0xffff_ffff],
+    ["long", 10 * yearSeconds],
+  ] as const) {
+    const client = await MqttClient.open(t, port);
+    const properties = { sessionExpiryInterval: asked };
+    const connack = await client.handshake({ version: 5, clientId, properties });
+    assert.equal(connack.properties?.sessionExpiryInterval, undefined);
+    client.destroy();
+    await eventually(() => sessions.get(clientId)?.channel === null, "the end of the connection");
+  }
+  clock.forward(11 * yearSeconds * 1000);
+  await eventually(() => sessions.get("long") === undefined, "the end of the session");
+  assert.notEqual(sessions.get("ever"), undefined);
+});
+
 test("the newest connection of a client id wins, the other gets 0x8E [MQTT-3.1.4-3]", async (t) => {
   const { port, frontEnd } = await testBroker(t);
   const properties = { sessionExpiryInterval: 100 };

@@ -77,6 +77,9 @@ export class LoneCluster implements ClusterPort {
     else this.held.push(done);
   }
   tell(_peer: number, _body: Uint8Array): void {}
+  nameOf(): string {
+    return "own@h";
+  }
   tellBacklog(): number {
     return 0;
   }

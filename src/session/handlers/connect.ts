@@ -40,8 +40,6 @@ export interface Greeting {
   readonly expiresAtMs: number | null;
 }
 
-const foreverSeconds = 0xffff_ffff;
-
 type Greet = (greeting: Greeting) => void;
 
 /**
@@ -186,7 +184,6 @@ function mayHaveWill(will: WillPacket, access: Access | null, sessions: Sessions
 /** What the client asked for; an MQTT 3 session that is not clean lasts as long as it may. */
 function askedExpiryMs(packet: ConnectPacket, longestMs: number): number {
   if (packet.version < 5) return packet.clean ? 0 : longestMs;
-  if (packet.sessionExpirySeconds === foreverSeconds) return Number.POSITIVE_INFINITY;
   return packet.sessionExpirySeconds * 1000;
 }
 
