@@ -187,6 +187,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
   onFrame(bytes: Buffer, first: number, start: number, end: number): boolean {
     const { session, inbound } = this;
     if (session === null || inbound === null) return this.onConnect(bytes, first, start, end);
+    if (start - first > 2) this.checkLength(bytes, start);
     const byte = bytes[first] as number; // a whole packet is there
     if (byte >> 4 === 3) return this.goesOn(inbound.onPublish(bytes, first, start, end));
     const userPropertiesMax = this.share.config.limits.user_properties;
@@ -218,6 +219,13 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     }
   }
 
+  /** MQTT 5 asks for the shortest form of a length [MQTT-1.5.5-1]; small MQTT 3 clients reserve two bytes for it. */
+  private checkLength(bytes: Buffer, start: number): void {
+    if (this.version === 5 && bytes[start - 1] === 0) {
+      throw new ProtocolError(ReasonCode.MalformedPacket, "length not in its shortest form");
+    }
+  }
+
   private onData(chunk: Buffer): void {
     if (!this.isOpen) return;
     const { turn, counters } = this.share;
@@ -235,6 +243,7 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
     if (this.auth !== null) return this.onBeforeConnack(this.auth, bytes, first, start, end);
     const { limits } = this.share.config;
     this.version = connectVersion(bytes[first] ?? 0, bytes, start, end);
+    if (start - first > 2) this.checkLength(bytes, start);
     const parsed = parseConnect(bytes, first, start, end, limits.user_properties);
     const packet = this.share.mount?.connect(parsed) ?? parsed;
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);

@@ -119,7 +119,7 @@ export function checkProperties(
     const property = byId[id];
     if (property === undefined) malformed();
     const value = readValue(property);
-    if ((property.packets & packet) === 0) fault ??= notAllowed(packet);
+    if ((property.packets & packet) === 0) fault ??= notAllowed(id, packet);
     if (id === PropertyId.UserProperty) {
       if (++userProperties > userPropertiesMax) throw new ProtocolError(ReasonCode.QuotaExceeded);
       continue;
@@ -145,11 +145,13 @@ function forgetValues(): void {
 
 /**
  * [MQTT5 2.2.2.2] calls it malformed, [MQTT5 4.13] a protocol error ("data that is not allowed by the
- * protocol"); conformance suites want the former in requests and the latter everywhere else.
+ * protocol"); mosquitto's conformance suite wants the former in PUBLISH and requests, and brokers say the latter
+ * everywhere else. A subscription identifier belongs to PUBLISH, but not to a client's [MQTT-3.3.4-6].
  */
-function notAllowed(packet: number): ProtocolError {
-  const isRequest = (packet & (Subscribe | Unsubscribe)) !== 0;
-  const reason = isRequest ? ReasonCode.MalformedPacket : ReasonCode.ProtocolError;
+function notAllowed(id: number, packet: number): ProtocolError {
+  const isForServers = packet === Publish && id === PropertyId.SubscriptionIdentifier;
+  const isMalformed = !isForServers && (packet & (Subscribe | Unsubscribe | Publish)) !== 0;
+  const reason = isMalformed ? ReasonCode.MalformedPacket : ReasonCode.ProtocolError;
   return new ProtocolError(reason, "property not allowed here");
 }
 

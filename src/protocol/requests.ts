@@ -45,9 +45,9 @@ const retainAsPublishedBit = 0x08;
 /**
  * Decodes a SUBSCRIBE; `start` and `end` are its variable header and payload.
  * @throws ProtocolError malformed packet: bytes missing, packet id 0 [MQTT-2.2.1-3], a malformed filter,
- *   reserved or QoS 3 bits [MQTT-3.8.3-5]; protocol error: no filter at all [MQTT-3.8.3-2], a malformed
- *   `$share` filter [MQTT-4.8.2-1, MQTT-4.8.2-2], no-local on a shared one [MQTT-3.8.3-4], retain
- *   handling 3; whatever `checkProperties` throws
+ *   reserved bits, QoS or retain handling 3 [MQTT-3.8.3-5]; protocol error: no filter at all [MQTT-3.8.3-2], a malformed
+ *   `$share` filter [MQTT-4.8.2-1, MQTT-4.8.2-2], no-local on a shared one [MQTT-3.8.3-4];
+ *   whatever `checkProperties` throws
  */
 export function parseSubscribe(
   bytes: Buffer,
@@ -64,7 +64,8 @@ export function parseSubscribe(
     const options = cursor.byte();
     if ((options & 3) === 3 || (options & (version === 5 ? 0xc0 : 0xfc)) !== 0) malformed();
     const retainHandling = options >> 4;
-    if (retainHandling === 3) throw protocolError("retain handling 3");
+    // The text says protocol error; brokers, and mosquitto's conformance suite, treat all wrong option bits alike.
+    if (retainHandling === 3) malformed();
     const fault = sharedFault(filter);
     if (fault !== undefined) throw protocolError(fault);
     const noLocal = (options & noLocalBit) !== 0;
@@ -97,10 +98,15 @@ export function parseUnsubscribe(
   return { cmd: "unsubscribe", packetId, filters };
 }
 
+/** What a client may say when it disconnects [MQTT5 3.14.2.1]. */
+const ofClients: ReadonlySet<number> = new Set([
+  ...[0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99],
+]);
+
 /**
- * Decodes a DISCONNECT. Any reason code is taken: the client is gone in any case, and every one but 0
- * publishes its will.
- * @throws ProtocolError malformed packet: bytes left over; whatever `checkProperties` throws
+ * Decodes a DISCONNECT.
+ * @throws ProtocolError malformed packet: bytes left over; protocol error: a reason code that does not exist, or
+ *   that only a server gives [MQTT-3.14.2-1]; whatever `checkProperties` throws
  */
 export function parseDisconnect(
   bytes: Buffer,
@@ -122,6 +128,7 @@ export function parseDisconnect(
     const { sessionExpirySeconds: seconds } = propertyCheck;
     if (seconds >= 0) sessionExpirySeconds = seconds;
   }
+  if (!ofClients.has(reason)) throw protocolError("reason code of DISCONNECT");
   return { cmd: "disconnect", reason, sessionExpirySeconds };
 }
 

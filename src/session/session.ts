@@ -201,7 +201,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       const message = queue.peekMessage();
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
-      if (!this.isOver(message) && !this.isDeniedNow(message, delivery)) {
+      if (this.isOver(message)) window.pass();
+      else if (!this.isDeniedNow(message, delivery)) {
         this.send(channel, message, delivery, deliveryQos(message, delivery));
       }
       queue.shift();
@@ -317,6 +318,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const id = this.window.nextId;
     if (!channel.publish(message, qos === 2 ? 2 : 1, retain, id, delivery.subscriptionIds)) {
       counters.droppedTooLarge++;
+      this.window.pass();
       return;
     }
     this.window.take(qos, message, delivery);

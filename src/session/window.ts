@@ -72,6 +72,18 @@ export class OutgoingWindow {
     this.next = id === idMask ? 1 : id + 1;
   }
 
+  /**
+   * The message that `nextId` was for is not sent: it has expired, or is too large for the client, which is as if
+   * it had been sent and completed [MQTT-3.1.2-25].
+   */
+  pass(): void {
+    const id = this.next;
+    if (((id - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+    this.states[id & (this.states.length - 1)] = Awaiting.Nothing;
+    this.next = id === idMask ? 1 : id + 1;
+    if (this.inFlight === 0) this.oldest = this.next;
+  }
+
   /** What the id waits for. */
   stateOf(id: number): Awaiting {
     if (((id - this.oldest) & idMask) >= ((this.next - this.oldest) & idMask)) return 0;

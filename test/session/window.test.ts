@@ -12,6 +12,7 @@ test("ids count up, wrap after 65535, and are never used twice while in flight",
   const step = fc.oneof(
     fc.record({ take: fc.integer({ min: 1, max: 40 }), qos: fc.constantFrom(1, 2) }),
     fc.record({ ack: fc.nat() }),
+    fc.record({ pass: fc.integer({ min: 1, max: 40 }) }),
   );
   fc.assert(
     fc.property(
@@ -29,6 +30,13 @@ test("ids count up, wrap after 65535, and are never used twice while in flight",
               assert.ok(!model.has(next), `id ${next} twice`);
               window.take(one.qos, some, delivery);
               model.set(next, one.qos === 1 ? Awaiting.Puback : Awaiting.Pubrec);
+              next = next === 65_535 ? 1 : next + 1;
+            }
+            continue;
+          }
+          if ("pass" in one) {
+            for (let i = 0; i < one.pass && window.hasRoom; i++) {
+              window.pass();
               next = next === 65_535 ? 1 : next + 1;
             }
             continue;

@@ -58,11 +58,12 @@ test("it counts down in a queue; what has expired is not sent [MQTT-3.3.2-5, 3.3
   client.sendConnect(kept);
   await client.expect("connack");
   client.hex = "";
+  // What has expired keeps the packet id that it was due.
   const long = await client.expect("publish");
-  assert.deepEqual([long.payload.toString(), long.messageId], ["long", 1]);
+  assert.deepEqual([long.payload.toString(), long.messageId], ["long", 2]);
   assert.equal(long.properties?.messageExpiryInterval, 7);
   const forever = await client.expect("publish");
-  assert.deepEqual([forever.messageId, { ...forever.properties }], [2, {}]);
+  assert.deepEqual([forever.messageId, { ...forever.properties }], [3, {}]);
   await client.quiet();
   assert.equal(counters.droppedExpired, 2);
 });
@@ -131,7 +132,7 @@ test("a message waiting for the client's window expires there too", async (t) =>
   clock.forward(3000);
   client.ack("puback", 1);
   const got = await client.expect("publish");
-  assert.deepEqual([got.payload.toString(), got.messageId], ["in time", 2]);
+  assert.deepEqual([got.payload.toString(), got.messageId], ["in time", 3]);
   assert.equal(got.properties?.messageExpiryInterval, 17);
   assert.equal(counters.droppedExpired, 1);
 });

@@ -123,6 +123,7 @@ const flags: readonly Row[] = [
   ["half a client id", "10['MQTT' 04 02 000a 0005 70]", silence],
   ["bytes left over", "10['MQTT' 04 02 000a 'p' 00]", silence],
   ["a length of five bytes", "10 8080808001", silence],
+  ["a length not in its shortest form", "10 8d8000 'MQTT' 04 02 000a 'p'", "20[00 00]"],
   ["a length that ends early", "1007 'MQTT' 04 c2 003c 'p'", silence],
 ];
 table("flags and fields of CONNECT", [4], flags, { first: true });
@@ -154,6 +155,7 @@ const mqtt5: readonly Row[] = [
   ["a user name without its flag", "10['MQTT' 05 02 000a {} 'p' 'u']", malformed],
   ["no properties", "10['MQTT' 05 02 000a]", malformed],
   ["properties beyond the end", "10['MQTT' 05 02 000a 7f 'p']", malformed],
+  ["a length not in its shortest form", "10 8e8000 'MQTT' 05 02 000a {} 'p'", malformed],
   ["a properties' length of five bytes", "10['MQTT' 05 02 000a 8080808001 'p']", malformed],
   ["a properties' length not in its shortest form", "10['MQTT' 05 02 000a 8000 'p']", malformed],
   ["a packet maximum too small for CONNACK", "10['MQTT' 05 02 000a {27 00000002} 'p']", silence],

@@ -119,7 +119,10 @@ table(
   [5],
   [
     ["without a reason", "e000", silence],
-    ...[...reasons, ...wrongReasons].map((code): Row => [`reason ${code}`, `e0[${code}]`, silence]),
+    ...reasons.map((code): Row => [`reason ${code}`, `e0[${code}]`, silence]),
+    ...wrongReasons.map(
+      (code): Row => [`reason ${code} [MQTT-3.14.2-1]`, `e0[${code}]`, protocolError],
+    ),
     ["reason and properties", "e0[82 {}]", silence],
     ["session expiry 0", "e0[00 {11 00000000}]", silence],
     ["session expiry after 0 in CONNECT [MQTT-3.14.2-2]", "e0[00 {11 00000001}]", protocolError],
@@ -133,6 +136,28 @@ table(
     ["a property of CONNECT", "e0[00 {21 0001}]", protocolError],
     ["unknown property", "e0[00 {04 00}]", malformed],
     ["bytes left over", "e0[00 {} 00]", malformed],
+  ],
+);
+
+const longer: readonly Row[] = [
+  ["PINGREQ", "c0 8000", malformed],
+  ["PUBLISH", "30 868000 0001 74 {} 7878", malformed],
+  ["PUBLISH of four bytes", "30 86808000 0001 74 {} 7878", malformed],
+  ["SUBSCRIBE", "82 878000 0001 {} 't' 00", malformed],
+  ["PUBACK", "40 828000 0001", malformed],
+  ["DISCONNECT", "e0 8000", malformed],
+];
+table("lengths that are not in their shortest form [MQTT-1.5.5-1]", [5], longer);
+table(
+  "lengths that are not in their shortest form, which MQTT 3 allows",
+  [3, 4],
+  [
+    ["PINGREQ", "c0 8000", "d000"],
+    ["PUBLISH", "30 858000 0001 74 7878", ""],
+    ["PUBLISH of four bytes", "30 85808000 0001 74 7878", ""],
+    ["SUBSCRIBE", "82 868000 0001 't' 00", "90[0001 00]"],
+    ["PUBACK", "40 828000 0001", ""],
+    ["DISCONNECT", "e0 8000", silence],
   ],
 );
 

@@ -71,7 +71,6 @@ const packets: readonly Packet[] = [
     { name: "will", before: "10['MQTT' 05 06 000a {} 'p'", after: "'w' 'x']" },
   ].map((one) => ({ ...one, answer: connack, notAllowed: protocolError, first: true })),
   ...[
-    { name: "PUBLISH", before: "32['t' 0001", after: "78]", answer: "40[0001 10]" },
     { name: "PUBACK", before: "40[0001 00", after: "]", answer: "" },
     { name: "PUBREC", before: "50[0001 00", after: "]", answer: "62[0001]" },
     { name: "PUBREL", before: "62[0001 00", after: "]", answer: "70[0001 92]" },
@@ -79,18 +78,21 @@ const packets: readonly Packet[] = [
     { name: "DISCONNECT", before: "e0[00", after: "]", answer: silence },
   ].map((one) => ({ ...one, notAllowed: protocolError })),
   ...[
+    { name: "PUBLISH", before: "32['t' 0001", after: "78]", answer: "40[0001 10]" },
     { name: "SUBSCRIBE", before: "82[0001", after: "'t' 00]", answer: "90[0001 {} 00]" },
     { name: "UNSUBSCRIBE", before: "a2[0001", after: "'t']", answer: "b0[0001 {} 11]" },
   ].map((one) => ({ ...one, notAllowed: malformed })),
 ];
 
-function rowsOf({ name, before, after, answer, notAllowed }: Packet): Row[] {
+function rowsOf({ name, before, after, answer, notAllowed: elsewhere }: Packet): Row[] {
   const rows: Row[] = [];
   const row = (what: string, table: string, outcome: string | number): void => {
     rows.push([`${name}: ${what}`, `${before} {${table}} ${after}`, outcome]);
   };
   for (const [id, value, allowedIn] of properties) {
     const isAllowed = allowedIn.split(" ").includes(name);
+    // It belongs to a server's PUBLISH [MQTT-3.3.4-6].
+    const notAllowed = name === "PUBLISH" && id === "0b" ? protocolError : elsewhere;
     // A method in CONNECT begins an authentication.
     if (name === "CONNECT" && (id === "15" || id === "16")) continue;
     row(`${id}`, `${id} ${value}`, isAllowed ? answer : notAllowed);

@@ -21,7 +21,7 @@ const v5 = `
 1.5.4-1 | server | text is well-formed UTF-8 without surrogates
 1.5.4-2 | server | text has no U+0000
 1.5.4-3 | server | U+FEFF is a character like others and stays
-1.5.5-1 | built | a length or number of variable size is written in the fewest bytes | one writer, writeVarint, knows no other form; longer ones of four bytes at most are read
+1.5.5-1 | server | a length or number of variable size is written in the fewest bytes
 1.5.7-1 | server | both strings of a pair are proper text
 2.1.3-1 | server | reserved flag bits have their given value
 2.2.1-2 | built | a PUBLISH of QoS 0 has no packet id | the two bytes are read and written only for QoS 1 and 2

@@ -22,6 +22,19 @@ interface Listener {
   readonly lines: Map<string, string>;
 }
 
+/** Settings of one of ours. */
+interface ListenerOptions {
+  kind: "tcp" | "tls";
+  name: string;
+  anonymous?: boolean;
+  mount_point?: string;
+  certificate?: string;
+  key?: string;
+  ca?: string;
+  client_certificates?: "required" | "optional";
+  use_identity_as_username?: boolean;
+}
+
 const argv = process.argv.slice(2);
 const argumentOf = (flag: string): string | undefined => {
   const at = argv.indexOf(flag);
@@ -106,7 +119,7 @@ function dataDirectory(): string {
 }
 
 function listenerSettings(): void {
-  const more: Record<string, unknown>[] = [];
+  const more: (ListenerOptions & { port: number })[] = [];
   const [first, ...others] = listeners;
   for (const { port: number, lines } of others) more.push({ port: number, ...optionsOf(lines) });
   const { kind, name, ...options } = first === undefined ? optionsOf(all) : optionsOf(first.lines);
@@ -116,23 +129,25 @@ function listenerSettings(): void {
     settings.push(`listeners.${String(kind)}.${key}=${String(value)}`);
   }
   if (more.length > 0) settings.push(`listeners.more=${JSON.stringify(more)}`);
-  function optionsOf(lines: ReadonlyMap<string, string>): Record<string, unknown> {
+  function optionsOf(lines: ReadonlyMap<string, string>): ListenerOptions {
     const of = (key: string): string | undefined => lines.get(key) ?? all.get(key);
-    const found: Record<string, unknown> = { kind: "tcp", name: `more${more.length}` };
+    const found: ListenerOptions = { kind: "tcp", name: `more${more.length}` };
     // With a file mosquitto refuses those without a name unless it is told otherwise.
     const anonymous = of("allow_anonymous") ?? (fileArgument === undefined ? "true" : "false");
-    found["anonymous"] = anonymous === "true";
+    found.anonymous = anonymous === "true";
     const mountPoint = of("mount_point");
-    if (mountPoint !== undefined) found["mount_point"] = mountPoint;
+    if (mountPoint !== undefined) found.mount_point = mountPoint;
     const certificate = of("certfile");
     if (certificate === undefined) return found;
-    found["kind"] = "tls";
-    found["certificate"] = resolve(certificate);
-    found["key"] = resolve(of("keyfile") ?? "");
+    found.kind = "tls";
+    found.certificate = resolve(certificate);
+    found.key = resolve(of("keyfile") ?? "");
     const ca = of("cafile");
-    if (ca !== undefined) found["ca"] = resolve(ca);
-    if (of("require_certificate") === "true") found["client_certificates"] = "required";
-    if (of("use_identity_as_username") === "true") found["use_identity_as_username"] = true;
+    if (ca !== undefined) found.ca = resolve(ca);
+    const asName = of("use_identity_as_username") === "true";
+    const required = of("require_certificate") === "true";
+    if (required || asName) found.client_certificates = required ? "required" : "optional";
+    if (asName) found.use_identity_as_username = true;
     return found;
   }
 }
