@@ -8,6 +8,7 @@ import { authProblems, withKeyPaths } from "./auth-settings.js";
 import type { Environment, GivenText } from "./environment.js";
 import { type FileContent, readConfigFile } from "./file.js";
 import { listenerProblems, withPaths } from "./listeners.js";
+import { redisProblems, withRedisPaths } from "./redis-settings.js";
 import { type Config, configSchema } from "./schema.js";
 import { settings, unknownKey } from "./settings.js";
 
@@ -122,6 +123,9 @@ function checkTogether(config: Config, given: ReadonlyMap<string, Given>): strin
     refuse("limits.max_packet_before_connect", "limits.max_packet", sentence);
   }
   for (const { key, sentence } of authProblems(config.auth)) refuse(key, "auth.methods", sentence);
+  for (const { key, sentence } of redisProblems(config.store.redis)) {
+    refuse(key, "store.redis.mode", sentence);
+  }
   for (const { key, sentence } of listenerProblems(config.listeners)) {
     refuse(key, key.replace(/[^.]*$/, "enabled"), sentence);
   }
@@ -173,6 +177,7 @@ function workOut(config: Config, sources: ConfigSources): Config {
       acl_file: auth.acl_file === "" ? "" : path(auth.acl_file),
       jwt: withKeyPaths(auth.jwt, path),
     },
+    store: { ...config.store, redis: withRedisPaths(config.store.redis, path) },
     cluster: { ...cluster, cookie_file: path(cluster.cookie_file) },
   };
 }

@@ -140,6 +140,26 @@ export function text(
   });
 }
 
+/** Text that nobody may see: neither it nor what was wrong in it is ever printed. Empty: not set. */
+export function secret(options: Words) {
+  return register(
+    z
+      .string()
+      .regex(/^[^\r\n\0]{0,1024}$/)
+      .default(""),
+    {
+      about: options.about,
+      type: "secret",
+      unit: "",
+      defaultText: '""',
+      allowed: "text of one line, at most 1024 characters",
+      fromText: plainText,
+      format: (value) => (value === "" ? '""' : '"***"'),
+      problem: () => " must be text of one line, at most 1024 characters (it is not shown here)",
+    },
+  );
+}
+
 /** A list of texts, each of which must match `pattern`. In text form: separated by commas. */
 export function list(
   options: Words & { pattern: RegExp; allowed: string; default?: readonly string[] },

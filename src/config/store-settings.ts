@@ -1,5 +1,6 @@
 /** The settings of the durable store (section `store`). */
 import { z } from "zod";
+import { redis } from "./redis-settings.js";
 import { duration, oneOf, size } from "./setting.js";
 
 /** Section `store`. */
@@ -8,15 +9,16 @@ export const store = z.strictObject({
     default: "lmdb",
     about:
       "Where persistent sessions, retained messages, wills and what waits for peers are kept. lmdb: in a file " +
-      "below node.data_dir, nothing else needed. redis: in a Redis that other nodes can take over from. memory: " +
+      "below node.data_dir, nothing else needed. redis: in a Redis server or cluster (store.redis). memory: " +
       "nowhere; all of it is gone when the process ends, whatever was acknowledged.",
   }),
   durability: oneOf(["process", "power"], {
     default: "process",
     about:
-      "When a message counts as stored, with store.kind lmdb. process: it survives any end of the process, such as " +
-      "kill -9, but what was stored in the last moments may be lost when the machine loses power. power: it is on " +
-      "the disk as well before it is acknowledged; acknowledgements then wait for the disk.",
+      "When a message counts as stored. process: it survives any end of the process, such as kill -9, but what was " +
+      "stored in the last moments may be lost when the machine loses power. power: it is on the disk as well before " +
+      "it is acknowledged; acknowledgements then wait for the disk. With store.kind redis, process is what Redis " +
+      "itself keeps, and power needs a Redis with `appendonly yes` and `appendfsync always`.",
   }),
   commit_interval: duration({
     min: "0s",
@@ -43,4 +45,5 @@ export const store = z.strictObject({
       "Largest size of the store's file, with store.kind lmdb. It is address space, not memory or disk, and the file " +
       "grows as needed; at the limit it counts as a full disk. May be changed at any start.",
   }),
+  redis: redis.prefault({}),
 });

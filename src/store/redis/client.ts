@@ -1,0 +1,212 @@
+/**
+ * Connections to Redis: one server, the master that Sentinels name, or all masters of a Cluster. No command
+ * waits in a queue for a connection, and none is sent again by itself: whoever called hears of the failure.
+ * Every connection gives itself up when an answer is missing for `callTimeoutMs`.
+ */
+import { readFileSync } from "node:fs";
+import type { ConnectionOptions } from "node:tls";
+import { Cluster, type CommonRedisOptions, Redis, type SentinelConnectionOptions } from "ioredis";
+import type { RedisSettings } from "../../config/redis-settings.js";
+import { Refusal } from "../../lib/refusal.js";
+import { withoutArguments } from "./failures.js";
+import { bucketSlots } from "./keys.js";
+
+/** Without what their types do not agree on. */
+type Options = Omit<
+  CommonRedisOptions & SentinelConnectionOptions,
+  "replyMapping" | "path" | "family"
+>;
+
+export type Argument = string | Buffer;
+
+/** One server that takes writes. */
+export interface Master {
+  /** Its address, or for a server found by Sentinels their name for it. */
+  readonly name: string;
+  readonly redis: Redis;
+}
+
+export interface RedisClient {
+  /** Who holds a bucket, as far as is known now; null: nobody is known. */
+  masterOf(bucket: number): Master | null;
+  /** All that are known. */
+  masters(): Master[];
+  /** Has the distribution looked up again; resolves when that is done, however it went. */
+  refresh(): Promise<void>;
+  /** Sends one command by itself, following a Cluster's MOVED and ASK. */
+  redirected(command: string, args: Argument[]): Promise<unknown>;
+  /** Why the last connection failed; empty: none did since the last success. */
+  readonly trouble: string;
+  close(): void;
+}
+
+const redialFirstMs = 50;
+const redialMostMs = 1000;
+
+/** @throws Refusal when a file of the TLS settings cannot be read */
+export function openClient(settings: RedisSettings, nodeName: string): RedisClient {
+  const options = connectionOptions(settings, nodeName);
+  if (settings.mode === "cluster") return new ClusterClient(settings, options);
+  return new SingleClient(settings, options);
+}
+
+class SingleClient implements RedisClient {
+  trouble = "";
+  private readonly master: Master;
+
+  constructor(settings: RedisSettings, options: Options) {
+    const redis = new Redis({ ...options, ...whereIsIt(settings), retryStrategy: redialMs });
+    const { mode, sentinel_name: name, addresses } = settings;
+    this.master = { name: mode === "sentinel" ? name : (addresses[0] ?? ""), redis };
+    redis.on("error", (error: Error) => {
+      this.trouble = withoutArguments(error.message);
+    });
+    redis.on("ready", () => {
+      this.trouble = "";
+    });
+  }
+
+  masterOf(): Master | null {
+    return this.master.redis.status === "ready" ? this.master : null;
+  }
+
+  masters(): Master[] {
+    return [this.master];
+  }
+
+  async refresh(): Promise<void> {
+    // It dials by itself, for ever, and asks the Sentinels each time.
+  }
+
+  redirected(command: string, args: Argument[]): Promise<unknown> {
+    return this.master.redis.callBuffer(command, args);
+  }
+
+  close(): void {
+    this.master.redis.disconnect();
+    this.master.redis.stream?.destroy();
+  }
+}
+
+class ClusterClient implements RedisClient {
+  trouble = "";
+  private readonly cluster: Cluster;
+
+  constructor({ addresses, call_timeout: callTimeoutMs }: RedisSettings, options: Options) {
+    this.cluster = new Cluster(addresses.map(parseAddress), {
+      redisOptions: options,
+      // Names are left to the connections, so that certificates are checked against them.
+      dnsLookup: (name, done) => done(null, name),
+      clusterRetryStrategy: redialMs,
+      enableOfflineQueue: false,
+      slotsRefreshTimeout: callTimeoutMs,
+      maxRedirections: 3,
+    });
+    const note = (error: Error): void => {
+      // Its own word for "no node answered" hides why.
+      const cause = "lastNodeError" in error ? error.lastNodeError : undefined;
+      const { message } = cause instanceof Error ? cause : error;
+      // That a connection was closed says less than why, which came before.
+      if (message !== "Connection is closed.") this.trouble = withoutArguments(message);
+    };
+    this.cluster.on("error", note);
+    this.cluster.on("node error", note);
+    this.cluster.on("ready", () => {
+      this.trouble = "";
+    });
+  }
+
+  masterOf(bucket: number): Master | null {
+    if (this.cluster.status !== "ready") return null;
+    const name = this.cluster.slots[bucketSlots[bucket] ?? 0]?.[0];
+    return this.masters().find((master) => master.name === name) ?? null;
+  }
+
+  masters(): Master[] {
+    return this.cluster.nodes("master").map((redis) => {
+      return { name: `${redis.options.host}:${redis.options.port}`, redis };
+    });
+  }
+
+  refresh(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.cluster.status === "ready") this.cluster.refreshSlotsCache(() => resolve());
+      else resolve();
+    });
+  }
+
+  redirected(command: string, args: Argument[]): Promise<unknown> {
+    return this.cluster.callBuffer(command, args);
+  }
+
+  close(): void {
+    const nodes = this.cluster.nodes();
+    this.cluster.disconnect();
+    for (const { stream } of nodes) stream?.destroy();
+  }
+}
+
+function connectionOptions(settings: RedisSettings, nodeName: string): Options {
+  const { username, password, db, call_timeout: callTimeoutMs } = settings;
+  return {
+    ...(username === "" ? {} : { username }),
+    ...(password === "" ? {} : { password }),
+    ...(settings.tls.enabled ? { tls: tlsOptions(settings) } : {}),
+    db,
+    connectionName: `trellis-${nodeName}`,
+    protocol: 2,
+    connectTimeout: callTimeoutMs,
+    socketTimeout: callTimeoutMs,
+    disconnectTimeout: 100,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    // A master that became a replica: the other one is found by dialling again.
+    reconnectOnError: ({ message }) => message.startsWith("READONLY "),
+  };
+}
+
+function whereIsIt(settings: RedisSettings): Options & { host?: string; port?: number } {
+  const addresses = settings.addresses.map(parseAddress);
+  if (settings.mode === "standalone") return addresses[0] ?? {};
+  const { sentinel_username: username, sentinel_password: password, tls } = settings;
+  return {
+    sentinels: addresses,
+    name: settings.sentinel_name,
+    ...(username === "" ? {} : { sentinelUsername: username }),
+    ...(password === "" ? {} : { sentinelPassword: password }),
+    ...(tls.enabled ? { sentinelTLS: tlsOptions(settings), enableTLSForSentinelMode: true } : {}),
+    sentinelCommandTimeout: settings.call_timeout,
+    sentinelRetryStrategy: redialMs,
+    // A master that hangs closes no connection: the Sentinels tell when there is another.
+    failoverDetector: true,
+  };
+}
+
+function tlsOptions({ tls }: RedisSettings): ConnectionOptions {
+  const { ca, certificate, key, server_name: servername } = tls;
+  return {
+    ...(ca === "" ? {} : { ca: fileContent(ca) }),
+    ...(certificate === "" ? {} : { cert: fileContent(certificate), key: fileContent(key) }),
+    ...(servername === "" ? {} : { servername }),
+  };
+}
+
+/** @throws Refusal */
+function fileContent(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Refusal(`cannot read ${path} (store.redis.tls): ${String(error)}`);
+  }
+}
+
+function parseAddress(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(":");
+  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, "$1");
+  return { host, port: Number(address.slice(colon + 1)) };
+}
+
+function redialMs(tries: number): number {
+  return Math.min(redialMostMs, redialFirstMs * tries);
+}
