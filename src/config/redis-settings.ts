@@ -114,7 +114,7 @@ export const redis = z.strictObject({
       "one for a dead one.",
   }),
   start_timeout: duration({
-    min: "0s",
+    min: "100ms",
     max: "10m",
     default: "10s",
     about:

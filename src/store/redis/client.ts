@@ -1,7 +1,7 @@
 /**
  * Connections to Redis: one server, the master that Sentinels name, or all masters of a Cluster. No command
  * waits in a queue for a connection, and none is sent again by itself: whoever called hears of the failure.
- * Every connection gives itself up when an answer is missing for `callTimeoutMs`.
+ * Every connection gives itself up when no answer comes.
  */
 import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
@@ -156,7 +156,8 @@ function connectionOptions(settings: RedisSettings, nodeName: string): Options {
     connectionName: `trellis-${nodeName}`,
     protocol: 2,
     connectTimeout: callTimeoutMs,
-    socketTimeout: callTimeoutMs,
+    // For what is said before the first call: calls have a deadline of their own.
+    socketTimeout: 2 * callTimeoutMs,
     disconnectTimeout: 100,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,

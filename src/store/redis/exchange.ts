@@ -10,7 +10,7 @@ import type { StoreFailure } from "../store.js";
 import { CircuitBreaker, type BreakerSettings, type BreakerState } from "./breaker.js";
 import type { Argument, Master, RedisClient } from "./client.js";
 import { detourOf, failureOf } from "./failures.js";
-import type { Script } from "./scripts.js";
+import { type Script, scripts } from "./scripts.js";
 
 export interface Call {
   readonly bucket: number;
@@ -42,8 +42,6 @@ export interface ExchangeOptions {
 interface Pending {
   readonly call: Call;
   readonly index: number;
-  /** The script's text must be sent, as the server does not know it. */
-  asText: boolean;
 }
 
 type Reply = readonly [error: Error | null, reply: unknown];
@@ -57,7 +55,7 @@ interface Round {
 
 /** A pipeline that is longer is cut, so that each part has a fair chance to keep the deadline. */
 const pipelineBytes = 4 * 1024 * 1024;
-const pipelineCalls = 2000;
+const pipelineCalls = 500;
 /** Once as it is; then for what has moved or is unknown to a server. */
 const roundsMax = 3;
 
@@ -67,7 +65,7 @@ export class Exchange {
     pipelines: 0,
     failures: 0,
     timeouts: 0,
-    scriptsSent: 0,
+    scriptsLoaded: 0,
     redirected: 0,
     breakerOpened: 0,
     breakerRefused: 0,
@@ -89,13 +87,13 @@ export class Exchange {
   async call(calls: readonly Call[], writing: boolean): Promise<Outcome[]> {
     this.counters.calls += calls.length;
     const outcomes: Outcome[] = new Array(calls.length);
-    let left = calls.map((call, index): Pending => ({ call, index, asText: false }));
+    let left = calls.map((call, index): Pending => ({ call, index }));
     for (let round = 1; left.length > 0; round++) {
       const groups = this.byMaster(left, outcomes);
       const last = { writing, final: round === roundsMax, outcomes };
       const runs = groups.map(([master, group]) => this.run(master, group, last));
       left = (await Promise.all(runs)).flat();
-      if (left.some(({ asText }) => !asText)) await this.refresh();
+      if (left.length > 0) await this.refresh();
     }
     for (const { failure } of outcomes) if (failure !== null) this.counters.failures++;
     return outcomes;
@@ -175,7 +173,7 @@ export class Exchange {
     }
     const { redis } = master;
     if (this.fit.has(redis)) return null;
-    const problem = await this.within(this.options.check(redis)).catch((error: unknown) => {
+    const problem = await this.within(this.prepare(redis)).catch((error: unknown) => {
       return error instanceof Error ? error : new Error(String(error));
     });
     if (problem instanceof Error) return this.unreachable(master, problem);
@@ -189,6 +187,15 @@ export class Exchange {
     return null;
   }
 
+  /** A sentence when the server is unfit; else it knows the scripts afterwards. */
+  private async prepare(redis: Redis): Promise<string | null> {
+    const problem = await this.options.check(redis);
+    if (problem !== null) return problem;
+    await Promise.all(scripts.map(({ text }) => redis.script("LOAD", text)));
+    this.counters.scriptsLoaded += scripts.length;
+    return null;
+  }
+
   private async pipeline(
     { redis }: Master,
     part: readonly Pending[],
@@ -196,11 +203,9 @@ export class Exchange {
   ): Promise<readonly Reply[] | Error> {
     this.counters.pipelines++;
     const pipeline = redis.pipeline();
-    for (const { call, asText } of part) {
+    for (const { call } of part) {
       const { script, args } = call;
-      if (asText) this.counters.scriptsSent++;
-      const [name, text] = asText ? ["eval", script.text] : ["evalsha", script.sha];
-      pipeline.callBuffer(name, [text, String(script.keys), ...args]);
+      pipeline.callBuffer("evalsha", [script.sha, String(script.keys), ...args]);
     }
     const { waitReplicas, callTimeoutMs } = this.options;
     if (writing && waitReplicas > 0) {
@@ -243,7 +248,8 @@ export class Exchange {
         outcomes[pending.index] = await this.redirect(pending.call, writing);
       } else {
         if (detour === "moved") this.counters.redirected++;
-        pending.asText = detour === "no-script";
+        // It has forgotten them: looked at again, it gets them again.
+        else this.fit.delete(master.redis);
         again.push(pending);
       }
     }
@@ -315,13 +321,18 @@ export class Exchange {
     await this.within(this.options.client.refresh()).catch(() => undefined);
   }
 
-  /** @throws DeadlineError */
+  /** Rejects with a DeadlineError when it takes too long. */
   private within<T>(promise: Promise<T>): Promise<T> {
     const { clock, callTimeoutMs } = this.options;
     return new Promise((resolve, reject) => {
-      const timer = clock.setTimer(callTimeoutMs, () => {
-        reject(new DeadlineError(`no answer in ${callTimeoutMs} ms (store.redis.call_timeout)`));
-      });
+      const onDue = (): void => {
+        // When we were busy ourselves for so long, the answer may be there, not read yet.
+        const lateMs = clock.monotonicMs() - timer.dueMs;
+        if (lateMs > callTimeoutMs / 10) timer = clock.setTimer(callTimeoutMs, onDue);
+        else
+          reject(new DeadlineError(`no answer in ${callTimeoutMs} ms (store.redis.call_timeout)`));
+      };
+      let timer = clock.setTimer(callTimeoutMs, onDue);
       promise.then(resolve, reject).finally(() => clock.clearTimer(timer));
     });
   }

@@ -134,6 +134,9 @@ redis.call('HSET', KEYS[1], 'layout', ARGV[1])
 return redis.call('HINCRBY', KEYS[1], 'generation', 1)`,
 );
 
+/** All that a server must know. */
+export const scripts = [writeScript, readScript, namesScript, openScript];
+
 function script(keys: number, text: string): Script {
   return { text, keys, sha: createHash("sha1").update(text, "utf8").digest("hex") };
 }
