@@ -1,0 +1,229 @@
+/** What the store promises, on a real Redis server and on a Cluster of three masters. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import type { Operation } from "../../../src/store/store.js";
+import { redisMissing, RedisServer, startRedisCluster } from "../../support/redis.js";
+import { openStore, put, texts, write } from "./support.js";
+
+/** How a store of the next test is reached. */
+interface Place {
+  redis: Record<string, unknown>;
+}
+
+const ends: (() => unknown)[] = [];
+const scope = { after: (end: () => unknown): void => void ends.unshift(end) };
+after(async () => {
+  for (const end of ends) await end();
+});
+
+function suite(name: string, start: () => Promise<Place>): void {
+  describe(name, { skip: redisMissing }, () => {
+    let place: Place = { redis: {} };
+    let spaces = 0;
+    before(async () => {
+      place = await start();
+    });
+    /** Each test has a key space of its own. */
+    const open = (t: { after(end: () => unknown): void }, nodeName = `n${++spaces}@host`) =>
+      openStore(t, { ...place, nodeName });
+
+    test("rows come in the order of their bytes, from a key on, as many as wanted", async (t) => {
+      const store = await open(t);
+      const keys = ["b", "a", "\u{1f600}", "", "\uffff", "a\0", "ab", "ä"];
+      for (const key of keys) assert.equal(await write(store, put("p", key, "v")), null);
+      const order = ["", "a", "a\0", "ab", "b", "ä", "\uffff", "\u{1f600}"];
+      const all = await store.read("p");
+      assert.deepEqual(
+        all.map(([key]) => key),
+        order,
+      );
+      assert.deepEqual(
+        (await store.read("p", "ab", 2)).map(([key]) => key),
+        ["ab", "b"],
+      );
+      assert.deepEqual(
+        (await store.read("p", "aa")).map(([key]) => key),
+        order.slice(3),
+      );
+      assert.deepEqual(await store.read("p", "", 0), []);
+      assert.deepEqual(await store.read("elsewhere"), []);
+    });
+
+    test("values are bytes, and any bytes", async (t) => {
+      const store = await open(t);
+      const value = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+      const operations: Operation[] = [
+        { kind: "put", key: "all", value: value.subarray(0, 256) },
+        { kind: "put", key: "none", value: new Uint8Array(0) },
+        { kind: "put", key: "middle", value: value.subarray(10, 20) },
+      ];
+      assert.equal(await write(store, { partition: "p", operations }), null);
+      assert.deepEqual(await store.read("p"), [
+        ["all", Buffer.from(value)],
+        ["middle", Buffer.from(value.subarray(10, 20))],
+        ["none", Buffer.alloc(0)],
+      ]);
+    });
+
+    test("operations of one write happen in their order", async (t) => {
+      const store = await open(t);
+      const value = Buffer.from("new");
+      await write(store, put("p", "k1", "old"));
+      await write(store, put("p", "k2", "old"));
+      const operations: Operation[] = [
+        { kind: "delete", key: "k1" },
+        { kind: "put", key: "k1", value },
+        { kind: "put", key: "k3", value },
+        { kind: "deleteRange", from: "k2", to: "k4" },
+        { kind: "put", key: "k3", value },
+        { kind: "delete", key: "absent" },
+      ];
+      assert.equal(await write(store, { partition: "p", operations }), null);
+      assert.deepEqual(await texts(store, "p"), ["k1=new", "k3=new"]);
+    });
+
+    test("a range is deleted up to, not including, its end, however long it is", async (t) => {
+      const store = await open(t);
+      const key = (number: number): string => `log/${String(number).padStart(6, "0")}`;
+      const value = Buffer.from("v");
+      const operations = Array.from({ length: 5000 }, (_, number): Operation => {
+        return { kind: "put", key: key(number), value };
+      });
+      assert.equal(await write(store, { partition: "p", operations }), null);
+      const range: Operation = { kind: "deleteRange", from: key(10), to: key(4990) };
+      assert.equal(await write(store, { partition: "p", operations: [range] }), null);
+      const left = await store.read("p");
+      assert.equal(left.length, 20);
+      assert.deepEqual(
+        left.slice(9, 11).map(([name]) => name),
+        [key(9), key(4990)],
+      );
+    });
+
+    test("more rows than one reply holds are read whole, and large ones too", async (t) => {
+      const store = await open(t);
+      const value = Buffer.alloc(100_000, "x");
+      const operations = Array.from({ length: 30 }, (_, number): Operation => {
+        return { kind: "put", key: `large/${number + 10}`, value };
+      });
+      const small = Array.from({ length: 2500 }, (_, number): Operation => {
+        return { kind: "put", key: `small/${number + 1000}`, value: Buffer.from("s") };
+      });
+      assert.equal(await write(store, { partition: "p", operations }), null);
+      assert.equal(await write(store, { partition: "p", operations: small }), null);
+      const rows = await store.read("p");
+      assert.equal(rows.length, 2530);
+      assert.ok(rows.slice(0, 30).every(([, bytes]) => bytes.equals(value)));
+      assert.equal((await store.read("p", "large/20", 12)).length, 12);
+      assert.equal((await store.read("p", "small/", 1500)).length, 1500);
+    });
+
+    test("names of partitions hold anything, and stay apart", async (t) => {
+      const store = await open(t);
+      const names = [
+        "s/{a}",
+        "s/{a",
+        "s/a}",
+        "s/{}",
+        "s/}{",
+        "s/{a}:rows",
+        "s/ä\u{1f600}",
+        "s/a b\n",
+      ];
+      const outcomes = await store.write(names.map((name) => put(name, "k", name)));
+      assert.deepEqual(
+        outcomes,
+        names.map(() => null),
+      );
+      for (const name of names) assert.deepEqual(await texts(store, name), [`k=${name}`]);
+      const sorted = [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+      assert.deepEqual(await store.partitions("s/"), sorted);
+      await assert.rejects(store.write([put("", "k")]), /name/);
+    });
+
+    test("partitions come in order and in pages; empty ones do not", async (t) => {
+      const store = await open(t);
+      const name = (number: number): string => `session/c${String(number).padStart(5, "0")}`;
+      const names = Array.from({ length: 3000 }, (_, number) => name(number));
+      const others = ["a", "session", "sessions/x", "will/00"];
+      const outcomes = await store.write([...names, ...others].map((one) => put(one, "k")));
+      assert.ok(outcomes.every((outcome) => outcome === null));
+      assert.deepEqual(await store.partitions("session/"), names);
+      const seen: string[] = [];
+      for (;;) {
+        const page = await store.partitions("session/", seen.at(-1), 700);
+        seen.push(...page);
+        if (page.length < 700) break;
+      }
+      assert.deepEqual(seen, names);
+      assert.deepEqual(await store.partitions("session/", name(2997), 10), [
+        name(2998),
+        name(2999),
+      ]);
+      assert.deepEqual(await store.partitions("session/", "a", 1), [name(0)]);
+      assert.deepEqual(await store.partitions("session/", "will/00", 1), []);
+      assert.equal((await store.partitions("")).length, 3004);
+      const gone: Operation = { kind: "delete", key: "k" };
+      await store.write([{ partition: name(1), operations: [gone] }]);
+      assert.deepEqual(await store.partitions("session/", undefined, 2), [name(0), name(2)]);
+      await store.write([put(name(1), "k")]);
+      assert.deepEqual(await store.partitions("session/", undefined, 2), [name(0), name(1)]);
+    });
+
+    test("an older epoch is refused, the same and a newer one are not", async (t) => {
+      const store = await open(t);
+      const stamp = 1_800_000_000_000 * 1024;
+      const at = (fence: number, value: string) => write(store, { ...put("p", "k", value), fence });
+      assert.equal(await at(stamp, "1"), null);
+      assert.equal(await at(stamp, "2"), null);
+      assert.equal(await at(stamp + 1, "3"), null);
+      assert.equal((await at(stamp, "4"))?.kind, "fenced");
+      assert.deepEqual(await texts(store, "p"), ["k=3"]);
+      // Where nobody gives an epoch, the one that is there stays.
+      assert.equal(await write(store, put("p", "k", "5")), null);
+      assert.equal((await at(stamp, "6"))?.kind, "fenced");
+      const gone: Operation = { kind: "delete", key: "k" };
+      await write(store, { partition: "p", operations: [gone], fence: stamp + 1 });
+      assert.equal((await at(stamp, "7"))?.kind, "fenced");
+      assert.deepEqual(await store.partitions(""), []);
+      const mixed = await store.write([{ ...put("p", "k", "8"), fence: 1 }, put("q", "k", "9")]);
+      assert.deepEqual(
+        mixed.map((outcome) => outcome?.kind),
+        ["fenced", undefined],
+      );
+    });
+
+    test("overlapping writes happen in order", async (t) => {
+      const store = await open(t);
+      const writes = Array.from({ length: 200 }, (_, number) =>
+        write(store, put("p", "k", `${number}`)),
+      );
+      assert.ok((await Promise.all(writes)).every((outcome) => outcome === null));
+      assert.deepEqual(await texts(store, "p"), ["k=199"]);
+    });
+
+    test("what was written is there for the next process, and the one before is locked out", async (t) => {
+      const first = await open(t, "restarted@host");
+      await write(first, put("p", "k", "1"));
+      const second = await open(t, "restarted@host");
+      assert.deepEqual(await texts(second, "p"), ["k=1"]);
+      assert.equal(await write(second, put("p", "k", "2")), null);
+      const refused = await write(first, put("p", "k", "late"));
+      assert.equal(refused?.kind, "broken");
+      assert.match(refused?.why ?? "", /another process uses the same Redis/);
+      assert.deepEqual(await texts(second, "p"), ["k=2"]);
+      const other = await open(t, "other@host");
+      assert.deepEqual(await texts(other, "p"), []);
+    });
+  });
+}
+
+suite("a Redis server", async () => {
+  const server = await RedisServer.start(scope);
+  return { redis: { addresses: [server.address] } };
+});
+
+suite("a Redis Cluster of three masters", async () => {
+  const servers = await startRedisCluster(scope);
+  return { redis: { mode: "cluster", addresses: servers.map(({ address }) => address) } };
+});
