@@ -119,6 +119,7 @@ class Node implements Broker {
       settings: clusterSettings(config),
       transport: tcpTransport(clock, log),
       stateFile: new DiskStateFile(join(config.node.data_dir, "cluster.state"), parseState),
+      durable: null,
     });
     this.router = new Router(this.cluster, retainedLimits(config), clock, {
       ...{ strategy: config.shared.strategy, random },

@@ -13,6 +13,7 @@ import { admit, removedSentence } from "./admission.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
 import { DirectoryService } from "./directory.js";
 import type { ConnectionHost } from "./directory-types.js";
+import { type DurableParts, forgetOthers } from "./durable.js";
 import { type DetectorEvent, FailureDetector, type PeerState } from "./failure-detector.js";
 import { type Identity, Purpose, type PurposeCode, type RefuseAnswer } from "./handshake.js";
 import { answerCall, answerJoin } from "./calls.js";
@@ -26,7 +27,8 @@ import { type ClusterPort, type ClusterUser, type Receipt, ownIndex } from "./po
 import { Redialer } from "./redialer.js";
 import { Refusals } from "./refusals.js";
 import { RowTable } from "./row-table.js";
-import { StreamReceiver } from "./stream.js";
+import { StampKeeper } from "./stamp-keeper.js";
+import { StreamReceiver } from "./stream-receiver.js";
 import type { Transport } from "./transport.js";
 import { frame, FrameType } from "./wire/frames.js";
 import type { Body, Member } from "./wire/messages.js";
@@ -42,6 +44,8 @@ export interface ClusterOptions {
   readonly log: Log;
   readonly transport: Transport;
   readonly stateFile: StateFile<ClusterState>;
+  /** Where outboxes, peers' rows and the highest stamp are durable; null: nowhere. */
+  readonly durable: DurableParts | null;
 }
 
 /** The layers above. */
@@ -72,6 +76,7 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly table: RowTable;
   readonly directory: DirectoryService;
   readonly acceptor: Acceptor;
+  private readonly stampKeeper: StampKeeper | null;
   private readonly detector: FailureDetector;
   private readonly linkMaker: LinkMaker;
   private readonly slots = new Map<string, Slot>();
@@ -91,8 +96,10 @@ export class Cluster implements ClusterPort, PeerHost {
   constructor(private readonly options: ClusterOptions) {
     const { name, cookie, settings, clock, random, log, transport } = options;
     this.stamps = new HybridClock(clock);
+    const commits = options.durable?.commits ?? null;
+    this.stampKeeper = commits === null ? null : new StampKeeper(this.stamps, commits);
     this.context = {
-      ...{ name, cookie, settings, clock, random, log, transport },
+      ...{ name, cookie, settings, clock, random, log, transport, commits },
       identity: (token) => this.members.identity(token),
     };
     this.acceptor = new Acceptor(this.context, {
@@ -135,15 +142,27 @@ export class Cluster implements ClusterPort, PeerHost {
    * state cannot be kept or no link port is free.
    */
   async start(): Promise<void> {
+    if (this.options.durable !== null) await this.stampKeeper?.load(this.options.durable.store);
     await this.members.load();
     // Nobody may hear of an incarnation that could be used again.
     await this.members.store();
-    for (const member of this.members.others()) this.ensureSlot(member.name, member.id);
+    await this.loadDurable();
     await this.acceptor.open();
     await this.members.announceSelf();
     for (const { redialer } of this.slots.values()) redialer.poke();
     this.heartbeat();
     this.streamTick();
+  }
+
+  /** What is stored of each member; what is of nobody known goes. */
+  private async loadDurable(): Promise<void> {
+    const { durable } = this.options;
+    const others = this.members.others();
+    for (const member of others) this.ensureSlot(member.name, member.id);
+    if (durable === null) return;
+    for (const { peer } of this.slots.values()) await peer.load(durable.store);
+    const known = others.map(({ name, id }) => `${name} ${id}`);
+    await forgetOthers(durable, new Set(known), this.options.clock);
   }
 
   /** Resolves when every member is up or was dialled in vain, at most after `timeoutMs`. */
@@ -418,7 +437,8 @@ export class Cluster implements ClusterPort, PeerHost {
     const directory = `${name} ${id}`;
     const receiver = this.receivers.get(directory) ?? new StreamReceiver();
     this.receivers.set(directory, receiver);
-    const peer = new Peer(name, index, this.context, this, this.user, this.table, receiver);
+    const { context, user, table } = this;
+    const peer = new Peer(name, directory, index, context, this, user, table, receiver);
     const redialer = new Redialer(name, this.context, {
       target: () => this.members.get(name) ?? { host: "", port: 0 },
       hasLink: () => peer.link !== null,
@@ -451,6 +471,7 @@ export class Cluster implements ClusterPort, PeerHost {
     this.user.onPeerState(slot.peer.index, "down");
     this.user.replacePeerRows(slot.peer.index, new Map());
     slot.peer.sender.discard();
+    slot.peer.forget();
     slot.peer.receiver.acceptAll();
     this.step({ kind: "forget", peer: name });
     this.directory.home.forget(name);

@@ -2,6 +2,7 @@
 import type { Clock } from "../lib/clock.js";
 import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
+import type { Commits } from "../store/commits.js";
 import type { Identity } from "./handshake.js";
 import type { Transport } from "./transport.js";
 
@@ -34,6 +35,8 @@ export interface ClusterContext {
   readonly random: Random;
   readonly log: Log;
   readonly transport: Transport;
+  /** Null: nothing outlives this process but the list of members. */
+  readonly commits: Pick<Commits, "touch"> | null;
   /** Who this node says it is. `token`: of the link that a data connection belongs to. */
   identity(token?: Buffer): Identity;
 }

@@ -8,6 +8,7 @@ import { WireError } from "./wire/frames.js";
 
 /** Where the rows are kept. */
 export interface RowStore {
+  /** Returns the value before. */
   set(key: string, value: number): number;
   replace(rows: ReadonlyMap<string, number>): void;
 }

@@ -2,12 +2,16 @@
  * Everything that this node keeps about one peer: the link, the copy of its rows, the streams both
  * ways. Frames come in here; what concerns more than this peer goes on to the cluster.
  */
+import type { Store } from "../store/store.js";
 import type { ClusterContext } from "./context.js";
 import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
 import type { ClusterUser } from "./ports.js";
 import type { RowFollower, RowTable } from "./row-table.js";
-import { type StreamReceiver, StreamSender } from "./stream.js";
+import { Outbox } from "./outbox.js";
+import { StoredRows } from "./stored-rows.js";
+import { StreamSender } from "./stream.js";
+import type { StreamReceiver } from "./stream-receiver.js";
 import { forwardHeaderBytes, frameHeaderBytes, FrameType, WireError } from "./wire/frames.js";
 import { type Body, decode } from "./wire/messages.js";
 
@@ -36,6 +40,8 @@ export class Peer implements LinkListener, RowFollower {
   sinceMs: number;
   readonly rows: PeerRows;
   readonly sender: StreamSender;
+  /** What of it outlives this process; null: nothing. */
+  readonly stored: { readonly outbox: Outbox; readonly rows: StoredRows } | null;
   private ackDue = false;
   /** A sign of life is noted once a turn, not once a forward. */
   private heardThisTurn = false;
@@ -47,6 +53,8 @@ export class Peer implements LinkListener, RowFollower {
 
   constructor(
     readonly name: string,
+    /** Name and id of its data directory. */
+    directory: string,
     readonly index: number,
     private readonly context: ClusterContext,
     private readonly host: PeerHost,
@@ -55,14 +63,45 @@ export class Peer implements LinkListener, RowFollower {
     readonly receiver: StreamReceiver,
   ) {
     this.sinceMs = context.clock.wallMs();
+    const { commits, clock, settings } = context;
+    this.stored =
+      commits === null
+        ? null
+        : {
+            outbox: new Outbox(directory, clock, commits),
+            rows: new StoredRows(directory, commits),
+          };
+    const onChanged = (key: string, before: number, value: number): void =>
+      this.onRowChanged(key, before, value);
     this.rows = new PeerRows({
-      set: (key, value) => user.setPeerRow(index, key, value),
-      replace: (rows) => user.replacePeerRows(index, rows),
+      set: (key, value) => {
+        const before = user.setPeerRow(index, key, value);
+        onChanged(key, before, value);
+        return before;
+      },
+      replace: (rows) => user.replacePeerRows(index, rows, onChanged),
     });
     const { incarnation } = context.identity();
-    this.sender = new StreamSender(incarnation, context.settings, (frame, expiresMs) =>
-      user.countDownForward(frame, expiresMs),
-    );
+    const countDown = (frame: Buffer, expiresMs: number): void =>
+      user.countDownForward(frame, expiresMs);
+    this.sender = new StreamSender(incarnation, settings, countDown, this.stored?.outbox);
+  }
+
+  /** Takes up what an earlier process of this node had stored of it; before there is a link. */
+  async load(store: Pick<Store, "read">): Promise<void> {
+    if (this.stored === null) return;
+    const { outbox, rows } = this.stored;
+    this.sender.restore(await outbox.load(store));
+    await rows.load(store, (key, value) => {
+      this.user.setPeerRow(this.index, key, value);
+      this.rows.count++;
+    });
+  }
+
+  /** Forgets what is stored under its name: it is no member, or another data directory has the name now. */
+  forget(): void {
+    this.stored?.outbox.purge();
+    this.stored?.rows.purge();
   }
 
   isWaitedFor(): boolean {
@@ -151,7 +190,7 @@ export class Peer implements LinkListener, RowFollower {
         return;
       case FrameType.streamAck: {
         const { incarnation, counter } = decode("streamAck", bytes, start, end);
-        if (incarnation === this.context.identity().incarnation) this.sender.accepted(counter);
+        this.sender.accepted(counter, incarnation);
         // The first one on a link says where it stands: only now is known what to repeat.
         if (!this.resumed && this.link !== null) this.sender.resume(this.link);
         this.resumed = true;
@@ -188,12 +227,12 @@ export class Peer implements LinkListener, RowFollower {
         return;
       case FrameType.rowsEnd:
         this.rows.end(decode("rowsEnd", bytes, start, end));
-        this.link?.send("rowsAck", { seq: this.rows.seq });
+        this.acknowledgeRows();
         this.checkSynced();
         return;
       case FrameType.rowsDelta: {
         if (this.rows.delta(decode("rowsDelta", bytes, start, end))) {
-          if (this.rows.seq >= 0) this.link?.send("rowsAck", { seq: this.rows.seq });
+          if (this.rows.seq >= 0) this.acknowledgeRows();
         } else this.resync();
         return;
       }
@@ -209,6 +248,25 @@ export class Peer implements LinkListener, RowFollower {
         this.counters.unknownFrames++;
         throw new WireError(`frame of unknown type ${type}`);
     }
+  }
+
+  /** What was durable before, or is now, is stored. */
+  private onRowChanged(key: string, before: number, value: number): void {
+    const { stored, user } = this;
+    if (stored === null || before === value) return;
+    const isDurable = user.isDurableRow(key, value);
+    if (isDurable || user.isDurableRow(key, before)) stored.rows.set(key, isDurable ? value : 0);
+  }
+
+  /** Says that all its rows so far are held, once those that are durable are committed. */
+  private acknowledgeRows(): void {
+    const { link, stored } = this;
+    const { seq } = this.rows;
+    const acknowledge = (): void => {
+      if (this.link === link) link?.send("rowsAck", { seq });
+    };
+    if (stored === null) acknowledge();
+    else stored.rows.whenStored(acknowledge);
   }
 
   private onHeartbeat(heartbeat: Body<"heartbeat">): void {

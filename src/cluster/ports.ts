@@ -30,7 +30,7 @@ export interface ClusterPort {
   /**
    * Puts a forward at the end of the stream to a peer. True: `receipt.accept()` comes once, later. False:
    * nothing to wait for (dropped and counted because the peer is down and the row is not durable, or taken
-   * by the outbox).
+   * by an outbox that is in memory only).
    */
   sendNumbered(
     peer: number,
@@ -74,10 +74,16 @@ export interface ClusterUser {
   ): boolean;
   /** A frame that expires is about to be sent, perhaps after it waited: its rest is written into it. */
   countDownForward(frame: Buffer, expiresMs: number): void;
+  /** Is somebody behind this row who outlives his connection? Then it is stored. */
+  isDurableRow(key: string, value: number): boolean;
   /** Sets a peer's row (0 deletes it); returns the value it had. Throws WireError on another value. */
   setPeerRow(peer: number, key: string, value: number): number;
-  /** These are all rows of the peer from now on. */
-  replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void;
+  /** These are all rows of the peer from now on; `onChanged` is told which are other than before (0: none). */
+  replacePeerRows(
+    peer: number,
+    rows: ReadonlyMap<string, number>,
+    onChanged?: (key: string, before: number, value: number) => void,
+  ): void;
   /**
    * How this node sees a peer from now on; down until something else was said, and when it is no member
    * any more.

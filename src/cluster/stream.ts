@@ -1,24 +1,16 @@
 /**
- * The ordered stream of numbered forwards from one origin to one peer. The sender keeps everything
- * until the peer has accepted it and repeats from the first unaccepted on a new link; the receiver takes
- * each number once. While the peer is down the tail that is due to durable rows is the outbox.
+ * The ordered stream of numbered forwards from this node to one peer, whose end is stream-receiver.ts. Everything is
+ * kept until the peer has accepted it, and repeated from the first unaccepted on a new link. While the peer
+ * is down or late, the tail that is due to durable rows goes to the outbox, where there is a store.
  */
 import { Ring } from "../lib/ring.js";
 import type { Link } from "./link.js";
+import type { Outbox, Sent } from "./outbox.js";
 import type { Receipt } from "./ports.js";
 import { sealForward } from "./wire/frames.js";
 
 /** What a stream needs of the link to its peer. */
 export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData">;
-
-interface Sent {
-  readonly counter: number;
-  readonly frame: Buffer;
-  readonly durable: boolean;
-  readonly expiresMs: number;
-  /** Null: nobody waits any more (the outbox has it). */
-  receipt: Receipt | null;
-}
 
 export interface StreamLimits {
   /** Bytes of output at which the stream pauses. */
@@ -37,7 +29,7 @@ export class StreamSender {
   private highestWritten = 0;
   private link: StreamLink | null = null;
   private down = true;
-  /** Counters up to these had been sent one and two ticks ago. */
+  /** Of this incarnation: counters up to these had been sent one and two ticks ago. */
   private tickMarks: [number, number] = [0, 0];
 
   constructor(
@@ -45,7 +37,14 @@ export class StreamSender {
     private readonly limits: StreamLimits,
     /** Writes into a frame that waited how long it has still to live. */
     private readonly countDown: (frame: Buffer, expiresMs: number) => void,
+    /** Null: nothing is kept over a restart. */
+    private readonly outbox: Outbox | null = null,
   ) {}
+
+  /** What an earlier process had left in the outbox, before anything is sent. */
+  restore(kept: readonly Sent[]): void {
+    for (const sent of kept) this.append(sent);
+  }
 
   /** Messages that the peer has not accepted. */
   get length(): number {
@@ -87,19 +86,23 @@ export class StreamSender {
       this.counters.droppedDown++;
       return false;
     }
-    sealForward(frame, this.incarnation, counter);
-    if (this.down) this.counters.outboxed++;
+    const { incarnation, down, outbox } = this;
+    sealForward(frame, incarnation, counter);
     const { expiresMs } = receipt;
-    this.unaccepted.push({
-      counter,
-      frame,
-      durable,
-      expiresMs,
-      receipt: this.down ? null : receipt,
-    });
-    this.bytes += frame.length;
+    const waits = !down || outbox !== null;
+    const sent: Sent = {
+      ...{ incarnation, counter, frame, durable, expiresMs },
+      receipt: waits ? receipt : null,
+      keeper: null,
+      kept: "no",
+    };
+    this.append(sent);
+    if (down) {
+      this.counters.outboxed++;
+      outbox?.keep(sent);
+    }
     this.pump();
-    return !this.down;
+    return waits;
   }
 
   /** A link is up: everything that the peer has not accepted goes out again, from the oldest. */
@@ -126,21 +129,41 @@ export class StreamSender {
     this.down = true;
     const waiting: Receipt[] = [];
     const kept: Sent[] = [];
-    for (const sent of this.unaccepted) {
+    const all = [...this.unaccepted];
+    for (const sent of all) {
       const { receipt } = sent;
       const due = this.stillDue(sent);
-      if (due !== null) kept.push({ ...sent, frame: due, receipt: null });
-      if (receipt !== null) waiting.push(receipt);
+      if (due === null) {
+        if (receipt !== null) waiting.push(receipt);
+        continue;
+      }
+      sent.frame = due;
+      kept.push(sent);
     }
-    this.counters.outboxed += kept.length;
     this.unaccepted.clear();
     this.bytes = 0;
-    for (const sent of kept) {
-      this.unaccepted.push(sent);
-      this.bytes += sent.frame.length;
-    }
+    for (const sent of kept) this.append(sent);
     this.written = 0;
+    for (const sent of kept) this.leave(sent, waiting);
     for (const receipt of waiting) receipt.accept();
+  }
+
+  private append(sent: Sent): void {
+    this.unaccepted.push(sent);
+    this.bytes += sent.frame.length;
+  }
+
+  /** Leaves a forward to the outbox. Without a store whoever waits for it is only added to `waiting`. */
+  private leave(sent: Sent, waiting: Receipt[]): void {
+    const { receipt } = sent;
+    if (receipt === null) return;
+    this.counters.outboxed++;
+    if (this.outbox !== null) {
+      this.outbox.keep(sent);
+      return;
+    }
+    sent.receipt = null;
+    waiting.push(receipt);
   }
 
   /** What of a forward goes to the outbox now that the peer is down. */
@@ -156,6 +179,7 @@ export class StreamSender {
 
   /** The peer is no member any more: nothing can be due to it. */
   discard(): void {
+    this.outbox?.close();
     this.setDown();
     this.counters.droppedDown += this.unaccepted.length;
     this.unaccepted.clear();
@@ -163,13 +187,16 @@ export class StreamSender {
     this.link = null;
   }
 
-  /** The peer has accepted everything up to this counter. */
-  accepted(counter: number): void {
+  /** The peer has accepted everything up to this number; `incarnation` is ours, or one before it. */
+  accepted(counter: number, incarnation = this.incarnation): void {
+    if (incarnation > this.incarnation) return;
     for (let first = this.unaccepted.peek(); first !== undefined; first = this.unaccepted.peek()) {
-      if (first.counter > counter) break;
+      const isLater = first.incarnation === incarnation ? first.counter > counter : null;
+      if (isLater ?? first.incarnation > incarnation) break;
       this.unaccepted.shift();
       this.bytes -= first.frame.length;
       if (this.written > 0) this.written--;
+      if (first.kept !== "no") this.outbox?.accepted(first);
       first.receipt?.accept();
     }
     this.pump();
@@ -181,16 +208,19 @@ export class StreamSender {
    */
   tick(): void {
     const [one, two] = this.tickMarks;
+    const late: Sent[] = [];
+    let newest = one;
     for (const sent of this.unaccepted) {
+      if (sent.incarnation !== this.incarnation) continue;
       if (sent.counter > two) break;
-      if (sent.receipt === null || !sent.durable) continue;
-      const { receipt } = sent;
-      sent.receipt = null;
-      this.counters.outboxed++;
-      receipt.accept();
+      if (sent.receipt !== null && sent.durable) late.push(sent);
     }
-    const newest = this.unaccepted.at(this.unaccepted.length - 1);
-    this.tickMarks = [newest?.counter ?? one, one];
+    const last = this.unaccepted.at(this.unaccepted.length - 1);
+    if (last?.incarnation === this.incarnation) newest = last.counter;
+    this.tickMarks = [newest, one];
+    const waiting: Receipt[] = [];
+    for (const sent of late) this.leave(sent, waiting);
+    for (const receipt of waiting) receipt.accept();
   }
 
   /** Writes what was not written yet, as far as the link takes it. Called again when it drains. */
@@ -206,65 +236,5 @@ export class StreamSender {
       if (sent.expiresMs !== 0) this.countDown(sent.frame, sent.expiresMs);
       link.sendData(sent.frame);
     }
-  }
-}
-
-/** What this node took from one origin, and how far it has accepted it. */
-export class StreamReceiver {
-  readonly counters = { duplicates: 0 };
-  incarnation = 0;
-  /** Highest counter taken: whatever is not higher is a repeat. */
-  private taken = 0;
-  private acknowledged = 0;
-  /** Counters taken after one that is not accepted yet, in order, and those of them still open. */
-  private readonly waiting = new Ring<number>();
-  private readonly open = new Set<number>();
-
-  /** Everything up to this counter is accepted. */
-  get accepted(): number {
-    return this.acknowledged;
-  }
-
-  /** Is it new? Takes note of it. The numbers of a newer incarnation begin anew. */
-  take(incarnation: number, counter: number): boolean {
-    if (incarnation > this.incarnation) {
-      this.incarnation = incarnation;
-      this.taken = 0;
-      this.acknowledged = 0;
-      this.waiting.clear();
-      this.open.clear();
-    }
-    if (incarnation < this.incarnation || counter <= this.taken) {
-      this.counters.duplicates++;
-      return false;
-    }
-    this.taken = counter;
-    return true;
-  }
-
-  /** The number just taken was accepted at once (or not yet). */
-  settle(counter: number, accepted: boolean): void {
-    if (!accepted) this.open.add(counter);
-    if (this.waiting.length === 0 && accepted) this.acknowledged = counter;
-    else this.waiting.push(counter);
-  }
-
-  /** Nobody is told any more when those that had to wait are accepted: the origin is no member now. */
-  acceptAll(): void {
-    this.acknowledged = this.taken;
-    this.waiting.clear();
-    this.open.clear();
-  }
-
-  /** A number that had to wait is accepted now. Returns whether `accepted` has grown. */
-  accept(incarnation: number, counter: number): boolean {
-    if (incarnation !== this.incarnation || !this.open.delete(counter)) return false;
-    const before = this.acknowledged;
-    for (let first = this.waiting.peek(); first !== undefined; first = this.waiting.peek()) {
-      if (this.open.has(first)) break;
-      this.waiting.shift();
-      this.acknowledged = first;
-    }
-    return this.acknowledged !== before;
   }
 }

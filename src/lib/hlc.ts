@@ -5,22 +5,38 @@
  */
 import type { Clock } from "./clock.js";
 
-const ticksPerMs = 1024;
+/** Stamps that one millisecond has room for. */
+export const ticksPerMs = 1024;
 
 export class HybridClock {
+  /** Told of every stamp that is given, and of every one seen that is the highest so far. */
+  onMoved: () => void = () => undefined;
   private last = 0;
 
   constructor(private readonly clock: Clock) {}
 
+  /** The highest stamp given or observed so far. */
+  get latest(): number {
+    return Math.floor(this.last);
+  }
+
+  /** Real time as a stamp. */
+  get realNow(): number {
+    return Math.floor(this.clock.wallMs() * ticksPerMs);
+  }
+
   /** A stamp higher than any given or observed before. */
   next(): number {
     this.last = Math.max(this.last + 1, this.clock.wallMs() * ticksPerMs);
+    this.onMoved();
     return Math.floor(this.last);
   }
 
   /** Takes note of a stamp from elsewhere: later stamps are higher. */
   observe(stamp: number): void {
-    if (stamp > this.last) this.last = stamp;
+    if (stamp <= this.last) return;
+    this.last = stamp;
+    this.onMoved();
   }
 }
 

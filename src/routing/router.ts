@@ -11,7 +11,7 @@ import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
-import { isRowValue } from "./leaf.js";
+import { isRowValue, packedDurable } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, RetainedStore } from "./retained.js";
 import type { RetainedWalk } from "./retained-tree.js";
@@ -191,11 +191,23 @@ export class Router implements ClusterUser {
     return this.index.setPeer(filter, peer, value);
   }
 
-  replacePeerRows(peer: number, rows: ReadonlyMap<string, number>): void {
+  isDurableRow(_filter: string, value: number): boolean {
+    return packedDurable(value);
+  }
+
+  replacePeerRows(
+    peer: number,
+    rows: ReadonlyMap<string, number>,
+    onChanged?: (filter: string, before: number, value: number) => void,
+  ): void {
     const gone: string[] = [];
     for (const [filter] of this.index.peerRows(peer)) if (!rows.has(filter)) gone.push(filter);
-    for (const filter of gone) this.setPeerRow(peer, filter, 0);
-    for (const [filter, value] of rows) this.setPeerRow(peer, filter, value);
+    const set = (filter: string, value: number): void => {
+      const before = this.setPeerRow(peer, filter, value);
+      if (before !== value) onChanged?.(filter, before, value);
+    };
+    for (const filter of gone) set(filter, 0);
+    for (const [filter, value] of rows) set(filter, value);
   }
 
   onPeerState(peer: number, state: PeerState): void {

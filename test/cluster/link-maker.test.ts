@@ -44,6 +44,7 @@ function scene() {
   const self = identity("m@h");
   const context: ClusterContext = {
     ...{ name: "m@h", cookie: "c", settings: clusterSettings, clock, random, log, transport },
+    commits: null,
     identity: () => self,
   };
   const links: Link[] = [];

@@ -29,6 +29,7 @@ async function startNode(t: TestContext, name: string): Promise<Cluster> {
     settings: { ...clusterSettings, bind: "127.0.0.1", portRange: [0, 0] },
     transport: tcpTransport(realClock, silentLog),
     stateFile: memoryFile(),
+    durable: null,
   });
   const router = new Router(
     cluster,

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type StreamLink, StreamReceiver, StreamSender } from "../../src/cluster/stream.js";
+import { type StreamLink, StreamSender } from "../../src/cluster/stream.js";
+import { StreamReceiver } from "../../src/cluster/stream-receiver.js";
 import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
 
 const limits = { outputBytes: 1000, outboxMessages: 100, outboxBytes: 10_000 };
@@ -236,16 +237,34 @@ test("the receiver takes each number once, in growing order, whatever the gaps",
   assert.equal(receiver.counters.duplicates, 3);
 });
 
-test("a newer incarnation begins anew; an older one is history", () => {
+test("a newer incarnation begins anew; an older one takes nothing more", () => {
   const receiver = new StreamReceiver();
   receiver.take(incarnation, 7);
-  receiver.settle(7, false);
+  receiver.settle(7, true);
   assert.ok(receiver.take(incarnation + 1, 1));
   receiver.settle(1, true);
-  assert.equal(receiver.accepted, 1);
+  assert.deepEqual([receiver.incarnation, receiver.accepted], [incarnation + 1, 1]);
   assert.ok(!receiver.take(incarnation, 8));
-  assert.ok(!receiver.accept(incarnation, 7), "nobody waits for that any more");
-  assert.equal(receiver.incarnation, incarnation + 1);
+});
+
+test("what of an older incarnation is not accepted holds back the acknowledgement of the newer", () => {
+  const receiver = new StreamReceiver();
+  const take = (origin: number, counter: number, accepted: boolean): void => {
+    assert.ok(receiver.take(origin, counter));
+    receiver.settle(counter, accepted);
+  };
+  const seen = (): number[] => [receiver.incarnation, receiver.accepted];
+  take(incarnation, 6, true);
+  take(incarnation, 7, false);
+  take(incarnation + 1, 7, false);
+  take(incarnation + 1, 8, true);
+  take(incarnation + 2, 1, true);
+  assert.deepEqual(seen(), [incarnation, 6]);
+  assert.ok(!receiver.accept(incarnation + 1, 7), "nothing can be said of it yet");
+  assert.deepEqual(seen(), [incarnation, 6]);
+  assert.ok(receiver.accept(incarnation, 7));
+  assert.deepEqual(seen(), [incarnation + 2, 1]);
+  assert.ok(!receiver.accept(incarnation, 7), "once");
 });
 
 test("acknowledged is what is accepted without a hole before it", () => {

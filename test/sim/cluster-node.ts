@@ -2,16 +2,20 @@
  * A node of a world that runs the real cluster and the real router, with stand-ins for the layers
  * above them. The same node may be started again after a crash: its disk stays, all else is new.
  */
+import assert from "node:assert/strict";
 import { Cluster } from "../../src/cluster/cluster.js";
 import type { ClusterSettings } from "../../src/cluster/context.js";
 import { Discovery, openStrategies } from "../../src/cluster/discovery/index.js";
 import { Joiner } from "../../src/cluster/joiner.js";
 import { parseNodeName } from "../../src/cluster/names.js";
+import { Backoff } from "../../src/lib/backoff.js";
 import type { Log } from "../../src/lib/log.js";
 import type { Qos } from "../../src/protocol/publish.js";
 import { Message } from "../../src/routing/message.js";
 import { Router } from "../../src/routing/router.js";
 import type { SharedStrategy } from "../../src/routing/shared.js";
+import { Commits } from "../../src/store/commits.js";
+import type { Store } from "../../src/store/store.js";
 import { FakeConnections, FakeSubscriber, payloadOf } from "./fakes.js";
 import type { Life, WorldNode } from "./world/node.js";
 import type { World } from "./world/world.js";
@@ -120,12 +124,14 @@ export class ClusterNode {
   async boot(): Promise<void> {
     const life = this.place.boot();
     const { clock, random, transport } = life;
+    const durable = durableOf(life);
     const cluster = new Cluster({
       ...{ name: this.name, clock, random, transport },
       cookie: this.options.cookie ?? "the cookie of the world",
       settings: { ...clusterSettings, ...this.options.settings },
       log: this.logOf(life),
       stateFile: life.file("cluster"),
+      durable,
     });
     const { retainedMessages: messages = 1000, strategy = "random" } = this.options;
     const limits = { messages, bytes: 1e6, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 };
@@ -296,6 +302,18 @@ export class ClusterNode {
     const { debug, child } = life.log;
     return { debug, info, child, level: "debug", warn: complain("warn"), error: complain("error") };
   }
+}
+
+/** The store of a process, and its commits. */
+function durableOf(life: Life): { store: Store; commits: Commits } {
+  const { clock, random } = life;
+  const store = life.openStore();
+  const commits = new Commits({
+    ...{ store, clock, intervalMs: 0, slowMs: 10_000, backoff: new Backoff(random, 50, 1000) },
+    onStalled: () => undefined,
+    onBroken: ({ why }) => assert.fail(why),
+  });
+  return { store, commits };
 }
 
 function addressOf(cluster: Cluster): { host: string; port: number } {

@@ -47,6 +47,11 @@ export function sealForward(bytes: Buffer, incarnation: number, counter: number)
   bytes.writeDoubleBE(counter, 13);
 }
 
+/** The number of a FORWARD, from its whole frame: the incarnation of its origin… */
+export const incarnationOf = (bytes: Buffer): number => bytes.readDoubleBE(5);
+/** … and the counter. */
+export const counterOf = (bytes: Buffer): number => bytes.readDoubleBE(13);
+
 /** A frame that breaks the protocol: the connection it came on is closed. */
 export class WireError extends Error {
   override name = "WireError";

@@ -1,6 +1,7 @@
 /** A node's disk: it outlives the node's process. A crash keeps some of the writes under way. */
 import type { Loaded, StateFile } from "../../../src/store/state-file.js";
 import type { Dice } from "./dice.js";
+import { FakeStore } from "./store.js";
 import type { Owner, Timeline } from "./timeline.js";
 
 interface Write {
@@ -9,6 +10,7 @@ interface Write {
 }
 
 export class FakeDisk {
+  readonly store: FakeStore;
   private readonly files = new Map<string, string>();
   private underWay: Write[] = [];
   private busyUntilMs = 0;
@@ -16,7 +18,9 @@ export class FakeDisk {
   constructor(
     private readonly timeline: Timeline,
     private readonly dice: Dice,
-  ) {}
+  ) {
+    this.store = new FakeStore(timeline, dice.fork(1));
+  }
 
   /** A state file of a process. Its `check` is left out: what is read here was written here. */
   file<T>(name: string, owner: Owner): StateFile<T> {
@@ -36,11 +40,13 @@ export class FakeDisk {
     for (const { name, text } of this.underWay.slice(0, done)) this.files.set(name, text);
     this.underWay = [];
     this.busyUntilMs = 0;
+    this.store.crash();
   }
 
   /** All data is lost. */
   wipe(): void {
     this.files.clear();
+    this.store.wipe();
   }
 
   private load<T>(name: string): Loaded<T> {

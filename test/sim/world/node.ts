@@ -2,6 +2,7 @@
 import type { Transport } from "../../../src/cluster/transport.js";
 import type { Log } from "../../../src/lib/log.js";
 import type { StateFile } from "../../../src/store/state-file.js";
+import type { Store } from "../../../src/store/store.js";
 import { FakeClock } from "./clock.js";
 import type { Dice } from "./dice.js";
 import { FakeDisk } from "./disk.js";
@@ -44,6 +45,11 @@ export class Life implements Owner {
     this.transport = network.transport(this);
     this.log = traceLog(trace, node.name);
     this.random = random;
+  }
+
+  /** The durable store on the node's disk. */
+  openStore(): Store {
+    return this.node.disk.store.open(this);
   }
 
   /** A state file on the node's disk. */
