@@ -16,11 +16,14 @@ const sharePrefixLength = "$share/".length;
 export function topicName(bytes: Buffer, start: number, end: number): string {
   if (end <= start) throw new ProtocolError(ReasonCode.MalformedPacket);
   if (end - start > 65_535) throw new ProtocolError(ReasonCode.TopicNameInvalid);
+  let plain = true;
   for (let i = start; i < end; i++) {
-    const byte = bytes[i];
+    const byte = bytes[i] as number; // below end
     if (byte === plus || byte === hash) throw new ProtocolError(ReasonCode.MalformedPacket);
+    if (byte < 0x20 || byte >= 0x7f) plain = false;
   }
-  return text(bytes, start, end);
+  // ASCII without control characters is text, and the same in both encodings.
+  return plain ? bytes.toString("latin1", start, end) : text(bytes, start, end);
 }
 
 /**

@@ -1,65 +1,79 @@
 /**
  * The one index of the node: our own subscribers, the rows of all peers and the share groups, found in
- * one match. Exact filters are in a flat map, those with wildcards in a trie. `generation` changes
- * with every change here: a match result of an older generation is stale. Who is in a group is not part
- * of a match: a group changes in place.
+ * one match. Exact filters are in a flat table, those with wildcards in a trie. A topic keeps the result of
+ * its match until a filter changes that may concern it (changes.ts); `generation` changes with every
+ * change here. Who is in a group is not part of a match: a group changes in place.
  */
-import type { Qos } from "../protocol/publish.js";
+import { RouteChanges } from "./changes.js";
+import { ExactTable } from "./exact-table.js";
 import { Group } from "./group.js";
 import {
   compact,
   type Entry,
   type LocalSubscription,
   type PackedPeer,
-  packedDurable,
   packedIndex,
-  packedQos,
   packedValue,
-  packPeer,
-  rowValue,
   setPeerRow,
   toLeaf,
 } from "./leaf.js";
-import {
-  type Delivery,
-  noGroups,
-  type PeerTarget,
-  type Subscriber,
-  type Targets,
-} from "./targets.js";
+import { LevelScan } from "./level-scan.js";
+import { TargetMerge } from "./target-merge.js";
+import type { Subscriber, Targets } from "./targets.js";
+import { ownText } from "./text-hash.js";
+import type { Topic } from "./topic.js";
 import { FilterTrie } from "./trie.js";
 
-const isWild = (filter: string): boolean => filter.includes("+") || filter.includes("#");
-
 export class RouteIndex {
-  generation = 0;
-  private readonly exact = new Map<string, Entry>();
+  private readonly exact = new ExactTable();
   private readonly wild = new FilterTrie();
+  private readonly changes = new RouteChanges();
+  private readonly merge = new TargetMerge();
+  /** The filter or topic that is being worked on. */
+  private readonly scan = new LevelScan();
   /** By `$share/name/filter`. */
   private readonly shared = new Map<string, Group>();
 
+  /** Changes with every change of a filter: see `targetsOf`. */
+  get generation(): number {
+    return this.changes.total;
+  }
+
   /** Adds or replaces a subscription. Returns the row that peers must hold afterwards. */
   setLocal(filter: string, subscriber: Subscriber, subscription: LocalSubscription): number {
-    const leaf = toLeaf(this.get(filter));
-    leaf.setLocal(subscriber, subscription);
-    this.put(filter, leaf);
+    const table = this.read(filter);
+    const place = table.make(this.scan);
+    const entry = table.get(place);
+    const leaf = toLeaf(entry);
+    const changed = leaf.setLocal(subscriber, subscription);
+    if (changed) this.put(table, place, leaf);
     return leaf.ownRow();
   }
 
   /** Returns the row that peers must hold afterwards, or undefined when there was none. */
   deleteLocal(filter: string, subscriber: Subscriber): number | undefined {
-    const leaf = this.get(filter);
+    const table = this.read(filter);
+    const place = table.find(this.scan);
+    const leaf = table.get(place);
     if (leaf === undefined || typeof leaf === "number") return undefined;
     if (!leaf.deleteLocal(subscriber)) return undefined;
     const row = leaf.ownRow();
-    this.put(filter, compact(leaf));
+    this.put(table, place, compact(leaf));
     return row;
   }
 
   /** Sets a peer's row (0 deletes it); returns the value it had, 0 for none. */
   setPeer(filter: string, peer: number, value: number): number {
-    const { entry, before } = setPeerRow(this.get(filter), peer, value);
-    if (before !== value) this.put(filter, compact(entry));
+    const table = this.read(filter);
+    const place = table.find(this.scan);
+    const { entry, before } = setPeerRow(table.get(place), peer, value);
+    if (before === value) return before;
+    if (place !== -1) this.put(table, place, compact(entry));
+    else {
+      // The filter may be a part of the whole frame that it came in.
+      this.scan.text = ownText(filter);
+      this.put(table, table.make(this.scan), entry);
+    }
     return before;
   }
 
@@ -119,29 +133,45 @@ export class RouteIndex {
 
   /** Every filter with what is subscribed to it, in no order. */
   *entries(): Iterable<[filter: string, entry: Entry]> {
-    yield* this.exact;
-    yield* this.wild.entries();
+    yield* this.exact.all();
+    yield* this.wild.all();
   }
 
   /** Everything subscribed to one filter, to the letter. */
   get(filter: string): Entry | undefined {
-    return isWild(filter) ? this.wild.get(filter) : this.exact.get(filter);
+    const table = this.read(filter);
+    return table.get(table.find(this.scan));
   }
 
   /** Who gets a message on this topic: each subscriber and each peer once. */
   match(topic: string): Targets {
-    const merge = new TargetMerge();
-    const exact = this.exact.get(topic);
+    const { scan, merge } = this;
+    scan.read(topic);
+    const exact = this.exact.get(this.exact.find(scan));
     if (exact !== undefined) merge.add(exact);
-    this.wild.match(topic, (entry) => merge.add(entry));
+    this.wild.match(scan, merge);
     return merge.targets();
+  }
+
+  /** The same for a topic that keeps the result: it is matched only when something changed for it. */
+  targetsOf(topic: Topic): Targets {
+    let { targets } = topic;
+    if (targets === null || !this.changes.isFresh(topic)) {
+      targets = this.match(topic.name);
+      topic.targets = targets;
+      this.changes.remember(topic, this.scan);
+    }
+    topic.generation = this.generation;
+    return targets;
   }
 
   /** The filters that match a topic, with what is subscribed to each: for those who ask why. */
   matchNamed(topic: string, visit: (entry: Entry, filter: string) => void): void {
-    const exact = this.exact.get(topic);
+    const { scan, wild } = this;
+    scan.read(topic);
+    const exact = this.exact.get(this.exact.find(scan));
     if (exact !== undefined) visit(exact, topic);
-    this.wild.matchNamed(topic, visit);
+    wild.match(scan, { add: (entry, place) => visit(entry, wild.filterAt(place)) });
   }
 
   private groupOf(key: string): Group {
@@ -149,91 +179,41 @@ export class RouteIndex {
     if (known !== undefined) return known;
     const group = new Group(key);
     this.shared.set(key, group);
-    const leaf = toLeaf(this.get(group.filter));
+    const table = this.read(group.filter);
+    const place = table.make(this.scan);
+    const leaf = toLeaf(table.get(place));
     leaf.groups ??= [];
     leaf.groups.push(group);
-    this.put(group.filter, leaf);
+    this.put(table, place, leaf);
     return group;
   }
 
   private dropEmpty(group: Group): void {
     if (!group.isEmpty) return;
     this.shared.delete(group.key);
-    const leaf = this.get(group.filter);
+    const table = this.read(group.filter);
+    const place = table.find(this.scan);
+    const leaf = table.get(place);
     if (leaf === undefined || typeof leaf === "number") return;
     const others = leaf.groups?.filter((other) => other !== group) ?? [];
     leaf.groups = others.length === 0 ? null : others;
-    this.put(group.filter, compact(leaf));
+    this.put(table, place, compact(leaf));
   }
 
-  private put(filter: string, entry: Entry | undefined): void {
-    this.generation++;
-    if (isWild(filter)) this.wild.set(filter, entry);
-    else if (entry === undefined) this.exact.delete(filter);
-    else this.exact.set(filter, entry);
+  /** Scans a filter, and says where it belongs. */
+  private read(filter: string): ExactTable | FilterTrie {
+    this.scan.read(filter);
+    return this.scan.wild ? this.wild : this.exact;
+  }
+
+  /** Sets what is subscribed to the filter that was scanned. */
+  private put(table: ExactTable | FilterTrie, place: number, entry: Entry | undefined): void {
+    this.changes.note(this.scan);
+    table.set(place, entry);
   }
 }
 
 function packedOf(entry: Entry, peer: number): PackedPeer | undefined {
   if (typeof entry === "number") return packedIndex(entry) === peer ? entry : undefined;
   return entry.peers.find((packed) => packedIndex(packed) === peer);
-}
-
-/** Folds overlapping subscriptions: one copy a subscriber, at the highest QoS [MQTT-3.3.4-2]. */
-class TargetMerge {
-  private readonly local = new Map<Subscriber, Delivery>();
-  private readonly peers = new Map<number, PackedPeer>();
-  private groups: Group[] | null = null;
-
-  add(entry: Entry): void {
-    if (typeof entry === "number") {
-      this.addPeer(entry);
-      return;
-    }
-    for (const packed of entry.peers) this.addPeer(packed);
-    if (entry.groups !== null) {
-      this.groups ??= [];
-      for (const group of entry.groups) this.groups.push(group);
-    }
-    if (entry.local === null) return;
-    for (const [subscriber, subscription] of entry.local) this.addLocal(subscriber, subscription);
-  }
-
-  targets(): Targets {
-    const peers: PeerTarget[] = [];
-    for (const [peer, packed] of this.peers) {
-      const qos = packedQos(packed);
-      peers.push({ peer, qos, durable: packedDurable(packed), groups: noGroups });
-    }
-    return { local: [...this.local.values()], peers, groups: this.groups ?? noGroups };
-  }
-
-  private addPeer(packed: PackedPeer): void {
-    const peer = packedIndex(packed);
-    const before = this.peers.get(peer);
-    if (before === undefined) {
-      this.peers.set(peer, packed);
-      return;
-    }
-    const qos = Math.max(packedQos(before), packedQos(packed));
-    const durable = packedDurable(before) || packedDurable(packed);
-    this.peers.set(peer, packPeer(peer, rowValue(qos, durable)));
-  }
-
-  private addLocal(subscriber: Subscriber, one: LocalSubscription): void {
-    const before = this.local.get(subscriber);
-    const ids = one.subscriptionId === 0 ? [] : [one.subscriptionId];
-    const merged = before === undefined ? ids : [...(before.subscriptionIds ?? []), ...ids];
-    // Both are QoS values.
-    const qos = Math.max(before?.qos ?? 0, one.qos) as Qos;
-    this.local.set(subscriber, {
-      subscriber,
-      qos,
-      retainAsPublished: one.retainAsPublished || (before?.retainAsPublished ?? false),
-      // An overlapping subscription that wants its own messages gets them.
-      noLocal: one.noLocal && (before?.noLocal ?? true),
-      subscriptionIds: merged.length === 0 ? null : merged,
-      share: null,
-    });
-  }
 }

@@ -149,10 +149,7 @@ export class Router implements ClusterUser {
   /** Who gets a message on this topic now. */
   targetsOf(topic: Topic): Targets {
     if (topic.generation === this.index.generation && topic.targets !== null) return topic.targets;
-    const targets = this.index.match(topic.name);
-    topic.targets = targets;
-    topic.generation = this.index.generation;
-    return targets;
+    return this.index.targetsOf(topic);
   }
 
   onForward(

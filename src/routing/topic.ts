@@ -7,11 +7,20 @@ import { topicName } from "../protocol/topics.js";
 import { hashBytes } from "../lib/hash.js";
 import type { Targets } from "./targets.js";
 
+const bucketMax = 8;
+
 /** A valid topic name. Two records of one name may exist for a while; compare names, not records. */
 export class Topic {
   /** Who gets a message on this topic, as of route generation `generation`. */
   targets: Targets | null = null;
   generation = -1;
+  /** Which counts of changes concern it, and their sum when it was matched (changes.ts). */
+  exactSlot = 0;
+  slot1 = 0;
+  slot2 = 0;
+  slot3 = 0;
+  // Not whole, so that V8 takes it for a double from the start.
+  stamp = -0.5;
 
   constructor(
     readonly name: string,
@@ -19,7 +28,7 @@ export class Topic {
     readonly bytes: Buffer,
     readonly hash: number,
     /** Next record in the same bucket. */
-    readonly next: Topic | undefined,
+    public next: Topic | undefined,
   ) {}
 
   /** Is the name exactly these bytes? */
@@ -44,7 +53,8 @@ export class TopicTable {
    * @throws ProtocolError when it is no valid topic name
    */
   intern(bytes: Buffer, start: number, end: number): Topic {
-    const hash = hashBytes(bytes, start, end);
+    // As a signed number V8 needs no memory for it.
+    const hash = hashBytes(bytes, start, end) | 0;
     const bucket = this.young.get(hash);
     for (let topic = bucket; topic !== undefined; topic = topic.next) {
       if (topic.is(bytes, start, end)) return topic;
@@ -65,26 +75,34 @@ export class TopicTable {
     hash: number,
     bucket: Topic | undefined,
   ): Topic {
-    let found: Topic | undefined = this.old.get(hash);
-    while (found !== undefined && !found.is(bytes, start, end)) found = found.next;
-    const name = found?.name ?? topicName(bytes, start, end);
-    const own = found?.bytes ?? Buffer.from(name, "utf8");
-    const topic = new Topic(name, own, hash, bucket);
-    if (found !== undefined) {
-      topic.targets = found.targets;
-      topic.generation = found.generation;
+    let topic: Topic | undefined = this.old.get(hash);
+    while (topic !== undefined && !topic.is(bytes, start, end)) topic = topic.next;
+    if (topic === undefined) {
+      const name = topicName(bytes, start, end);
+      topic = new Topic(name, copyOf(bytes, start, end), hash, undefined);
     }
     if (++this.youngCount > this.half) {
       this.old = this.young;
       this.young = new Map();
       this.youngCount = 1;
-      return this.keep(new Topic(name, own, hash, undefined));
-    }
-    return this.keep(topic);
-  }
-
-  private keep(topic: Topic): Topic {
-    this.young.set(topic.hash, topic);
+      topic.next = undefined;
+    } else topic.next = isLong(bucket) ? undefined : bucket;
+    this.young.set(hash, topic);
     return topic;
   }
+}
+
+/** Few bytes are copied sooner than a copy is asked for. */
+function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  if (copy.length > 128) bytes.copy(copy, 0, start, end);
+  else for (let i = 0; i < copy.length; i++) copy[i] = bytes[start + i] as number; // below end
+  return copy;
+}
+
+/** Clients choose topics, and may choose many of one hash: then the others of it are forgotten. */
+function isLong(bucket: Topic | undefined): boolean {
+  let length = 0;
+  for (let topic = bucket; topic !== undefined; topic = topic.next) length++;
+  return length >= bucketMax;
 }

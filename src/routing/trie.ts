@@ -1,173 +1,165 @@
 /**
- * Filters with wildcards, one tree level per topic level. Walks are iterative: a filter may have as
- * many levels as a topic has bytes. A node's first child is held inline, since most have only one.
+ * Filters with wildcards, one node per level. Walks are iterative: a filter may have as many levels as a
+ * topic has bytes. A match visits each node at most once, and only those whose filters begin like the topic:
+ * of n levels at most 2^n, and never more than there are nodes.
  */
+import { EntryTable } from "./entry-table.js";
 import type { Entry } from "./leaf.js";
+import { LevelNames } from "./level-names.js";
+import type { LevelScan } from "./level-scan.js";
+import { Field, TrieNodes } from "./trie-nodes.js";
 
-class TrieNode {
-  /** Entry of the filter that ends here, and of the filter that goes on with `#`. */
-  entry: Entry | undefined = undefined;
-  hashEntry: Entry | undefined = undefined;
-  plus: TrieNode | undefined = undefined;
-  private firstKey: string | undefined = undefined;
-  private firstChild: TrieNode | undefined = undefined;
-  private others: Map<string, TrieNode> | undefined = undefined;
+const dollar = 0x24;
+const root = 0;
+/** Where there is no filter. */
+const nowhere = -1;
+/** A level of the topic whose name was not looked up yet. */
+const unread = -1;
 
-  child(level: string): TrieNode | undefined {
-    return this.firstKey === level ? this.firstChild : this.others?.get(level);
-  }
-
-  /** The node for one level of a filter, made when it is missing. */
-  descend(level: string): TrieNode {
-    if (level === "+") {
-      this.plus ??= new TrieNode();
-      return this.plus;
-    }
-    const known = this.child(level);
-    if (known !== undefined) return known;
-    const made = new TrieNode();
-    if (this.firstKey === undefined) {
-      this.firstKey = level;
-      this.firstChild = made;
-    } else {
-      this.others ??= new Map();
-      this.others.set(level, made);
-    }
-    return made;
-  }
-
-  next(level: string): TrieNode | undefined {
-    return level === "+" ? this.plus : this.child(level);
-  }
-
-  remove(level: string): void {
-    if (level === "+") this.plus = undefined;
-    else if (this.firstKey === level) {
-      this.firstKey = undefined;
-      this.firstChild = undefined;
-    } else if (this.others?.delete(level) && this.others.size === 0) this.others = undefined;
-  }
-
-  isEmpty(): boolean {
-    return (
-      this.entry === undefined &&
-      this.hashEntry === undefined &&
-      this.plus === undefined &&
-      this.firstKey === undefined &&
-      this.others === undefined
-    );
-  }
-
-  *named(): Iterable<[string, TrieNode]> {
-    if (this.plus !== undefined) yield ["+", this.plus];
-    if (this.firstKey !== undefined && this.firstChild !== undefined) {
-      yield [this.firstKey, this.firstChild];
-    }
-    if (this.others !== undefined) yield* this.others;
-  }
+/** Takes what a match finds. `place`: of the filter, see `filterAt`. */
+export interface MatchSink {
+  add(entry: Entry, place: number): void;
 }
 
 export class FilterTrie {
-  private root = new TrieNode();
+  private readonly nodes = new TrieNodes();
+  private readonly names = new LevelNames();
+  private readonly entries = new EntryTable();
+  /** Used by one walk after the other: nodes to visit and their depths, and the topic's level names. */
+  private stack = new Int32Array(32);
+  private depths = new Int32Array(32);
+  private levels = new Int32Array(32);
 
-  get(filter: string): Entry | undefined {
-    const { levels, hash } = split(filter);
-    let node: TrieNode | undefined = this.root;
-    for (const level of levels) {
-      node = node.next(level);
-      if (node === undefined) return undefined;
+  /** The place of a filter that was scanned; -1: it is not here. */
+  find(scan: LevelScan): number {
+    const many = scan.endsMany;
+    const depth = many ? scan.count - 1 : scan.count;
+    let node = root;
+    for (let level = 0; level < depth; level++) {
+      const wild = scan.isPlus(level);
+      node = wild
+        ? this.nodes.get(node, Field.plus)
+        : this.nodes.child(node, this.names.find(scan, level));
+      if (node === 0) return nowhere;
     }
-    return hash ? node.hashEntry : node.entry;
+    return placeOf(node, many);
   }
 
-  /** Puts an entry in place of the one there was; `undefined` deletes and prunes the branch. */
-  set(filter: string, entry: Entry | undefined): void {
-    const { levels, hash } = split(filter);
-    const path: TrieNode[] = [this.root];
-    let node = this.root;
-    for (const level of levels) {
-      node = node.descend(level);
-      path.push(node);
+  /** The place of a filter that was scanned, made when it is missing: it must get an entry. */
+  make(scan: LevelScan): number {
+    const { nodes } = this;
+    const many = scan.endsMany;
+    const depth = many ? scan.count - 1 : scan.count;
+    let node = root;
+    for (let level = 0; level < depth; level++) {
+      const wild = scan.isPlus(level);
+      const known = wild
+        ? nodes.get(node, Field.plus)
+        : nodes.child(node, this.names.find(scan, level));
+      node = known !== 0 ? known : nodes.add(node, wild ? 0 : this.names.take(scan, level));
     }
-    if (hash) node.hashEntry = entry;
-    else node.entry = entry;
-    if (entry === undefined) prune(path, levels);
+    return placeOf(node, many);
   }
 
-  /** Calls `visit` with the entry of every filter that matches the topic. */
-  match(topic: string, visit: (entry: Entry) => void): void {
-    this.walk(topic, null, visit);
+  get(place: number): Entry | undefined {
+    if (place === nowhere) return undefined;
+    return this.entries.get(this.nodes.get(place >>> 1, fieldOf(place)));
   }
 
-  /** The same, with the filters: for those who ask why. */
-  matchNamed(topic: string, visit: (entry: Entry, filter: string) => void): void {
-    this.walk(topic, [undefined], visit);
+  /** Sets the entry of a place; `undefined` deletes the filter and prunes the branch. */
+  set(place: number, entry: Entry | undefined): void {
+    const { nodes } = this;
+    let node = place >>> 1;
+    const field = fieldOf(place);
+    nodes.set(node, field, this.entries.replace(nodes.get(node, field), entry));
+    while (node !== root && nodes.isEmpty(node)) {
+      const level = nodes.get(node, Field.level);
+      const parent = nodes.get(node, Field.parent);
+      nodes.remove(node);
+      if (level !== 0) this.names.release(level);
+      node = parent;
+    }
   }
 
-  /** `paths`: a stack of the filters so far, kept only when they are wanted. */
-  private walk(
-    topic: string,
-    paths: (string | undefined)[] | null,
-    visit: (entry: Entry, filter: string) => void,
-  ): void {
-    const levels = topic.split("/");
-    const nodes: TrieNode[] = [this.root];
-    const depths: number[] = [0];
+  /** Gives `sink` the entry of every filter that matches the topic. */
+  match(topic: LevelScan, sink: MatchSink): void {
+    const { nodes } = this;
+    this.prepare(topic.count);
+    const { stack, depths } = this;
     // [MQTT-4.7.2-1]: a leading wildcard does not match topics that begin with $.
-    const reserved = topic.charCodeAt(0) === 0x24;
-    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
-      const depth = depths.pop() ?? 0;
-      const path = paths === null ? undefined : paths.pop();
+    const reserved = topic.text.charCodeAt(0) === dollar;
+    let top = 0;
+    stack[0] = root;
+    depths[0] = 0;
+    while (top >= 0) {
+      const node = stack[top] as number; // what was pushed
+      const depth = depths[top--] as number;
       const wild = depth > 0 || !reserved;
       // "sport/#" also matches "sport" [MQTT-4.7.1-2].
-      if (wild && node.hashEntry !== undefined) {
-        visit(node.hashEntry, paths === null ? "" : join(path, "#"));
-      }
-      const level = levels[depth];
-      if (level === undefined) {
-        if (node.entry !== undefined) visit(node.entry, path ?? "");
+      if (wild) this.offer(node, Field.hashEntry, sink);
+      if (depth === topic.count) {
+        this.offer(node, Field.entry, sink);
         continue;
       }
-      if (wild && node.plus !== undefined) {
-        nodes.push(node.plus);
-        depths.push(depth + 1);
-        paths?.push(join(path, "+"));
+      const next = wild ? nodes.get(node, Field.plus) : 0;
+      if (next !== 0) {
+        stack[++top] = next;
+        depths[top] = depth + 1;
       }
-      const child = node.child(level);
-      if (child !== undefined) {
-        nodes.push(child);
-        depths.push(depth + 1);
-        paths?.push(join(path, level));
+      if (nodes.get(node, Field.named) === 0) continue;
+      const child = nodes.child(node, this.levelOf(topic, depth));
+      if (child !== 0) {
+        stack[++top] = child;
+        depths[top] = depth + 1;
       }
     }
+  }
+
+  /** The filter of a place. */
+  filterAt(place: number): string {
+    const levels: string[] = (place & 1) === 1 ? ["#"] : [];
+    for (let node = place >>> 1; node !== root; node = this.nodes.get(node, Field.parent)) {
+      const level = this.nodes.get(node, Field.level);
+      levels.push(level === 0 ? "+" : this.names.name(level));
+    }
+    return levels.reverse().join("/");
   }
 
   /** Every filter with its entry, in no order. */
-  *entries(): Iterable<[string, Entry]> {
-    const stack: [string | undefined, TrieNode][] = [[undefined, this.root]];
-    for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
-      const [prefix, node] = top;
-      if (node.entry !== undefined && prefix !== undefined) yield [prefix, node.entry];
-      if (node.hashEntry !== undefined) yield [join(prefix, "#"), node.hashEntry];
-      for (const [level, child] of node.named()) stack.push([join(prefix, level), child]);
+  *all(): Iterable<[string, Entry]> {
+    for (let place = 0; place < this.nodes.end * 2; place++) {
+      const entry = this.get(place);
+      if (entry !== undefined) yield [this.filterAt(place), entry];
     }
   }
-}
 
-const join = (prefix: string | undefined, level: string): string =>
-  prefix === undefined ? level : `${prefix}/${level}`;
+  private offer(node: number, field: typeof Field.entry | typeof Field.hashEntry, to: MatchSink) {
+    const entry = this.entries.get(this.nodes.get(node, field));
+    if (entry !== undefined) to.add(entry, placeOf(node, field === Field.hashEntry));
+  }
 
-function split(filter: string): { levels: string[]; hash: boolean } {
-  const levels = filter.split("/");
-  const hash = levels[levels.length - 1] === "#";
-  if (hash) levels.pop();
-  return { levels, hash };
-}
+  /** The name of a level of the topic; 0: no filter has it there or anywhere. */
+  private levelOf(topic: LevelScan, depth: number): number {
+    const known = this.levels[depth] as number; // `prepare` made room
+    if (known !== unread) return known;
+    const found = this.names.find(topic, depth);
+    this.levels[depth] = found;
+    return found;
+  }
 
-function prune(path: TrieNode[], levels: string[]): void {
-  for (let i = levels.length - 1; i >= 0; i--) {
-    const level = levels[i];
-    if (level === undefined || !path[i + 1]?.isEmpty()) return;
-    path[i]?.remove(level);
+  /** Room for a topic of so many levels: a walk has at most one more node waiting. */
+  private prepare(levels: number): void {
+    if (this.stack.length < levels + 2) {
+      const length = 2 * (levels + 2);
+      this.stack = new Int32Array(length);
+      this.depths = new Int32Array(length);
+      this.levels = new Int32Array(length);
+    }
+    this.levels.fill(unread, 0, levels);
   }
 }
+
+const placeOf = (node: number, many: boolean): number => node * 2 + (many ? 1 : 0);
+
+const fieldOf = (place: number): typeof Field.entry | typeof Field.hashEntry =>
+  (place & 1) === 1 ? Field.hashEntry : Field.entry;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Entry } from "../../src/routing/leaf.js";
+import { LevelScan } from "../../src/routing/level-scan.js";
 import { FilterTrie } from "../../src/routing/trie.js";
 
 const level = fc.constantFrom("", "a", "b", "é", "$x", "a b", "constructor", "__proto__");
@@ -24,20 +25,25 @@ export function fuzzTrie(cases: number, seed: number): void {
   const steps = fc.array(fc.tuple(fc.boolean(), filters), { maxLength: 12 });
   const property = fc.property(steps, topics, (changes, topic) => {
     const trie = new FilterTrie();
+    const scan = new LevelScan();
     const model = new Map<string, readonly string[]>();
     for (const [adds, filter] of changes) {
       const name = filter.join("/");
+      scan.read(name);
+      const place = adds ? trie.make(scan) : trie.find(scan);
       // An entry is what it is; the trie does not look into it.
-      trie.set(name, adds ? (name as unknown as Entry) : undefined);
+      if (place !== -1) trie.set(place, adds ? (name as unknown as Entry) : undefined);
       if (adds) model.set(name, filter);
       else model.delete(name);
-      assert.equal(trie.get(name), adds ? name : undefined);
+      assert.equal(trie.get(trie.find(scan)), adds ? name : undefined);
+      if (adds) assert.equal(trie.filterAt(place), name);
     }
     const found: unknown[] = [];
-    trie.match(topic.join("/"), (entry) => found.push(entry));
+    scan.read(topic.join("/"));
+    trie.match(scan, { add: (entry) => found.push(entry) });
     const expected = [...model].filter(([, filter]) => matches(filter, topic));
     assert.deepEqual(found.sort(), expected.map(([name]) => name).sort());
-    assert.deepEqual([...trie.entries()].map(([name]) => name).sort(), [...model.keys()].sort());
+    assert.deepEqual([...trie.all()].map(([name]) => name).sort(), [...model.keys()].sort());
   });
   fc.assert(property, { numRuns: cases, seed });
 }

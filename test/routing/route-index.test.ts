@@ -12,6 +12,7 @@ import {
 } from "../../src/routing/leaf.js";
 import { RouteIndex } from "../../src/routing/route-index.js";
 import type { Subscriber, Targets } from "../../src/routing/targets.js";
+import { TopicTable } from "../../src/routing/topic.js";
 import { anyFilter, anyTopic, matches } from "./naive.js";
 
 const subscriberOf = (clientId: string): Subscriber => ({
@@ -210,10 +211,13 @@ test("overlapping subscriptions of one client fold into one delivery [MQTT-3.3.4
   index.setLocal("a/b", one, subscription({ qos: 0, noLocal: true, subscriptionId: 1 }));
   index.setLocal("a/+", one, subscription({ qos: 2, noLocal: true, subscriptionId: 7 }));
   const [folded] = index.match("a/b").local;
-  assert.deepEqual(folded, {
-    ...{ subscriber: one, qos: 2, retainAsPublished: false, noLocal: true, share: null },
-    subscriptionIds: [1, 7],
-  });
+  assert.deepEqual(
+    { ...folded },
+    {
+      ...{ subscriber: one, qos: 2, retainAsPublished: false, noLocal: true, share: null },
+      ...{ subscriptionIds: [1, 7], durable: false },
+    },
+  );
   index.setLocal("#", one, subscription({ qos: 1, retainAsPublished: true }));
   const [wider] = index.match("a/b").local;
   assert.equal(wider?.noLocal, false, "one of them wants its own messages");
@@ -252,4 +256,65 @@ test("rows pack into integers for any number of peers", () => {
   const valid = Array.from({ length: 20 }, (_, i) => i).filter(isRowValue);
   assert.deepEqual(valid, [8, 9, 10, 12, 13, 14]);
   assert.ok(![Number.NaN, -8, 8.5, 2 ** 32 + 8].some(isRowValue));
+});
+
+test("whatever changes, a topic that keeps its result finds who a naive matcher finds", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.array(step, { minLength: 1, maxLength: 24 }), fc.array(anyTopic)), {
+        maxLength: 8,
+      }),
+      (rounds) => {
+        const index = new RouteIndex();
+        const naive = new NaiveIndex();
+        const table = new TopicTable();
+        for (const [steps, topics] of rounds) {
+          for (const one of steps) apply(index, naive, one);
+          for (const name of topics) {
+            const found = words(index.targetsOf(table.internName(name)));
+            assert.equal(found, naive.match(name), name);
+          }
+        }
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test("a topic is matched anew only when a filter changes that may concern it", () => {
+  const index = new RouteIndex();
+  const topic = new TopicTable().internName("site/1/state");
+  const one = subscriberOf("one");
+  index.setLocal("site/1/state", one, subscription());
+  const before = index.targetsOf(topic);
+  for (let i = 0; i < 100; i++) {
+    index.setLocal(`site/2/${i}`, one, subscription());
+    index.setPeer(`room/${i}/+`, 1, 9);
+    if (i % 5 === 0) index.targetsOf(topic);
+  }
+  assert.equal(index.targetsOf(topic), before);
+  index.setLocal("site/1/state", one, subscription());
+  assert.equal(index.targetsOf(topic), before, "subscribed just so before");
+  for (const filter of ["+/+/state", "site/+/state", "site/1/+", "site/1/state/#", "#"]) {
+    index.setPeer(filter, 1, 9);
+    assert.equal(index.targetsOf(topic).peers.length, 1, filter);
+    index.setPeer(filter, 1, 0);
+    assert.equal(index.targetsOf(topic).peers.length, 0, filter);
+  }
+});
+
+test("one filter with many subscribers: each comes, changes and goes by itself", () => {
+  const index = new RouteIndex();
+  const many = Array.from({ length: 100 }, (_, i) => subscriberOf(`s${i}`));
+  for (const one of many) index.setLocal("a/+", one, subscription());
+  for (const one of many.slice(0, 50)) index.setLocal("a/b", one, subscription({ qos: 1 }));
+  assert.equal(index.match("a/b").local.length, 100);
+  assert.equal(index.match("a/b").local.filter(({ qos }) => qos === 1).length, 50);
+  for (const [i, one] of many.entries()) {
+    const row = index.deleteLocal("a/+", one);
+    assert.equal(row, i === 99 ? 0 : rowValue(0, false));
+    assert.equal(index.deleteLocal("a/+", one), undefined);
+    const left = index.match("a/c").local.map(({ subscriber }) => subscriber.clientId);
+    assert.deepEqual(new Set(left), new Set(many.slice(i + 1).map(({ clientId }) => clientId)));
+  }
 });

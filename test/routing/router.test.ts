@@ -266,13 +266,17 @@ test("rows follow the subscriptions: highest QoS, durable, gone with the last", 
   assert.deepEqual([...scene.cluster.rows], []);
 });
 
-test("a match is remembered until any route changes", () => {
+test("a match is remembered until a route changes that may concern the topic", () => {
   const scene = new Scene();
   const topic = scene.router.topics.internName("t");
+  const first = scene.subscribe("first", "t");
   const before = scene.router.targetsOf(topic);
-  assert.equal(scene.router.targetsOf(topic), before);
   scene.router.setPeerRow(1, "other", 9);
-  assert.notEqual(scene.router.targetsOf(topic), before);
+  scene.router.setPeerRow(1, "+/t", 9);
+  assert.equal(scene.router.targetsOf(topic), before);
+  scene.router.setPeerRow(1, "+", 9);
+  assert.equal(scene.router.targetsOf(topic).peers.length, 1);
+  assert.ok(scene.router.unsubscribe(first, "t"));
   scene.subscribe("s", "t");
   assert.equal(scene.router.targetsOf(topic).local.length, 1);
 });

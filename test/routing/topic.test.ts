@@ -52,13 +52,54 @@ test("whatever is interned, in tables of any size, the record has the name asked
           const topic = table.internName(one);
           assert.equal(topic.name, one);
           assert.equal(topic.bytes.toString("utf8"), one);
-          assert.equal(topic.hash, hashBytes(topic.bytes, 0, topic.bytes.length));
+          assert.equal(topic.hash, hashBytes(topic.bytes, 0, topic.bytes.length) | 0);
         }
       },
     ),
     { numRuns: 500 },
   );
 });
+
+test("of topics that meet in one hash only a few are kept, and all are found or made anew", () => {
+  const table = new TopicTable(1000);
+  // Pairs of blocks that FNV-1a takes from one state to one state: any row of them has the same hash.
+  const names = meeting(64);
+  const [first] = names;
+  assert.ok(first !== undefined);
+  for (let round = 0; round < 2; round++) {
+    for (const name of names) {
+      const topic = table.internName(name);
+      assert.equal(topic.name, name);
+      let length = 0;
+      for (let one: Topic | undefined = topic; one !== undefined; one = one.next) length++;
+      assert.ok(length <= 8, `${length} in a bucket`);
+    }
+  }
+});
+
+/** `count` topics of one hash: found by trying, over hashes of 32 bits of which many meet. */
+function meeting(count: number): string[] {
+  let heads = [""];
+  while (heads.length < count) {
+    const [some] = heads;
+    const [one, other] = meetingAfter(some ?? "");
+    heads = heads.flatMap((head) => [head + one, head + other]);
+  }
+  return heads.slice(0, count);
+}
+
+/** Two blocks after which the hash is the same, where `head` went before. */
+function meetingAfter(head: string): [string, string] {
+  const seen = new Map<number, string>();
+  for (let i = 0; ; i++) {
+    const block = `${i.toString(36).padStart(5, "0")}/`;
+    const bytes = Buffer.from(head + block);
+    const hash = hashBytes(bytes, 0, bytes.length);
+    const other = seen.get(hash);
+    if (other !== undefined) return [other, block];
+    seen.set(hash, block);
+  }
+}
 
 test("topics of one hash share a bucket and stay apart", () => {
   const one = new Topic("a", Buffer.from("a"), 5, undefined);

@@ -270,7 +270,7 @@ function rows(router: ReturnType<typeof world>["router"]): boolean[] {
   const flags: boolean[] = [];
   for (const [, entry] of router.index.entries()) {
     if (typeof entry === "number") continue;
-    for (const { durable } of entry.local?.values() ?? []) flags.push(durable);
+    for (const { durable } of entry.local ?? []) flags.push(durable);
   }
   return flags;
 }

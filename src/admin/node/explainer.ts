@@ -67,7 +67,8 @@ function matchesOf(router: Router, topic: string): Matches {
       peers.set(index, match);
     }
     if (typeof entry === "number" || entry.local === null) return;
-    for (const { clientId } of entry.local.keys()) {
+    for (const { subscriber } of entry.local) {
+      const { clientId } = subscriber;
       const filters = local.get(clientId);
       if (filters === undefined) local.set(clientId, [filter]);
       else filters.push(filter);
