@@ -57,6 +57,9 @@ export class BenchCluster implements ClusterPort {
   private readonly followers = [new Follower()];
   readonly table = new RowTable(realClock, () => this.followers, 1000);
   private counter = 0;
+  nameOf(peer: number): string {
+    return `peer-${peer}@here`;
+  }
   nextCounter(): number {
     return ++this.counter;
   }
