@@ -46,6 +46,13 @@ export interface BrokerOptions {
   readonly cookie: string;
   readonly log: Log;
   readonly version: string;
+  /**
+   * Nodes that are started together with this one: clients are let in when it is linked with them, or they have
+   * taken too long.
+   */
+  readonly siblings?: readonly string[];
+  /** Which port of `cluster.port_range` to try first, as a distance from its first. */
+  readonly linkPortPreferred?: number;
 }
 
 /** A node that runs. */
@@ -70,6 +77,8 @@ const stateSchema = z.object({
 /** File descriptors that a node keeps for itself: links, store, log, control socket. */
 const ownDescriptors = 64;
 const retainedSweepMs = 1000;
+/** How long nodes that are started together wait for each other; several have to join one after the other. */
+const siblingsMs = 15_000;
 
 /** Starts a node. Rejects with a Refusal when something it needs cannot be had; nothing is left behind. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -117,7 +126,7 @@ class Node implements Broker {
     this.cluster = new Cluster({
       ...{ name, cookie, clock, random, log },
       settings: clusterSettings(config),
-      transport: tcpTransport(clock, log),
+      transport: tcpTransport(clock, log, options.linkPortPreferred),
       stateFile: new DiskStateFile(join(config.node.data_dir, "cluster.state"), parseState),
       durable: null,
     });
@@ -169,10 +178,19 @@ class Node implements Broker {
     await this.cluster.start();
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
+    await this.metSiblings();
     await this.frontEnd.start();
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
     this.sweepRetained();
+  }
+
+  private async metSiblings(): Promise<void> {
+    const { siblings = [], log } = this.options;
+    const { cluster } = this;
+    const missing = (): string[] => siblings.filter((name) => cluster.state(name) !== "up");
+    if (await cluster.when(() => missing().length === 0, siblingsMs)) return;
+    log.warn({ missing: missing() }, "not linked with all that were started together; going on");
   }
 
   async reload(): Promise<void> {

@@ -170,7 +170,8 @@ function listen(server: Server, path: string, name: string): Promise<void> {
       const reason = `the control socket ${path} cannot be opened: ${error.message}`;
       reject(new Refusal(taken ? alreadyRuns(name, path) : reason));
     });
-    server.listen(path, resolve);
+    // exclusive: each worker answers for itself.
+    server.listen({ path, exclusive: true }, resolve);
   });
 }
 

@@ -1,5 +1,6 @@
-/** Another process of this program: a node, or the supervisor of one. */
+/** Another process of this program: a node, a worker of one, or a supervisor. */
 import { type ChildProcess, spawn } from "node:child_process";
+import cluster from "node:cluster";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Dependencies } from "./dependencies.js";
@@ -26,14 +27,46 @@ export function startChild(
   dependencies: Dependencies,
 ): Child {
   const [program = process.execPath, ...first] = dependencies.self;
-  mkdirSync(dirname(logFile), { recursive: true, mode: 0o700 });
-  const log = openSync(logFile, "a", 0o600);
+  const log = openLog(logFile);
   const child = spawn(program, [...first, ...args], {
     cwd: dependencies.place.cwd,
     detached: true,
     stdio: ["ignore", log, log, "ipc"],
   });
   closeSync(log);
+  return asChild(child);
+}
+
+/**
+ * Starts this program again as a worker of this process: what it listens on, unless it says otherwise, is
+ * opened here once and shared by all workers. Output goes to `logFile`, or with null to this terminal.
+ */
+export function startWorker(
+  args: readonly string[],
+  logFile: string | null,
+  dependencies: Dependencies,
+): Child {
+  const [, ...first] = dependencies.self;
+  const script = first.pop();
+  const log = logFile === null ? null : openLog(logFile);
+  // In turn, one connection each: left to the system, most would go to one of the workers.
+  cluster.schedulingPolicy = cluster.SCHED_RR;
+  cluster.setupPrimary({
+    ...(script === undefined ? {} : { exec: script }),
+    ...{ args: [...args], execArgv: first, cwd: dependencies.place.cwd },
+    stdio: ["ignore", log ?? "inherit", log ?? "inherit", "ipc"],
+  });
+  const { process: child } = cluster.fork();
+  if (log !== null) closeSync(log);
+  return asChild(child);
+}
+
+function openLog(file: string): number {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  return openSync(file, "a", 0o600);
+}
+
+function asChild(child: ChildProcess): Child {
   const ended = endOf(child);
   return {
     pid: child.pid,

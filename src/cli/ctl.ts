@@ -60,9 +60,7 @@ export async function runCtl(
   terminal: Terminal,
 ): Promise<number> {
   const { command, json } = call;
-  const args = { ...call.args };
-  for (const secret of call.secrets) args[secret.key] = await readSecret(secret, terminal);
-  for (const key of call.files) args[key] = readText(String(args[key]), fileBytesMax);
+  const args = await argumentsOf(call, terminal);
   const path = ctlPath(node.runDir, node.name);
   let response = await request(path, { command, args, force: call.force });
   if ("confirm" in response) {
@@ -80,7 +78,23 @@ export async function runCtl(
   return 0;
 }
 
-async function confirmed(question: string, json: boolean, terminal: Terminal): Promise<boolean> {
+/** The arguments that are sent: with secrets that were asked for, and the texts of files. */
+export async function argumentsOf(
+  call: CtlCall,
+  terminal: Terminal,
+): Promise<Record<string, unknown>> {
+  const args = { ...call.args };
+  for (const secret of call.secrets) args[secret.key] = await readSecret(secret, terminal);
+  for (const key of call.files) args[key] = readText(String(args[key]), fileBytesMax);
+  return args;
+}
+
+/** Asks until the answer is yes or no. */
+export async function confirmed(
+  question: string,
+  json: boolean,
+  terminal: Terminal,
+): Promise<boolean> {
   for (;;) {
     const answer = await terminal.ask(`${question} (yes/no)`, json ? "error" : "output");
     if (answer === undefined)

@@ -27,6 +27,10 @@ export type StartBroker = (options: {
   readonly cookie: string;
   readonly log: Log;
   readonly version: string;
+  /** Nodes that are started together with it: clients are let in when it is linked with them. */
+  readonly siblings: readonly string[];
+  /** Which port of `cluster.port_range` to try first, as a distance from its first. */
+  readonly linkPortPreferred: number;
 }) => Promise<RunningNode>;
 
 /** When a crashed node is started again, and when it is left down. */

@@ -10,9 +10,9 @@ import { sleep } from "../lib/clock.js";
 import { Refusal } from "../lib/refusal.js";
 import { type Child, startChild } from "./child.js";
 import type { Dependencies } from "./dependencies.js";
+import { logPath } from "./log-path.js";
 import { argumentsOf, type CommonOptions, configOf } from "./options.js";
 import { onStopSignal } from "./signals.js";
-import { logPath } from "./supervisor.js";
 
 const pollMs = 50;
 const joinedWithinMs = 20_000;
@@ -82,7 +82,7 @@ async function planNodes(
       `listeners.tcp.port=${options.port === 0 ? 0 : options.port + index}`,
       `cluster.discovery.static.nodes=${names.join(",")}`,
     ];
-    const own = { ...options, node: name, data, set };
+    const own = { ...options, node: name, data, set, workers: "0" };
     const { config } = configOf(own, dependencies);
     const runDir = config.node.run_dir;
     const path = ctlPath(runDir, name);

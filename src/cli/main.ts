@@ -7,15 +7,17 @@ import yargs, { type Argv } from "yargs";
 import { Refusal } from "../lib/refusal.js";
 import { checkConfig, printReference, showConfig } from "./config-commands.js";
 import { runConsole } from "./console.js";
-import { addCtlCommands, runCtl } from "./ctl.js";
+import { addCtlCommands } from "./ctl.js";
 import { type Dependencies, realDependencies } from "./dependencies.js";
 import { foreground } from "./foreground.js";
 import { localCluster } from "./local-cluster.js";
-import { type CommonOptions, commonOptions, configOf, findNode, refuseTwice } from "./options.js";
+import { type CommonOptions, commonOptions, configOf, refuseTwice } from "./options.js";
 import { parse, parserSettings } from "./parser.js";
 import { start, started, stop } from "./start-stop.js";
 import { supervise } from "./supervisor.js";
+import { findTarget } from "./target.js";
 import { UsageError } from "./usage.js";
+import { runCtlAt } from "./workers/ctl.js";
 
 const localNodesMax = 30;
 
@@ -71,9 +73,8 @@ function commandLine(dependencies: Dependencies, choose: (action: Action) => voi
       inner.option("json", { type: "boolean", describe: "print one JSON document" }),
       (call) =>
         choose(async (options) => {
-          const loaded = configOf(options, dependencies);
-          const node = { runDir: loaded.config.node.run_dir, name: await findNode(loaded) };
-          return runCtl(call, node, dependencies.terminal);
+          const target = await findTarget(configOf(options, dependencies));
+          return runCtlAt(call, target, dependencies.terminal);
         }),
     ),
   );
@@ -96,7 +97,10 @@ function addNodeCommands(
     .command(
       "foreground",
       "run a node in this terminal",
-      (inner) => inner.option("stop-with-parent", { type: "boolean", hidden: true }),
+      (inner) =>
+        inner
+          .option("stop-with-parent", { type: "boolean", hidden: true })
+          .option("worker", { type: "string", hidden: true }),
       (argv) => choose(() => foreground(argv, dependencies)),
     )
     .command(

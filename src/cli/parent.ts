@@ -11,6 +11,11 @@ export const startOutcome = z.union([
         .readonly(),
       linkPort: z.number(),
       members: z.array(z.string()).readonly(),
+      /** Of a node with workers, whose members these are not. */
+      workers: z
+        .array(z.object({ name: z.string(), linkPort: z.number() }))
+        .readonly()
+        .optional(),
     }),
   }),
   z.object({ refused: z.string() }),

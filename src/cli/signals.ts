@@ -25,6 +25,15 @@ export function onStopSignal(clock: Clock, callback: () => void): void {
   process.on("SIGTERM", handler);
 }
 
+/**
+ * For a worker: its supervisor alone stops it, with SIGTERM. Ctrl-C reaches both, and the supervisor passes it
+ * on.
+ */
+export function onWorkerSignals(callback: () => void): void {
+  process.on("SIGINT", () => undefined);
+  process.on("SIGTERM", callback);
+}
+
 /** Calls `callback` at each SIGHUP. */
 export function onReloadSignal(callback: () => void): void {
   process.on("SIGHUP", callback);

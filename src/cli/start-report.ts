@@ -1,9 +1,11 @@
 /** What a node prints once it has started, and what it warns about. */
-import type { StartReport } from "../admin/parts.js";
 import { fileDescriptorLimit } from "../config/file-descriptors.js";
 import { enabledListeners, isClosedToStrangers, isLoopback } from "../config/listeners.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
+import type { StartOutcome } from "./parent.js";
+
+type StartReport = Extract<StartOutcome, { started: unknown }>["started"];
 
 const descriptorsMin = 4096;
 
@@ -23,7 +25,7 @@ export function startReportText(
     `Trellis ${version}: the node ${report.name} is running`,
     "Listeners:",
     ...listeners,
-    `  link ${config.cluster.bind}:${report.linkPort}`,
+    ...linksText(report, config.cluster.bind),
     `Connected members: ${report.members.join(", ")}`,
     settings.length === 0
       ? "Settings: all at their defaults"
@@ -32,6 +34,13 @@ export function startReportText(
     ...warnings(config.cluster.bind, fileDescriptorLimit()),
     ...strangersText(config),
   ].join("\n");
+}
+
+/** The link port, or with workers that of each. */
+function linksText({ linkPort, workers }: StartReport, bind: string): string[] {
+  if (workers === undefined) return [`  link ${bind}:${linkPort}`];
+  const lines = workers.map(({ name, linkPort: port }) => `  ${name} (link ${bind}:${port})`);
+  return ["Workers:", ...lines];
 }
 
 /** What the operator must know before trusting the node with anything. */

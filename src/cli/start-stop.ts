@@ -1,5 +1,4 @@
 /** `broker start`, `stop` and `started`: a node in the background, seen from outside. */
-import { createConnection } from "node:net";
 import { answers, request } from "../admin/ctl-client.js";
 import { ctlPath } from "../admin/ctl-protocol.js";
 import { alreadyRuns } from "../admin/ctl-server.js";
@@ -8,9 +7,12 @@ import { sleep } from "../lib/clock.js";
 import { Refusal } from "../lib/refusal.js";
 import { startChild } from "./child.js";
 import type { Dependencies } from "./dependencies.js";
-import { argumentsOf, type CommonOptions, configOf, findNode } from "./options.js";
+import { logPath } from "./log-path.js";
+import { argumentsOf, type CommonOptions, configOf } from "./options.js";
 import { startReportText } from "./start-report.js";
-import { logPath, stopWord, supervisorPath } from "./supervisor.js";
+import { askState, askToStop, supervisorPath } from "./supervisor-socket.js";
+import { findTarget } from "./target.js";
+import { planWorkers, refuseWorkersData } from "./workers/plan.js";
 
 const pollMs = 50;
 
@@ -25,12 +27,16 @@ export async function start(
   const { name, run_dir: runDir, data_dir: dataDir } = loaded.config.node;
   const path = ctlPath(runDir, name);
   if (await answers(path)) throw new Refusal(alreadyRuns(name, path));
-  if (await answers(supervisorPath(runDir, name))) {
+  const state = await askState(supervisorPath(runDir, name));
+  if (state !== undefined) {
+    if (state.workers !== null) throw new Refusal(alreadyRuns(name, supervisorPath(runDir, name)));
     throw new Refusal(
       `the node ${name} has crashed and is about to be started again; \`broker stop\` ends that`,
     );
   }
   // Said here and now rather than in a log file.
+  if (loaded.config.node.workers === 0) refuseWorkersData(loaded.config.node);
+  else await planWorkers(loaded.config);
   readCookie(loaded.config.cluster.cookie_file, environment.cookie, random);
   const log = logPath(dataDir);
   const supervisor = startChild(["supervise", ...argumentsOf(options)], log, dependencies);
@@ -52,9 +58,8 @@ export async function start(
 /** Stops a node, its supervisor first, and waits until both have ended. */
 export async function stop(options: CommonOptions, dependencies: Dependencies): Promise<number> {
   const loaded = configOf(options, dependencies);
-  const { run_dir: runDir } = loaded.config.node;
-  const name = await findNode(loaded);
-  const supervised = await askSupervisor(supervisorPath(runDir, name));
+  const { name, runDir } = await findTarget(loaded);
+  const supervised = await askToStop(supervisorPath(runDir, name));
   if (!supervised && !(await stopUnsupervised(ctlPath(runDir, name), name, dependencies))) {
     throw new Refusal(`no node named ${name} runs here`);
   }
@@ -79,34 +84,22 @@ export async function started(
     }
     await sleep(clock, pollMs);
   }
-  terminal.print(`The node ${await findNode(loaded)} is running`);
+  terminal.print(`The node ${(await findTarget(loaded)).name} is running`);
   return 0;
 }
 
 async function whyNotStarted(loaded: ReturnType<typeof configOf>): Promise<string | undefined> {
   try {
-    const path = ctlPath(loaded.config.node.run_dir, await findNode(loaded));
-    const response = await request(path, { command: "report" }, 5000);
-    return "ok" in response && response.ok ? undefined : "the node refuses to answer";
+    const { name, runDir, workers } = await findTarget(loaded);
+    for (const each of workers?.map((worker) => worker.name) ?? [name]) {
+      const response = await request(ctlPath(runDir, each), { command: "report" }, 5000);
+      if (!("ok" in response && response.ok)) return "the node refuses to answer";
+    }
+    return undefined;
   } catch (error) {
     if (error instanceof Refusal) return error.message;
     throw error;
   }
-}
-
-/** True when there was a supervisor and it has ended. */
-function askSupervisor(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    let reached = false;
-    const socket = createConnection(path);
-    socket.on("connect", () => {
-      reached = true;
-      socket.write(stopWord);
-      socket.resume();
-    });
-    socket.on("error", () => socket.destroy());
-    socket.on("close", () => resolve(reached));
-  });
 }
 
 /** Stops a node that runs in somebody's foreground. False: nobody answers. */

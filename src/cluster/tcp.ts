@@ -14,12 +14,17 @@ const dialTimeoutMs = 2_000;
 /** A peer that neither takes our last bytes nor closes its side is not waited for any longer. */
 const lingerMs = 2_000;
 
-/** TCP. Time-outs run on `clock`; what goes wrong with a listener later is written to `log`. */
-export function tcpTransport(clock: Clock, log: Log): Transport {
+/**
+ * TCP. Time-outs run on `clock`; what goes wrong with a listener later is written to `log`. Of the ports of a range
+ * the one that is `preferred` places after the first is tried before all others: nodes that start together
+ * should each have the port again that the others remember.
+ */
+export function tcpTransport(clock: Clock, log: Log, preferred = 0): Transport {
   return {
     async listen(host, ports, onPipe) {
       const [first, last] = ports;
-      for (let port = first; port <= last; port++) {
+      const all = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+      for (const port of [...all.slice(preferred, preferred + 1), ...all]) {
         const server = await listenOn(host, port, (socket) => onPipe(new TcpPipe(socket, clock)));
         if (server !== undefined) return listener(server, log);
       }
@@ -47,7 +52,8 @@ function listenOn(
       if (error.code === "EADDRINUSE") resolve(undefined);
       else reject(new Refusal(`cannot listen for peers on ${host}: ${whyNot(error)}`));
     });
-    server.listen({ host, port }, () => {
+    // exclusive: workers behind shared ports have a link port of their own.
+    server.listen({ host, port, exclusive: true }, () => {
       server.removeAllListeners("error");
       resolve(server);
     });

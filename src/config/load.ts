@@ -164,12 +164,12 @@ function workOut(config: Config, sources: ConfigSources): Config {
   const path = (text: string): string => resolve(cwd, text.replace(/^~(?=\/|$)/, home));
   const { runtimeDir } = sources.environment;
   const runDir = runtimeDir === undefined ? `/tmp/trellis-${uid}` : `${runtimeDir}/trellis`;
-  const { name, data_dir, run_dir } = config.node;
+  const { name, data_dir, run_dir, workers } = config.node;
   const dataDir = path(data_dir || `data/${name}`);
   const { auth, cluster } = config;
   return {
     ...config,
-    node: { name, data_dir: dataDir, run_dir: path(run_dir || runDir) },
+    node: { name, data_dir: dataDir, run_dir: path(run_dir || runDir), workers },
     listeners: withPaths(config.listeners, path),
     auth: {
       ...auth,

@@ -19,6 +19,9 @@ const peerPattern = new RegExp(`^[A-Za-z0-9_.-]{1,64}@${host}${port}$`);
 const addressPattern = /^[0-9A-Za-z.:-]{1,253}$/;
 const advertisePattern = new RegExp(`^(?:${host}${port})?$`);
 
+/** Link ports, memory and the links of each with each set the limit, long before the number of cores. */
+const workersMax = 64;
+
 const node = z.strictObject({
   name: text({
     type: "node name",
@@ -50,6 +53,17 @@ const node = z.strictObject({
       "Directory of the control socket, one per node, through which `broker ctl` speaks to it. It is " +
       "made with mode 0700: whoever can open the socket can do everything. Commands find a node only " +
       "in the same directory.",
+  }),
+  workers: integer({
+    min: 0,
+    max: workersMax,
+    default: 0,
+    unit: "processes",
+    about:
+      "How many broker processes serve the listeners together, to use as many cores. Each is a node of its " +
+      "own, NAME-1@HOST, NAME-2@HOST and so on, in a directory of its own below node.data_dir, and all " +
+      "limits hold for each of them. A message between clients of two workers costs about as much as " +
+      "between two nodes. 0: this process is the node, and there are no workers.",
   }),
 });
 

@@ -68,7 +68,8 @@ function listen(path: string, directory: string): Promise<Server> {
     server.once("error", (error) => {
       reject(new Refusal(`cannot lock the data directory ${directory}: ${error.message}`));
     });
-    server.listen({ path }, () => {
+    // exclusive: a worker locks for itself, and not through the process that started it.
+    server.listen({ path, exclusive: true }, () => {
       server.removeAllListeners("error");
       // A failed accept does not matter: whoever connected knows what it wanted to.
       server.on("error", () => undefined);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { answers } from "../../src/admin/ctl-client.js";
 import { ctlPath } from "../../src/admin/ctl-protocol.js";
-import { supervisorPath } from "../../src/cli/supervisor.js";
+import { supervisorPath } from "../../src/cli/supervisor-socket.js";
 import { fakeDependencies } from "./fake-node.js";
 import { isAlive, Place, until } from "./support.js";
 

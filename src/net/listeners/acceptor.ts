@@ -5,20 +5,23 @@
 import { createServer, type ListenOptions, type Server, type Socket } from "node:net";
 import { Refusal } from "../../lib/refusal.js";
 import type { ListenerParts, Place } from "./listener.js";
+import { isWorker, sharing } from "./sharing.js";
 
 export class Acceptor {
   place: Place = { address: "", port: 0 };
   private readonly server: Server;
   private listening = false;
+  /** Open connections, where they are counted here. */
+  private open = 0;
 
   constructor(
-    connectionsMax: number,
+    private readonly connectionsMax: number,
     private readonly parts: ListenerParts,
     private readonly onSocket: (socket: Socket) => void,
   ) {
     // noDelay: everything of a turn leaves in one write, there is nothing to wait for.
     this.server = createServer({ noDelay: true }, (socket) => this.onAccepted(socket));
-    if (connectionsMax > 0) this.server.maxConnections = connectionsMax;
+    if (connectionsMax > 0 && !isWorker) this.server.maxConnections = connectionsMax;
     this.server.on("drop", () => parts.onTurnedAway());
   }
 
@@ -33,7 +36,7 @@ export class Acceptor {
         reject(new Refusal(`the listener ${name} cannot listen ${whyNot(error, where, name)}`));
       };
       this.server.once("error", onError);
-      this.server.listen({ ...where, backlog: 1024 }, () => {
+      this.server.listen({ ...where, ...sharing(where), backlog: 1024 }, () => {
         this.server.off("error", onError);
         // A failed accept (no file descriptors left) concerns that client alone.
         this.server.on("error", () => undefined);
@@ -58,16 +61,28 @@ export class Acceptor {
   }
 
   private onAccepted(socket: Socket): void {
-    if (this.parts.hasRoom()) {
+    if (this.parts.hasRoom() && this.hasPlace()) {
+      if (isWorker && this.connectionsMax > 0) this.count(socket);
       this.onSocket(socket);
       return;
     }
     this.parts.onTurnedAway();
     socket.destroy();
   }
+
+  /** The server's own limit would send a connection on to the next worker, and round and round when all are full. */
+  private hasPlace(): boolean {
+    return !isWorker || this.connectionsMax === 0 || this.open < this.connectionsMax;
+  }
+
+  private count(socket: Socket): void {
+    this.open++;
+    socket.once("close", () => this.open--);
+  }
 }
 
-function whyNot(
+/** Why a place cannot be had, for the end of a sentence about the listener `name`. */
+export function whyNot(
   { code, message }: NodeJS.ErrnoException,
   { host, port, path }: Pick<ListenOptions, "host" | "port" | "path">,
   name: string,

@@ -8,6 +8,7 @@ import type { UnixSettings } from "../../config/listeners.js";
 import { Refusal } from "../../lib/refusal.js";
 import { Acceptor } from "./acceptor.js";
 import type { Listener, ListenerParts, Place } from "./listener.js";
+import { isWorker } from "./sharing.js";
 
 export function unix(settings: UnixSettings, parts: ListenerParts): Listener {
   return new UnixListener(settings, parts);
@@ -34,7 +35,8 @@ class UnixListener implements Listener {
 
   async listen(): Promise<void> {
     const { path, mode } = this.settings;
-    await this.clear(path);
+    // What the workers of a node share is cleared once, by their supervisor.
+    if (!isWorker) await clearSocket(path, this.parts.policy.name);
     // Nobody else may connect before the mode is set.
     const before = process.umask(0o177);
     const listening = this.acceptor.listen({ path });
@@ -50,16 +52,19 @@ class UnixListener implements Listener {
   reload(): null {
     return null;
   }
+}
 
-  /** @throws Refusal when something is at `path` that is no left-over socket */
-  private async clear(path: string): Promise<void> {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found === undefined) return;
-    const who = `the listener ${this.parts.policy.name} cannot listen at ${path}`;
-    if (!found.isSocket()) throw new Refusal(`${who}: there is a file that is no socket`);
-    if (await answers(path)) throw new Refusal(`${who}: another program listens there`);
-    rmSync(path, { force: true });
-  }
+/**
+ * Removes the socket that a dead process has left at `path`.
+ * @throws Refusal when something is there that is no such socket; `name`: of the listener
+ */
+export async function clearSocket(path: string, name: string): Promise<void> {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  const who = `the listener ${name} cannot listen at ${path}`;
+  if (!found.isSocket()) throw new Refusal(`${who}: there is a file that is no socket`);
+  if (await answers(path)) throw new Refusal(`${who}: another program listens there`);
+  rmSync(path, { force: true });
 }
 
 function answers(path: string): Promise<boolean> {
