@@ -91,9 +91,15 @@ class SingleClient implements RedisClient {
 class ClusterClient implements RedisClient {
   trouble = "";
   private readonly cluster: Cluster;
+  private scout: Redis | null = null;
+  private scouted = 0;
 
-  constructor({ addresses, call_timeout: callTimeoutMs }: RedisSettings, options: Options) {
-    this.cluster = new Cluster(addresses.map(parseAddress), {
+  constructor(
+    { addresses, call_timeout: callTimeoutMs }: RedisSettings,
+    private readonly options: Options,
+  ) {
+    const places = addresses.map(parseAddress);
+    this.cluster = new Cluster(places, {
       redisOptions: options,
       // Names are left to the connections, so that certificates are checked against them.
       dnsLookup: (name, done) => done(null, name),
@@ -103,11 +109,10 @@ class ClusterClient implements RedisClient {
       maxRedirections: 3,
     });
     const note = (error: Error): void => {
-      // Its own word for "no node answered" hides why.
       const cause = "lastNodeError" in error ? error.lastNodeError : undefined;
       const { message } = cause instanceof Error ? cause : error;
-      // That a connection was closed says less than why, which came before.
       if (message !== "Connection is closed.") this.trouble = withoutArguments(message);
+      else if (error !== cause) this.askWhy(places);
     };
     this.cluster.on("error", note);
     this.cluster.on("node error", note);
@@ -139,8 +144,24 @@ class ClusterClient implements RedisClient {
     return this.cluster.callBuffer(command, args);
   }
 
+  /** A cluster of which no node answers says no more than that: one is dialled to see what is wrong. */
+  private askWhy(places: readonly { host: string; port: number }[]): void {
+    const place = places[this.scouted++ % places.length];
+    if (this.scout !== null || place === undefined) return;
+    const scout = new Redis({ ...this.options, ...place, retryStrategy: null });
+    this.scout = scout;
+    scout.on("error", (error: Error) => {
+      this.trouble = withoutArguments(error.message);
+    });
+    scout.on("ready", () => scout.disconnect());
+    scout.on("end", () => {
+      this.scout = null;
+    });
+  }
+
   close(): void {
     const nodes = this.cluster.nodes();
+    this.scout?.disconnect();
     this.cluster.disconnect();
     for (const { stream } of nodes) stream?.destroy();
   }
