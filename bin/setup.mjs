@@ -74,6 +74,7 @@ function installPrograms() {
   // Where services are managed an installed proxy would be started at once; nobody asked for that.
   const isService = existsSync("/run/systemd/system");
   installProgram("haproxy", ["haproxy"], isService);
+  installProgram("redis-server", ["redis-server"], isService);
   installProgram("nginx", ["nginx", "libnginx-mod-stream"], isService);
 }
 

@@ -35,7 +35,7 @@ export async function openRedisStore(opening: RedisOpening): Promise<RedisStore>
   try {
     await untilFit(opening, client, exchange);
     const keys = new KeySpace(settings.prefix, nodeName);
-    const generation = await takeOver(exchange, keys);
+    const generation = await takeOver(exchange, keys, clock);
     await warnOfMemoryOnly(client, log);
     return new RedisStore({ exchange, keys, generation, close: () => client.close() });
   } catch (error) {
@@ -72,9 +72,9 @@ function sentence(where: string, { why }: StoreFailure): string {
 }
 
 /** Marks the space as this process's: what an earlier one wrote and Redis has not got yet is void from now on. */
-async function takeOver(exchange: Exchange, keys: KeySpace): Promise<number> {
-  const args = [keys.space, String(layoutVersion)];
-  const [outcome] = await exchange.call([{ bucket: 0, script: openScript, args, bytes: 0 }], true);
+async function takeOver(exchange: Exchange, keys: KeySpace, clock: Clock): Promise<number> {
+  const args = [keys.space, String(layoutVersion), String(Math.floor(clock.wallMs()))];
+  const [outcome] = await exchange.call([{ bucket: 0, script: openScript, args, bytes: 0 }], false);
   if (outcome === undefined || outcome.failure !== null) {
     throw new Refusal(`Redis cannot be used: ${outcome?.failure?.why}`);
   }

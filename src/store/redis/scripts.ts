@@ -123,15 +123,17 @@ export const namesScript = script(
 );
 
 /**
- * Keys: space. Argument: version of the layout. Reply: the generation of this start, or 0 when the space has another
- * version.
+ * Keys: space. Arguments: version of the layout, wall-clock milliseconds. Reply: the generation of this start, or 0 when the
+ * space has another version. Like an incarnation it is no lower than the clock, so that it grows even when Redis's own
+ * fail-over has lost the last one.
  */
 export const openScript = script(
   1,
-  `local version = redis.call('HGET', KEYS[1], 'layout')
-if version and version ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'layout', ARGV[1])
-return redis.call('HINCRBY', KEYS[1], 'generation', 1)`,
+  `local version, last = unpack(redis.call('HMGET', KEYS[1], 'layout', 'generation'))
+if version and version ~= ARGV[1] then return '0' end
+local generation = string.format('%.0f', math.max((tonumber(last) or 0) + 1, tonumber(ARGV[2])))
+redis.call('HSET', KEYS[1], 'layout', ARGV[1], 'generation', generation)
+return generation`,
 );
 
 /** All that a server must know. */
