@@ -3,6 +3,7 @@
  * what a node should bear. The message is made anew whenever somebody wants it.
  */
 import { hashString } from "../lib/hash.js";
+import { stampMs } from "../lib/hlc.js";
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "./message.js";
 import type { Sibling } from "./retained-siblings.js";
@@ -22,10 +23,10 @@ export class RetainedEntry implements Sibling {
   /** Last level of the topic. */
   readonly name: string;
   qos: Qos = 0;
-  private user = "";
+  user = "";
   /** Properties and payload; null: a tombstone. */
-  private content: string | Buffer | null = null;
-  private propertiesBytes = 0;
+  content: string | Buffer | null = null;
+  propertiesBytes = 0;
   /** Bytes of the topic. */
   private topicBytes = 0;
 
@@ -47,6 +48,11 @@ export class RetainedEntry implements Sibling {
   /** Bytes of topic, properties and payload; 0: a tombstone. */
   get size(): number {
     return this.content === null ? 0 : this.topicBytes + this.content.length;
+  }
+
+  /** When it was set or deleted, on the wall clock. */
+  get setMs(): number {
+    return stampMs(this.stamp);
   }
 
   /** A copy of the message; null: a tombstone. */
@@ -93,7 +99,15 @@ export class RetainedEntry implements Sibling {
     this.expiresMs = expiresMs;
     this.propertiesBytes = message.propertiesEnd - message.propertiesStart;
     this.topicBytes = message.topic.bytes.length;
-    this.content = contentOf(message);
+    const { bytes, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+    this.content = contentOf(bytes, propertiesStart, propertiesEnd, payloadStart, payloadEnd);
+  }
+
+  /** Takes properties and payload from the end of stored bytes. */
+  restore(bytes: Buffer, propertiesBytes: number, start: number): void {
+    this.propertiesBytes = propertiesBytes;
+    this.topicBytes = Buffer.byteLength(this.topic);
+    this.content = contentOf(bytes, start, start, start, bytes.length);
   }
 
   /** What is left of a message that is taken out: nothing. */
@@ -102,8 +116,13 @@ export class RetainedEntry implements Sibling {
   }
 }
 
-function contentOf(message: Message): string | Buffer {
-  const { bytes, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+function contentOf(
+  bytes: Buffer,
+  propertiesStart: number,
+  propertiesEnd: number,
+  payloadStart: number,
+  payloadEnd: number,
+): string | Buffer {
   const properties = propertiesEnd - propertiesStart;
   const length = properties + payloadEnd - payloadStart;
   if (length <= textBytesMax) {

@@ -10,7 +10,8 @@ import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import { Message } from "./message.js";
 import { decodeForward, encodeForward } from "./forward.js";
-import { type RetainedStore, retainedBucket, retainedBuckets } from "./retained.js";
+import type { RetainedStore } from "./retained.js";
+import { retainedBucket, retainedBuckets } from "./retained-digest.js";
 import type { RetainedEntry } from "./retained-entry.js";
 import type { TopicTable } from "./topic.js";
 

@@ -5,10 +5,13 @@
  * every node alike. One that expires becomes a tombstone by itself.
  */
 import type { Clock } from "../lib/clock.js";
-import { hashString, mix32 } from "../lib/hash.js";
 import { stampMs } from "../lib/hlc.js";
+import type { Commits } from "../store/commits.js";
+import type { Store } from "../store/store.js";
 import type { Message } from "./message.js";
+import { RetainedDigest } from "./retained-digest.js";
 import { RetainedEntry } from "./retained-entry.js";
+import { RetainedJournal } from "./retained-journal.js";
 import { RetainedTree, type RetainedWalk } from "./retained-tree.js";
 
 export interface RetainedLimits {
@@ -24,10 +27,6 @@ export type RetainedOutcome = "stored" | "older" | "full";
 
 /** How many entries one look for expired messages, or for old tombstones, takes in. */
 export const sweepSteps = 10_000;
-
-/** Buckets of the digest that nodes compare at link-up. */
-export const retainedBuckets = 256;
-export const retainedBucket = (topic: string): number => hashString(topic) % retainedBuckets;
 
 export class RetainedStore {
   readonly counters = {
@@ -46,14 +45,33 @@ export class RetainedStore {
   /** Topics of messages that will expire, and how far the look for those that have has come. */
   private readonly expiring = new Set<string>();
   private expiryScan: Iterator<string> | null = null;
-  private readonly digest = new Uint32Array(retainedBuckets);
+  private digest = new RetainedDigest();
   private liveCount = 0;
   private liveBytes = 0;
+  private readonly journal: RetainedJournal | null;
 
   constructor(
     private readonly limits: RetainedLimits,
     private readonly clock: Clock,
-  ) {}
+    /** Null: nothing outlives the process. */
+    commits: Pick<Commits, "touch"> | null = null,
+  ) {
+    const entryOf = (topic: string): RetainedEntry | undefined => this.entry(topic);
+    this.journal = commits === null ? null : new RetainedJournal(entryOf, clock, commits);
+  }
+
+  /**
+   * Takes up what earlier processes had stored, before anything else is done. Returns the highest stamp; 0: there is
+   * none. Limits that have become lower since are kept by what comes later.
+   */
+  async load(store: Pick<Store, "read">): Promise<number> {
+    let highest = 0;
+    await this.journal?.load(store, this.limits.ttlMs, (entry) => {
+      highest = Math.max(highest, entry.stamp);
+      this.restore(entry);
+    });
+    return highest;
+  }
 
   /** Messages held, without tombstones. */
   get size(): number {
@@ -68,8 +86,17 @@ export class RetainedStore {
     return this.tombstones.size;
   }
 
-  /** Stores a message, or with an empty payload deletes the one there was [MQTT-3.3.1-6]. */
-  set(message: Message): RetainedOutcome {
+  /**
+   * Stores a message, or with an empty payload deletes the one there was [MQTT-3.3.1-6]. `durably`: what changes is
+   * accepted when it is in the store, where there is one.
+   */
+  set(message: Message, durably = false): RetainedOutcome {
+    const outcome = this.take(message);
+    if (durably && outcome === "stored") this.journal?.await(message);
+    return outcome;
+  }
+
+  private take(message: Message): RetainedOutcome {
     const topic = message.topic.name;
     const before = this.entry(topic);
     if (before !== undefined && !isNewer(message, before)) return "older";
@@ -95,9 +122,10 @@ export class RetainedStore {
     this.tree = new RetainedTree();
     this.tombstones.clear();
     this.expiring.clear();
-    this.digest.fill(0);
+    this.digest = new RetainedDigest();
     this.liveCount = 0;
     this.liveBytes = 0;
+    this.journal?.cleared();
   }
 
   get(topic: string): RetainedEntry | undefined {
@@ -131,7 +159,7 @@ export class RetainedStore {
 
   /** One number per bucket; equal on two nodes that hold the same entries. */
   digests(): Uint32Array {
-    return this.digest.slice();
+    return this.digest.sums.slice();
   }
 
   /**
@@ -200,7 +228,7 @@ export class RetainedStore {
 
   private hold(message: Message, expiresMs: number, before: RetainedEntry | undefined): void {
     const { name } = message.topic;
-    if (before !== undefined) this.addToDigest(before, -1);
+    if (before !== undefined) this.digest.add(before, -1);
     const replaces = before !== undefined && !before.isTombstone;
     const entry = replaces ? before : new RetainedEntry(name, message.stamp, message.publisher);
     this.liveBytes += message.size - entry.size;
@@ -212,7 +240,21 @@ export class RetainedStore {
     }
     if (expiresMs !== 0) this.expiring.add(name);
     else this.expiring.delete(name);
-    this.addToDigest(entry, 1);
+    this.digest.add(entry, 1);
+    this.journal?.changed(name);
+  }
+
+  /** An entry from the store. */
+  private restore(entry: RetainedEntry): void {
+    this.digest.add(entry, 1);
+    if (entry.isTombstone) {
+      this.tombstones.set(entry.topic, entry);
+      return;
+    }
+    this.liveCount++;
+    this.liveBytes += entry.size;
+    this.tree.add(entry);
+    if (entry.expiresMs !== 0) this.expiring.add(entry.topic);
   }
 
   /** Puts a tombstone in the place of what there was. */
@@ -222,7 +264,7 @@ export class RetainedStore {
     publisher: string,
     before: RetainedEntry | undefined,
   ): void {
-    if (before !== undefined) this.addToDigest(before, -1);
+    if (before !== undefined) this.digest.add(before, -1);
     if (before !== undefined && !before.isTombstone) {
       this.liveCount--;
       this.liveBytes -= before.size;
@@ -233,7 +275,8 @@ export class RetainedStore {
     const tombstone = new RetainedEntry(topic, stamp, publisher);
     this.tombstones.delete(topic);
     this.tombstones.set(topic, tombstone);
-    this.addToDigest(tombstone, 1);
+    this.digest.add(tombstone, 1);
+    this.journal?.changed(topic);
     if (this.tombstones.size <= this.limits.messages) return;
     const [first] = this.tombstones.values();
     if (first !== undefined) this.forget(first);
@@ -241,16 +284,9 @@ export class RetainedStore {
   }
 
   private forget(tombstone: RetainedEntry): void {
-    this.addToDigest(tombstone, -1);
+    this.digest.add(tombstone, -1);
     this.tombstones.delete(tombstone.topic);
-  }
-
-  private addToDigest(entry: RetainedEntry, sign: 1 | -1): void {
-    const hash = hashString(entry.topic);
-    const stampHash = mix32(entry.stamp >>> 0) ^ mix32(Math.floor(entry.stamp / 2 ** 32));
-    const writer = mix32(hashString(entry.publisher) + (entry.isTombstone ? 1 : 0));
-    const bucket = hash % retainedBuckets;
-    this.digest[bucket] = (this.digest[bucket] ?? 0) + sign * mix32(hash ^ stampHash ^ writer);
+    this.journal?.changed(tombstone.topic);
   }
 }
 

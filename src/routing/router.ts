@@ -6,6 +6,8 @@ import type { PeerState } from "../cluster/failure-detector.js";
 import type { ClusterPort, ClusterUser, Receipt } from "../cluster/ports.js";
 import { WireError } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
+import type { Commits } from "../store/commits.js";
+import type { Store } from "../store/store.js";
 import { realRandom } from "../lib/random.js";
 import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
@@ -13,7 +15,7 @@ import { isShared } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
 import { isRowValue, packedDurable } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
-import { type RetainedLimits, RetainedStore } from "./retained.js";
+import { type RetainedLimits, type RetainedOutcome, RetainedStore } from "./retained.js";
 import type { RetainedWalk } from "./retained-tree.js";
 import { RetainedSync } from "./retained-sync.js";
 import { RouteIndex } from "./route-index.js";
@@ -53,6 +55,8 @@ export class Router implements ClusterUser {
     /** Forwards that came too late for anybody. */
     expired: 0,
     undecodable: 0,
+    /** Publishes refused because the store takes nothing and they were due to something durable. */
+    refusedStalled: 0,
   };
   readonly index = new RouteIndex();
   readonly retained: RetainedStore;
@@ -65,9 +69,11 @@ export class Router implements ClusterUser {
     private readonly clock: Clock,
     shared: SharedSettings = { strategy: "random", random: realRandom },
     readonly topics = new TopicTable(),
+    /** Null: nothing outlives the process. */
+    private readonly commits: Pick<Commits, "touch" | "stalled"> | null = null,
   ) {
     this.shared = new SharedGroups(this.sharedHost(), shared);
-    this.retained = new RetainedStore(retainedLimits, clock);
+    this.retained = new RetainedStore(retainedLimits, clock, commits);
     this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);
   }
 
@@ -83,6 +89,7 @@ export class Router implements ClusterUser {
     this.counters.published++;
     message.matched = local.length + peers.length + groups.length;
     if (message.qos > 0) {
+      if (this.commits?.stalled && this.refuseStalled(message, targets)) return;
       if (peers.length > 0 && !this.reserve(message, peers)) return;
       message.counter = this.cluster.nextCounter();
     }
@@ -95,6 +102,12 @@ export class Router implements ClusterUser {
     }
     message.pending--;
     if (message.matched === 0) this.counters.unmatched++;
+  }
+
+  /** Takes up the retained messages that are stored; before anything is published. */
+  async load(store: Pick<Store, "read">): Promise<void> {
+    const highest = await this.retained.load(store);
+    if (highest > 0) this.cluster.observeStamp(highest);
   }
 
   /**
@@ -295,7 +308,8 @@ export class Router implements ClusterUser {
   private publishRetained(message: Message, targets: Targets): void {
     message.stamp = this.cluster.nextStamp();
     // A publisher that cannot be told has its message delivered, though it is not retained (counted).
-    if (this.storeRetained(message) === "full" && message.sink?.tellsRefusal === true) {
+    const outcome = this.storeRetained(message, message.qos > 0);
+    if (outcome === "full" && message.sink?.tellsRefusal === true) {
       message.refused = ReasonCode.QuotaExceeded;
       return;
     }
@@ -315,9 +329,25 @@ export class Router implements ClusterUser {
     this.deliver(message, targets.local);
   }
 
-  private storeRetained(message: Message): string {
+  private storeRetained(message: Message, durably = false): RetainedOutcome {
     this.cluster.observeStamp(message.stamp);
-    return this.retained.set(message);
+    return this.retained.set(message, durably);
+  }
+
+  /**
+   * While the store takes nothing, what is due to something durable could not be acknowledged: it is refused before
+   * anything of it happens. A publish that nobody answers (a will) waits instead.
+   */
+  private refuseStalled(message: Message, { local, peers }: Targets): boolean {
+    if (message.sink === null) return false;
+    const isDurable =
+      message.retain ||
+      peers.some((target) => target.durable && target.qos > 0) ||
+      local.some(({ qos, subscriber }) => qos > 0 && subscriber.persistent === true);
+    if (!isDurable) return false;
+    this.counters.refusedStalled++;
+    message.refused = ReasonCode.QuotaExceeded;
+    return true;
   }
 
   /** Outboxes must have room before anything is sent: no target may get what others refuse. */

@@ -7,6 +7,8 @@ import type { Topic } from "./topic.js";
 /** Something in this node that receives messages: a session. */
 export interface Subscriber {
   readonly clientId: string;
+  /** What it takes has to be durable before it is accepted, where there is a store. */
+  readonly persistent?: boolean;
   /**
    * Takes a message. True: accepted. False: its queue is full for the moment, and it will call
    * `message.accept()` once, later (only for QoS ≥ 1; it keeps the message, so it calls `own()`).

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Outbox } from "../../src/cluster/outbox.js";
 import { type StreamLink, StreamSender } from "../../src/cluster/stream.js";
 import { counterOf, forwardHeaderBytes, incarnationOf } from "../../src/cluster/wire/frames.js";
-import { Durable } from "./durable-support.js";
+import { Durable } from "../store/durable.js";
 
 const peer = "b@hb 0123456789abcdef0123456789abcdef";
 const limits = { outputBytes: 100_000, outboxMessages: 100, outboxBytes: 10_000 };

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { StampKeeper } from "../../src/cluster/stamp-keeper.js";
 import { StoredRows } from "../../src/cluster/stored-rows.js";
 import { HybridClock } from "../../src/lib/hlc.js";
-import { Durable } from "./durable-support.js";
+import { Durable } from "../store/durable.js";
 
 const peer = "b@hb 0123456789abcdef0123456789abcdef";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Backoff } from "../../src/lib/backoff.js";
 import { seededRandom } from "../../src/lib/random.js";
 import { Commits } from "../../src/store/commits.js";
-import { HandClock, ToldStore } from "../store/support.js";
+import { HandClock, ToldStore } from "./support.js";
 
 export class Durable {
   readonly store = new ToldStore();
