@@ -37,13 +37,14 @@ export const store = z.strictObject({
       "How long the publisher of a QoS 1 or 2 message may wait while the store takes nothing, such as on a full " +
       "disk: then its connection is closed. A commit that takes so long raises the alarm.",
   }),
-  map_size: size({
-    min: "16MiB",
+  max_size: size({
+    min: "1MiB",
     max: "16TiB",
     default: "64GiB",
     about:
-      "Largest size of the store's file, with store.kind lmdb. It is address space, not memory or disk, and the file " +
-      "grows as needed; at the limit it counts as a full disk. May be changed at any start.",
+      "Most bytes that all that is stored may take, with store.kind lmdb. At the limit it is as with a full disk: QoS 1 " +
+      "and 2 messages that would have to be stored are refused until there is room, what is stored is still delivered. " +
+      "Freed space is used again; `broker ctl store compact` gives it back to the disk. May be changed at any start.",
   }),
   redis: redis.prefault({}),
 });

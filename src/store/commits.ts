@@ -34,6 +34,10 @@ interface Part {
   readonly waiting: Journaled[];
 }
 
+type Reason = "held" | "slow" | "space";
+
+const spaceIntervalMs = 250;
+
 export class Commits {
   readonly counters = { commits: 0, writes: 0, operations: 0, fenced: 0, retries: 0, stalls: 0 };
   private touched: Journaled[] = [];
@@ -49,7 +53,13 @@ export class Commits {
   private retryTimer: Timer | undefined;
   private retryDue = false;
   private watch: Timer | undefined;
-  private stall: { failure: StoreFailure; readonly sinceMs: number } | null = null;
+  /** Why nothing is to be taken: a write failed for now, a commit does not come back, space runs out. */
+  private readonly reasons: Record<Reason, StoreFailure | null> = {
+    ...{ held: null, slow: null, space: null },
+  };
+  private sinceMs: number | null = null;
+  private spaceTimer: Timer | undefined;
+  private commitsLooked = 0;
   private broken: StoreFailure | null = null;
   private closed = false;
 
@@ -57,12 +67,13 @@ export class Commits {
 
   /** Why nothing is taken at present, or null. While it is set, nothing new that has to be durable may be taken. */
   get stalled(): StoreFailure | null {
-    return this.broken ?? this.stall?.failure ?? null;
+    const { held, slow, space } = this.reasons;
+    return this.broken ?? held ?? slow ?? space;
   }
 
   /** Wall-clock time at which the present stall began, milliseconds since 1970; null when there is none. */
   get stalledSinceMs(): number | null {
-    return this.stall?.sinceMs ?? null;
+    return this.sinceMs;
   }
 
   /** What it has is part of the next commit. May be called at any time, often; nothing happens before the turn is over. */
@@ -91,6 +102,7 @@ export class Commits {
     const { clock } = this.options;
     clock.clearTimer(this.retryTimer);
     clock.clearTimer(this.watch);
+    clock.clearTimer(this.spaceTimer);
   }
 
   private schedule(): void {
@@ -118,6 +130,7 @@ export class Commits {
     }
     this.counters.commits++;
     this.counters.writes += writes.length;
+    this.watchSpace();
     // A rejection is a bug of ours: nobody handles it, so that it ends the process.
     void this.options.store.write(writes).then((outcomes) => {
       const empty = parts.filter(({ operations }) => operations.length === 0);
@@ -210,7 +223,8 @@ export class Commits {
 
   /** Something failed for now: it is tried again after a while. */
   private hold(failure: StoreFailure | null | undefined): void {
-    if (failure) this.raise(failure);
+    this.set("slow", null);
+    if (failure) this.set("held", failure);
     const { clock, backoff } = this.options;
     this.retryTimer ??= clock.setTimer(backoff.nextMs(), () => {
       this.retryTimer = undefined;
@@ -221,24 +235,28 @@ export class Commits {
 
   /** Nothing is held: all that was gathered is durable. */
   private resume(): void {
-    if (this.stall !== null) {
-      this.stall = null;
-      this.options.backoff.reset();
-      this.options.onStalled(null);
-    }
+    if (this.reasons.held !== null) this.options.backoff.reset();
+    this.set("held", null);
+    this.set("slow", null);
     const due = this.dueCallbacks;
     this.dueCallbacks = [];
     for (const callback of due) callback();
   }
 
-  private raise(failure: StoreFailure): void {
-    if (this.stall !== null) {
-      this.stall.failure = failure;
-      return;
+  private set(reason: Reason, failure: StoreFailure | null): void {
+    const { reasons } = this;
+    if (reasons[reason] === failure) return;
+    const before = this.stalled;
+    reasons[reason] = failure;
+    const { stalled } = this;
+    if (before === null && stalled !== null) {
+      this.sinceMs = this.options.clock.wallMs();
+      this.counters.stalls++;
+      this.options.onStalled(stalled);
+    } else if (before !== null && stalled === null) {
+      this.sinceMs = null;
+      this.options.onStalled(null);
     }
-    this.stall = { failure, sinceMs: this.options.clock.wallMs() };
-    this.counters.stalls++;
-    this.options.onStalled(failure);
   }
 
   private breakDown(failure: StoreFailure): void {
@@ -255,12 +273,37 @@ export class Commits {
       if (!this.underWay || this.closed) return;
       const ageMs = clock.monotonicMs() - this.beganMs;
       if (ageMs < slowMs) this.armWatch(slowMs - ageMs);
-      else this.raise({ kind: "unavailable", why: `a commit takes longer than ${slowMs} ms` });
+      else {
+        const why = `a commit takes longer than ${slowMs} ms`;
+        this.set("slow", { kind: "unavailable", why });
+      }
     });
   }
 
   private disarmWatch(): void {
     this.options.clock.clearTimer(this.watch);
     this.watch = undefined;
+  }
+
+  /** Looks now and then, while there are commits, whether space runs out, and whether it came back. */
+  private watchSpace(): void {
+    const { clock, store } = this.options;
+    if (store.pressure === undefined) return;
+    this.spaceTimer ??= clock.setTimer(spaceIntervalMs, () => void this.lookAtSpace());
+  }
+
+  private async lookAtSpace(): Promise<void> {
+    const { commits } = this.counters;
+    let failure: StoreFailure | null = null;
+    try {
+      failure = (await this.options.store.pressure?.()) ?? null;
+    } catch {
+      // The next write tells.
+    }
+    this.spaceTimer = undefined;
+    if (this.closed) return;
+    this.set("space", failure);
+    if (failure !== null || commits !== this.commitsLooked) this.watchSpace();
+    this.commitsLooked = commits;
   }
 }

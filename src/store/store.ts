@@ -53,4 +53,9 @@ export interface Store {
   /** Resolves when everything written so far would survive a power cut, as far as the store can tell. */
   flush(): Promise<void>;
   close(): Promise<void>;
+  /**
+   * Why nothing new should be taken though writes still succeed (space runs out), or null: what remains is for taking
+   * out what is stored. A store that cannot tell has no such method. Rejects with an Error when it cannot tell now.
+   */
+  pressure?(): Promise<StoreFailure | null>;
 }

@@ -49,6 +49,8 @@ test("what changes in one turn, in any number of partitions, is one write at its
   assert.deepEqual(commits.counters, {
     ...{ commits: 1, writes: 2, operations: 3, fenced: 0, retries: 0, stalls: 0 },
   });
+  await clock.advance(250);
+  await clock.advance(250);
   assert.equal(clock.timerCount, 0, "nothing ticks while nothing happens");
 });
 
@@ -225,6 +227,27 @@ test("a commit that does not come back is a stall, and ends it when it does", as
   assert.equal(commits.stalled, null);
   assert.deepEqual(alarms, ["unavailable", null]);
   assert.deepEqual(a.heard, ["committed 1"]);
+});
+
+test("when space runs out nothing new is to be taken, and commits go on, until there is some", async () => {
+  const { clock, store, commits, alarms, note } = build();
+  const a = new Notebook("a");
+  note(a, "1");
+  await clock.turn();
+  store.tight = full;
+  await clock.advance(250);
+  assert.deepEqual(commits.stalled, full);
+  assert.equal(commits.stalledSinceMs, clock.wallMs());
+  note(a, "2");
+  await clock.turn();
+  assert.deepEqual(a.heard, ["committed 1", "committed 2"]);
+  await clock.advance(1000);
+  assert.deepEqual(alarms, ["full"]);
+  store.tight = null;
+  await clock.advance(250);
+  assert.equal(commits.stalled, null);
+  assert.equal(commits.stalledSinceMs, null);
+  assert.deepEqual(alarms, ["full", null]);
 });
 
 test("idle: at once when nothing waits, else when all that was touched so far is durable", async () => {

@@ -64,6 +64,8 @@ export class ToldStore extends MemoryStore {
   readonly calls: (readonly PartitionWrite[])[] = [];
   /** By partition; "*" for all. */
   readonly failures = new Map<string, StoreFailure>();
+  /** Why it wants nothing new. */
+  tight: StoreFailure | null = null;
   private gate: Promise<void> | null = null;
   private open: () => void = () => undefined;
 
@@ -82,6 +84,10 @@ export class ToldStore extends MemoryStore {
   openGate(): void {
     this.open();
     this.gate = null;
+  }
+
+  async pressure(): Promise<StoreFailure | null> {
+    return this.tight;
   }
 
   override async write(
