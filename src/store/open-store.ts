@@ -1,13 +1,13 @@
-/** Opens the store that the settings name. Each kind has one line here. */
+/** Opens the store that the settings name. Each kind has a few lines here, and is loaded only when it is wanted. */
 import { join } from "node:path";
 import type { Config } from "../config/schema.js";
+import type { Clock } from "../lib/clock.js";
 import type { Log } from "../lib/log.js";
-import { Refusal } from "../lib/refusal.js";
-import { openLmdb } from "./open-lmdb.js";
 import type { Store } from "./store.js";
 
 export interface OpenStoreOptions {
   readonly config: Config;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -16,16 +16,19 @@ export interface OpenStoreOptions {
  * data directory.
  * @throws Refusal when it cannot be had, with a sentence that says what to do
  */
-export async function openStore({ config, log }: OpenStoreOptions): Promise<Store | null> {
-  const { kind, durability, max_size: maxBytes } = config.store;
+export async function openStore({ config, clock, log }: OpenStoreOptions): Promise<Store | null> {
+  const { kind, durability, max_size: maxBytes, redis: settings } = config.store;
   switch (kind) {
     case "memory":
       return null;
     case "lmdb": {
+      const { openLmdb } = await import("./open-lmdb.js");
       const directory = join(config.node.data_dir, "store");
       return openLmdb({ directory, maxBytes, durability, log });
     }
-    case "redis":
-      throw new Refusal("store.kind redis cannot be had yet: use lmdb");
+    case "redis": {
+      const { openRedisStore } = await import("./redis/open.js");
+      return openRedisStore({ settings, durability, nodeName: config.node.name, clock, log });
+    }
   }
 }
