@@ -105,8 +105,12 @@ async function single(
   return { ports: [port], pids: [child.pid], stop };
 }
 
-/** Starts `nodes` nodes, all on the broker's core, and joins them. */
-async function startTrellis(clock: Clock, nodes: number): Promise<RunningBroker> {
+/** Starts `nodes` nodes with these settings (`key=value`), all on the broker's core, and joins them. */
+export async function startTrellis(
+  clock: Clock,
+  nodes: number,
+  more: readonly string[] = [],
+): Promise<RunningBroker> {
   const folder = mkdtempSync(join(tmpdir(), "bench-"));
   const children: Child[] = [];
   const ports: number[] = [];
@@ -125,7 +129,8 @@ async function startTrellis(clock: Clock, nodes: number): Promise<RunningBroker>
     for (let i = 0; i < nodes; i++) {
       const port = await freePort();
       const data = join(folder, `data${i}`);
-      const settings = ["--set", `listeners.tcp.port=${port}`];
+      const all = [`listeners.tcp.port=${port}`, ...more];
+      const settings = all.flatMap((setting) => ["--set", setting]);
       const child = broker("foreground", "--node", nodeName(i), "--data", data, ...settings);
       children.push(child);
       ports.push(port);

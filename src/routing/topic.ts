@@ -3,6 +3,7 @@
  * comparison, no string, and finds the result of the last match with it. Bounded: two halves, the
  * older is dropped when the younger is full.
  */
+import type { KnownTopic, RuleSet } from "../auth/acl/rule-set.js";
 import { topicName } from "../protocol/topics.js";
 import { hashBytes } from "../lib/hash.js";
 import type { Targets } from "./targets.js";
@@ -10,7 +11,7 @@ import type { Targets } from "./targets.js";
 const bucketMax = 8;
 
 /** A valid topic name. Two records of one name may exist for a while; compare names, not records. */
-export class Topic {
+export class Topic implements KnownTopic {
   /** Who gets a message on this topic, as of route generation `generation`. */
   targets: Targets | null = null;
   generation = -1;
@@ -21,6 +22,10 @@ export class Topic {
   slot3 = 0;
   // Not whole, so that V8 takes it for a double from the start.
   stamp = -0.5;
+  publishRules: RuleSet | null = null;
+  receiveRules: RuleSet | null = null;
+  mayPublish = false;
+  mayReceive = false;
 
   constructor(
     readonly name: string,

@@ -28,7 +28,7 @@ export class Access {
       return this.publishes;
     }
     this.renew();
-    this.publishes = this.set.allows("publish", topic);
+    this.publishes = this.set.mayPublish(topic);
     this.lastPublished = topic;
     if (!this.publishes) this.acl.tellDenied(this.subject, "publish", topic.name);
     return this.publishes;
@@ -40,7 +40,7 @@ export class Access {
       return this.receives;
     }
     this.renew();
-    this.receives = this.set.allows("subscribe", topic);
+    this.receives = this.set.mayReceive(topic);
     this.lastReceived = topic;
     if (!this.receives) this.acl.tellDenied(this.subject, "subscribe", topic.name);
     return this.receives;

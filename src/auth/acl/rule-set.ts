@@ -1,13 +1,21 @@
 /**
  * The rules that concern one subject, in their order, and what they said lately about topics. The memory of
- * verdicts is bounded; nothing in a set changes, other rules make another set.
+ * verdicts is bounded; no rule in a set changes, other rules make another set.
  */
 import { type AclAction, covers, type ResolvedRule } from "./rule.js";
 
-/** A topic that is interned: one record is asked about again and again. */
+/**
+ * A topic that is interned: one record is asked about again and again. It keeps what was said last, for each of
+ * the two actions, since those who share a topic mostly share their rules.
+ */
 export interface KnownTopic {
   readonly name: string;
   readonly hash: number;
+  /** Who said `mayPublish`, and `mayReceive`; another set has to be asked itself. */
+  publishRules: RuleSet | null;
+  receiveRules: RuleSet | null;
+  mayPublish: boolean;
+  mayReceive: boolean;
 }
 
 export interface Decision {
@@ -46,8 +54,21 @@ export class RuleSet {
     return { allowed: this.allowsRest, rule: null };
   }
 
-  allows(action: AclAction, topic: KnownTopic): boolean {
-    const bit = action === "publish" ? publishBit : subscribeBit;
+  mayPublish(topic: KnownTopic): boolean {
+    if (topic.publishRules === this) return topic.mayPublish;
+    topic.mayPublish = this.allows(publishBit, topic);
+    topic.publishRules = this;
+    return topic.mayPublish;
+  }
+
+  mayReceive(topic: KnownTopic): boolean {
+    if (topic.receiveRules === this) return topic.mayReceive;
+    topic.mayReceive = this.allows(subscribeBit, topic);
+    topic.receiveRules = this;
+    return topic.mayReceive;
+  }
+
+  private allows(bit: number, topic: KnownTopic): boolean {
     const { topics } = this;
     const mask = topics.length - 1;
     for (let i = 0; i < probesMax; i++) {
