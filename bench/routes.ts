@@ -9,6 +9,7 @@ import { rowHash } from "../src/cluster/row-table.js";
 import { decode, encode } from "../src/cluster/wire/messages.js";
 import { frameHeaderBytes } from "../src/cluster/wire/frames.js";
 import { Message } from "../src/routing/message.js";
+import { RouteIndex } from "../src/routing/route-index.js";
 import type { Router } from "../src/routing/router.js";
 import type { Topic } from "../src/routing/topic.js";
 import {
@@ -22,6 +23,7 @@ import {
   turn,
   wildOf,
 } from "./routes-scene.js";
+import { runTable } from "./routes-table.js";
 
 const { values: options } = parseArgs({
   options: {
@@ -36,14 +38,7 @@ const runs = Number(options.runs);
 const batch = 200_000;
 const perTurn = 500;
 
-type Figures = Map<string, number[]>;
-const figures: Figures = new Map();
-
-function note(name: string, value: number): void {
-  const all = figures.get(name);
-  if (all === undefined) figures.set(name, [value]);
-  else all.push(value);
-}
+const { note, print } = runTable();
 
 function cpuSeconds(): number {
   const { user, system } = process.cpuUsage();
@@ -165,6 +160,31 @@ async function copying(name: string, keyOf: (index: number) => string): Promise<
   if (copy.count !== count) throw new Error("rows are missing");
 }
 
+/**
+ * 1,000 filters that all begin like the topic for 127 levels, each with its own choice of `+` and names: a match
+ * has to walk all of them to the last level, where none matches.
+ */
+function worst(): void {
+  const index = new RouteIndex();
+  const one = subscriberOf("one");
+  const levels = 128;
+  for (let i = 0; i < 1000; i++) {
+    const filter: string[] = Array.from({ length: levels }, (_, at) =>
+      (i >> (at % 10)) & 1 ? "+" : "a",
+    );
+    filter[levels - 1] = "z";
+    index.setLocal(filter.join("/"), one, { ...subscription, durable: false });
+  }
+  const topic = Array(levels).fill("a").join("/");
+  const rounds = 20;
+  const started = cpuSeconds();
+  for (let i = 0; i < rounds; i++) index.match(topic);
+  note(
+    "worst case: 1,000 filters of 128 levels, µs a match",
+    ((cpuSeconds() - started) * 1e6) / rounds,
+  );
+}
+
 const storms: [string, ((i: number) => string) | null][] = [
   ["nothing else", null],
   ["and a client changes exact filters", (i) => `other/${i % 5000}/x`],
@@ -189,14 +209,8 @@ async function main(): Promise<void> {
     if (!wanted("storm")) continue;
     for (const [name, filterOf] of storms) await storm(router, name, filterOf);
   }
-  process.stdout.write(`${count} filters, Node ${process.versions.node}, ${runs} runs\n\n`);
-  process.stdout.write("| what | min | median | max |\n| --- | ---: | ---: | ---: |\n");
-  for (const [name, values] of figures) {
-    values.sort((a, b) => a - b);
-    const shown = [values[0], values[values.length >> 1], values[values.length - 1]];
-    const cells = shown.map((value) => Math.round(value ?? 0).toLocaleString("en-US"));
-    process.stdout.write(`| ${name} | ${cells.join(" | ")} |\n`);
-  }
+  if (wanted("worst")) for (let run = 0; run < runs; run++) worst();
+  print(`${count} filters, Node ${process.versions.node}, ${runs} runs`);
 }
 
 await main();
