@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { Refusal } from "../../../src/lib/refusal.js";
+import { Authority } from "../../net/listeners/support.js";
 import { until } from "../../support/nodes.js";
 import { freePort, redisMissing, RedisServer, startRedisCluster } from "../../support/redis.js";
 import { listLog, openStore, put, write } from "./support.js";
@@ -144,6 +145,29 @@ describe("opening the store in Redis", { skip: redisMissing }, () => {
     const lines: string[] = [];
     await openStore(t, { redis: { addresses: [server.address] }, log: listLog(lines) });
     assert.ok(lines.some((line) => line.includes("keeps no append-only file")));
+  });
+
+  test("over TLS, with certificates on both sides", async (t) => {
+    const authority = new Authority(t);
+    const mine = authority.issue("/CN=localhost");
+    const port = await freePort();
+    const files = ["--tls-cert-file", mine.certificate, "--tls-key-file", mine.key];
+    const words = ["--tls-port", String(port), "--tls-ca-cert-file", authority.certificate];
+    await RedisServer.start(t, [...words, ...files]);
+    const tls = { enabled: true, ca: authority.certificate };
+    const redis = { addresses: [`localhost:${port}`], start_timeout: "500ms" };
+    assert.match(await refusal(openStore(t, { redis: { ...redis, tls } })), /cannot be used/);
+    const client = authority.issue("/CN=broker");
+    const both = { ...tls, certificate: client.certificate, key: client.key };
+    const store = await openStore(t, { redis: { ...redis, tls: both } });
+    assert.equal(await write(store, put("p", "k")), null);
+    const elsewhere = { ...redis, addresses: [`127.0.0.1:${port}`] };
+    const wrong = await refusal(openStore(t, { redis: { ...elsewhere, tls: both } }));
+    assert.match(wrong, /Hostname\/IP does not match certificate/);
+    const named = { ...both, server_name: "localhost" };
+    await openStore(t, { redis: { ...elsewhere, tls: named } });
+    const missing = { ...both, ca: "/nowhere/ca.pem" };
+    assert.match(await refusal(openStore(t, { redis: { ...redis, tls: missing } })), /cannot read/);
   });
 
   test("what another version of the layout wrote is left alone", async (t) => {
