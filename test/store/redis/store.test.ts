@@ -1,4 +1,4 @@
-/** What the store promises, on a real Redis server and on a Cluster of three masters. */
+/** What goes beyond the contract, or near its limits, on a real Redis server and on a Cluster of three masters. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Operation } from "../../../src/store/store.js";
@@ -26,79 +26,6 @@ function suite(name: string, start: () => Promise<Place>): void {
     /** Each test has a key space of its own. */
     const open = (t: { after(end: () => unknown): void }, nodeName = `n${++spaces}@host`) =>
       openStore(t, { ...place, nodeName });
-
-    test("rows come in the order of their bytes, from a key on, as many as wanted", async (t) => {
-      const store = await open(t);
-      const keys = ["b", "a", "\u{1f600}", "", "\uffff", "a\0", "ab", "ä"];
-      for (const key of keys) assert.equal(await write(store, put("p", key, "v")), null);
-      const order = ["", "a", "a\0", "ab", "b", "ä", "\uffff", "\u{1f600}"];
-      const all = await store.read("p");
-      assert.deepEqual(
-        all.map(([key]) => key),
-        order,
-      );
-      assert.deepEqual(
-        (await store.read("p", "ab", 2)).map(([key]) => key),
-        ["ab", "b"],
-      );
-      assert.deepEqual(
-        (await store.read("p", "aa")).map(([key]) => key),
-        order.slice(3),
-      );
-      assert.deepEqual(await store.read("p", "", 0), []);
-      assert.deepEqual(await store.read("elsewhere"), []);
-    });
-
-    test("values are bytes, and any bytes", async (t) => {
-      const store = await open(t);
-      const value = Uint8Array.from({ length: 256 }, (_, byte) => byte);
-      const operations: Operation[] = [
-        { kind: "put", key: "all", value: value.subarray(0, 256) },
-        { kind: "put", key: "none", value: new Uint8Array(0) },
-        { kind: "put", key: "middle", value: value.subarray(10, 20) },
-      ];
-      assert.equal(await write(store, { partition: "p", operations }), null);
-      assert.deepEqual(await store.read("p"), [
-        ["all", Buffer.from(value)],
-        ["middle", Buffer.from(value.subarray(10, 20))],
-        ["none", Buffer.alloc(0)],
-      ]);
-    });
-
-    test("operations of one write happen in their order", async (t) => {
-      const store = await open(t);
-      const value = Buffer.from("new");
-      await write(store, put("p", "k1", "old"));
-      await write(store, put("p", "k2", "old"));
-      const operations: Operation[] = [
-        { kind: "delete", key: "k1" },
-        { kind: "put", key: "k1", value },
-        { kind: "put", key: "k3", value },
-        { kind: "deleteRange", from: "k2", to: "k4" },
-        { kind: "put", key: "k3", value },
-        { kind: "delete", key: "absent" },
-      ];
-      assert.equal(await write(store, { partition: "p", operations }), null);
-      assert.deepEqual(await texts(store, "p"), ["k1=new", "k3=new"]);
-    });
-
-    test("a range is deleted up to, not including, its end, however long it is", async (t) => {
-      const store = await open(t);
-      const key = (number: number): string => `log/${String(number).padStart(6, "0")}`;
-      const value = Buffer.from("v");
-      const operations = Array.from({ length: 5000 }, (_, number): Operation => {
-        return { kind: "put", key: key(number), value };
-      });
-      assert.equal(await write(store, { partition: "p", operations }), null);
-      const range: Operation = { kind: "deleteRange", from: key(10), to: key(4990) };
-      assert.equal(await write(store, { partition: "p", operations: [range] }), null);
-      const left = await store.read("p");
-      assert.equal(left.length, 20);
-      assert.deepEqual(
-        left.slice(9, 11).map(([name]) => name),
-        [key(9), key(4990)],
-      );
-    });
 
     test("more rows than one reply holds are read whole, and large ones too", async (t) => {
       const store = await open(t);
@@ -191,15 +118,6 @@ function suite(name: string, start: () => Promise<Place>): void {
         mixed.map((outcome) => outcome?.kind),
         ["fenced", undefined],
       );
-    });
-
-    test("overlapping writes happen in order", async (t) => {
-      const store = await open(t);
-      const writes = Array.from({ length: 200 }, (_, number) =>
-        write(store, put("p", "k", `${number}`)),
-      );
-      assert.ok((await Promise.all(writes)).every((outcome) => outcome === null));
-      assert.deepEqual(await texts(store, "p"), ["k=199"]);
     });
 
     test("what was written is there for the next process, and the one before is locked out", async (t) => {
