@@ -8,8 +8,8 @@ import { type CtlServer, openCtl } from "./admin/ctl-server.js";
 import { aclControl } from "./admin/node/acl-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
-import { collectMetrics, type CounterSource } from "./admin/node/metrics.js";
 import { publisher, retainedControl, routeControl } from "./admin/node/routing-control.js";
+import { nodeMetrics } from "./admin/node/sources.js";
 import {
   clientControl,
   sessionControl,
@@ -29,7 +29,7 @@ import { tcpTransport } from "./cluster/tcp.js";
 import { memberSchema } from "./cluster/wire/messages.js";
 import { fileDescriptorLimit } from "./config/file-descriptors.js";
 import type { Config } from "./config/schema.js";
-import { realClock } from "./lib/clock.js";
+import { realClock, sleep } from "./lib/clock.js";
 import type { Log, LogLevel } from "./lib/log.js";
 import { realRandom } from "./lib/random.js";
 import { Refusal } from "./lib/refusal.js";
@@ -37,8 +37,11 @@ import { TimerWheel } from "./lib/timer-wheel.js";
 import { FrontEnd } from "./net/front-end.js";
 import type { RetainedLimits } from "./routing/retained.js";
 import { Router } from "./routing/router.js";
+import { TopicTable } from "./routing/topic.js";
 import { type DirectoryLock, lockDirectory } from "./store/directory-lock.js";
+import { NodeStore } from "./store/node-store.js";
 import { DiskStateFile } from "./store/state-file.js";
+import type { StoreFailure } from "./store/store.js";
 
 export interface BrokerOptions {
   readonly config: Config;
@@ -77,19 +80,30 @@ const stateSchema = z.object({
 /** File descriptors that a node keeps for itself: links, store, log, control socket. */
 const ownDescriptors = 64;
 const retainedSweepMs = 1000;
+/** How long leaving service may take when the store is broken. */
+const failMs = 1000;
 /** How long nodes that are started together wait for each other; several have to join one after the other. */
 const siblingsMs = 15_000;
 
 /** Starts a node. Rejects with a Refusal when something it needs cannot be had; nothing is left behind. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
-  const node = new Node(options);
+  const { config, log } = options;
+  parseNodeName(config.node.name);
+  const lock = await lockDirectory(config.node.data_dir, realRandom);
+  let node: Node | null = null;
   try {
+    const kept = await NodeStore.open({
+      ...{ config, log, clock: realClock, random: realRandom },
+      onBroken: (failure) => node?.onBroken(failure),
+    });
+    node = new Node(options, lock, kept);
     await node.start();
+    return node;
   } catch (error) {
-    await node.stop();
+    if (node === null) await lock.release();
+    else await node.stop();
     throw error instanceof Error && !("code" in error) ? error : new Refusal(startFailure(error));
   }
-  return node;
 }
 
 function startFailure(error: unknown): string {
@@ -102,37 +116,45 @@ class Node implements Broker {
   private readonly clock = realClock;
   private readonly random = realRandom;
   private readonly wheel = new TimerWheel(realClock);
-  private readonly cluster: Cluster;
+  readonly cluster: Cluster;
+  readonly router: Router;
+  readonly users: UsersFile;
+  readonly acl: Acl;
+  readonly frontEnd: FrontEnd;
   private readonly joiner: Joiner;
-  private readonly router: Router;
-  private readonly users: UsersFile;
-  private readonly acl: Acl;
-  private readonly frontEnd: FrontEnd;
   private readonly discovery: Discovery;
   private readonly startedMs = realClock.wallMs();
-  private lock: DirectoryLock | null = null;
   private ctl: CtlServer | null = null;
   private stopping: Promise<void> | null = null;
   private onStopped: () => void = () => undefined;
+  private onFailed: (why: Error) => void = () => undefined;
 
-  constructor(private readonly options: BrokerOptions) {
+  constructor(
+    private readonly options: BrokerOptions,
+    private readonly lock: DirectoryLock,
+    /** Null: nothing but the members and users outlives this process. */
+    readonly kept: NodeStore | null,
+  ) {
     const { config, cookie, log } = options;
     const { clock, random, wheel } = this;
     const { name } = config.node;
-    parseNodeName(name);
-    this.stopped = new Promise((resolve) => {
+    const commits = kept?.commits ?? null;
+    this.stopped = new Promise((resolve, reject) => {
       this.onStopped = resolve;
+      this.onFailed = reject;
     });
+    // Whoever runs the node hears of it; one that never came to run is nobody's.
+    this.stopped.catch(() => undefined);
     this.cluster = new Cluster({
       ...{ name, cookie, clock, random, log },
       settings: clusterSettings(config),
       transport: tcpTransport(clock, log, options.linkPortPreferred),
       stateFile: new DiskStateFile(join(config.node.data_dir, "cluster.state"), parseState),
-      durable: null,
+      durable: kept,
     });
-    this.router = new Router(this.cluster, retainedLimits(config), clock, {
-      ...{ strategy: config.shared.strategy, random },
-    });
+    const shared = { strategy: config.shared.strategy, random };
+    const limits = retainedLimits(config);
+    this.router = new Router(this.cluster, limits, clock, shared, new TopicTable(), commits);
     const { users_file: path, iterations } = config.auth;
     const scrypt = scryptCost(config);
     this.users = new UsersFile({ path, iterations, scrypt, clock, random, log });
@@ -143,7 +165,13 @@ class Node implements Broker {
       directory: this.cluster.directory,
       connectionsMax: connectionsMax(config),
       fetchSession: (_clientId, _node, done) => done(null),
-      journals: null,
+      journals:
+        kept === null
+          ? null
+          : {
+              ...{ store: kept.store, commits: kept.commits, clock, log },
+              incarnation: () => this.cluster.members.incarnation,
+            },
     });
     this.cluster.attach({
       user: this.router,
@@ -169,12 +197,15 @@ class Node implements Broker {
     };
   }
 
-  /** Order: data directory, users and rules, links, members, clients, control socket. */
+  /**
+   * Order: users and rules, what is stored (of peers in `cluster.start`), links, members, clients, control socket.
+   * Nobody is let in, and nobody links, before all is there that was acknowledged.
+   */
   async start(): Promise<void> {
     const { config, log } = this.options;
-    this.lock = await lockDirectory(config.node.data_dir, this.random);
     await this.users.open();
     await this.acl.open();
+    if (this.kept !== null) await this.loadStored(this.kept);
     await this.cluster.start();
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
@@ -183,6 +214,25 @@ class Node implements Broker {
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
     this.sweepRetained();
+  }
+
+  private async loadStored({ store }: NodeStore): Promise<void> {
+    const { clock, router } = this;
+    const { log } = this.options;
+    const beganMs = clock.monotonicMs();
+    await router.load(store);
+    const tookMs = Math.round(clock.monotonicMs() - beganMs);
+    const { size: messages, tombstoneCount: deleted } = router.retained;
+    if (messages + deleted > 0)
+      log.info({ messages, deleted, tookMs }, "retained messages are loaded");
+  }
+
+  /** Nothing can be stored any more: out of service, without another word that somebody could rely on. */
+  onBroken({ why }: StoreFailure): void {
+    const failure = new Error(`the store is broken: ${why}`);
+    const ended = this.leaveService().catch(() => undefined);
+    const late = sleep(this.clock, failMs);
+    void Promise.race([ended, late]).then(() => this.onFailed(failure));
   }
 
   private async metSiblings(): Promise<void> {
@@ -209,12 +259,25 @@ class Node implements Broker {
   private async stopInOrder(): Promise<void> {
     this.discovery.stop();
     await this.frontEnd.stop();
+    // What clients left behind, such as their wills, is stored before the links go.
+    if (this.kept !== null && this.kept.commits.stalled === null) await this.kept.commits.idle();
+    await this.closeLinks();
+    await this.kept?.close();
+    await this.lock.release();
+    this.onStopped();
+  }
+
+  private async leaveService(): Promise<void> {
+    this.discovery.stop();
+    await this.frontEnd.stop();
+    await this.closeLinks();
+  }
+
+  private async closeLinks(): Promise<void> {
     this.users.close();
     this.cluster.stop();
     this.wheel.close();
     await this.ctl?.close();
-    await this.lock?.release();
-    this.onStopped();
   }
 
   private load(): { connections: number; sessions: number } {
@@ -251,6 +314,7 @@ class Node implements Broker {
       cluster: clusterControl({
         ...{ cluster, joiner, version, startedMs },
         load: () => this.load(),
+        alarms: () => [this.kept?.alarm ?? null].filter((alarm) => alarm !== null),
         discardData: () => this.discardData(),
       }),
       holdings: {
@@ -275,7 +339,7 @@ class Node implements Broker {
       },
       listeners: () => this.listeners(),
       reloadCertificates: () => frontEnd.doors.reload(),
-      metrics: () => this.metrics(),
+      metrics: () => nodeMetrics(this),
       report: () => this.report,
       stop: () => void this.stop(),
     };
@@ -305,48 +369,6 @@ class Node implements Broker {
     const { sessions } = this.frontEnd;
     for (const { clientId } of [...sessions.all()]) sessions.delete(clientId);
     this.router.retained.clear();
-  }
-
-  private metrics(): Record<string, number> {
-    const { cluster, router, frontEnd } = this;
-    const { directory, acceptor, members, table } = cluster;
-    const { sessions, authenticator } = frontEnd;
-    const { heapUsed, rss } = process.memoryUsage();
-    const sources: Record<string, CounterSource> = {
-      net: { ...frontEnd.counters, connected: frontEnd.connected },
-      listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
-      session: { ...sessions.counters, held: sessions.size },
-      auth: {
-        ...authenticator.counters,
-        ...authenticator.methodCounters,
-        checksWaiting: authenticator.waiting,
-      },
-      users: { ...this.users.counters, held: this.users.size },
-      acl: { ...this.acl.counters, rules: this.acl.size },
-      routing: { ...router.counters },
-      shared: { ...router.shared.counters, groups: router.index.groupCount },
-      retained: {
-        ...router.retained.counters,
-        messages: router.retained.size,
-        bytes: router.retained.bytes,
-        tombstones: router.retained.tombstoneCount,
-      },
-      rows: { ...table.counters, held: table.size },
-      cluster: { ...cluster.counters, ...members.counters },
-      link_port: { ...acceptor.counters },
-      directory: { ...directory.counters, home: { ...directory.home.counters } },
-      process: { heap_used: heapUsed, rss },
-    };
-    for (const peer of cluster.peers()) {
-      const { sender, receiver, rows } = peer;
-      sources[`peer.${peer.name}`] = {
-        ...peer.counters,
-        ...sender.counters,
-        ...receiver.counters,
-        ...{ rows: rows.count, unaccepted: sender.length, unaccepted_bytes: sender.heldBytes },
-      };
-    }
-    return collectMetrics(sources);
   }
 }
 

@@ -35,6 +35,8 @@ export interface ClusterStatus {
   readonly stopped: readonly string[];
   /** True when members that did not leave cannot be reached. */
   readonly partitioned: boolean;
+  /** What is wrong with this node, in sentences; left out when it is well. */
+  readonly alarms?: readonly string[];
   readonly members: readonly MemberStatus[];
 }
 

@@ -14,6 +14,8 @@ export interface ClusterControlParts {
   /** Wall-clock milliseconds at which this node started. */
   readonly startedMs: number;
   load(): { readonly connections: number; readonly sessions: number };
+  /** What is wrong with this node, in sentences. */
+  alarms(): readonly string[];
   /** Drops sessions and retained messages, and closes all clients. */
   discardData(): void;
 }
@@ -48,6 +50,7 @@ function status(parts: ClusterControlParts): ClusterStatus {
   const present = members.filter(({ state }) => state !== "left" && state !== "removed");
   const running = present.filter(({ state }) => state === "up" || state === "suspect");
   const stopped = present.filter((member) => !running.includes(member));
+  const alarms = parts.alarms();
   return {
     node: cluster.name,
     version,
@@ -55,6 +58,7 @@ function status(parts: ClusterControlParts): ClusterStatus {
     stopped: stopped.map(({ name }) => name),
     partitioned: stopped.length > 0,
     members,
+    ...(alarms.length > 0 ? { alarms } : {}),
   };
 }
 

@@ -1,0 +1,66 @@
+/** What `ctl metrics` shows: the counters and gauges of all parts of a node. */
+import type { Acl } from "../../auth/acl/acl.js";
+import type { UsersFile } from "../../auth/users-file.js";
+import type { Cluster } from "../../cluster/cluster.js";
+import type { FrontEnd } from "../../net/front-end.js";
+import type { Router } from "../../routing/router.js";
+import type { NodeStore } from "../../store/node-store.js";
+import { type CounterSource, collectMetrics } from "./metrics.js";
+
+export interface CountingParts {
+  readonly cluster: Cluster;
+  readonly router: Router;
+  readonly frontEnd: FrontEnd;
+  readonly users: UsersFile;
+  readonly acl: Acl;
+  readonly kept: NodeStore | null;
+}
+
+export function nodeMetrics({
+  cluster,
+  router,
+  frontEnd,
+  users,
+  acl,
+  kept,
+}: CountingParts): Record<string, number> {
+  const { directory, acceptor, members, table } = cluster;
+  const { sessions, authenticator } = frontEnd;
+  const { heapUsed, rss } = process.memoryUsage();
+  const sources: Record<string, CounterSource> = {
+    net: { ...frontEnd.counters, connected: frontEnd.connected },
+    listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
+    session: { ...sessions.counters, held: sessions.size },
+    auth: {
+      ...authenticator.counters,
+      ...authenticator.methodCounters,
+      checksWaiting: authenticator.waiting,
+    },
+    users: { ...users.counters, held: users.size },
+    acl: { ...acl.counters, rules: acl.size },
+    routing: { ...router.counters },
+    shared: { ...router.shared.counters, groups: router.index.groupCount },
+    retained: {
+      ...router.retained.counters,
+      messages: router.retained.size,
+      bytes: router.retained.bytes,
+      tombstones: router.retained.tombstoneCount,
+    },
+    rows: { ...table.counters, held: table.size },
+    cluster: { ...cluster.counters, ...members.counters },
+    link_port: { ...acceptor.counters },
+    directory: { ...directory.counters, home: { ...directory.home.counters } },
+    process: { heap_used: heapUsed, rss },
+    ...(kept === null ? {} : { store: kept.counters }),
+  };
+  for (const peer of cluster.peers()) {
+    const { sender, receiver, rows } = peer;
+    sources[`peer.${peer.name}`] = {
+      ...peer.counters,
+      ...sender.counters,
+      ...receiver.counters,
+      ...{ rows: rows.count, unaccepted: sender.length, unaccepted_bytes: sender.heldBytes },
+    };
+  }
+  return collectMetrics(sources);
+}
