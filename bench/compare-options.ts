@@ -2,7 +2,8 @@
 import { parseArgs } from "node:util";
 import { type Broker, brokers } from "./brokers.js";
 import { type Case, cases } from "./cases.js";
-import { seconds, UsageError, whole } from "./options.js";
+import { UsageError } from "../src/cli/usage.js";
+import { seconds, whole } from "./options.js";
 
 export const compareUsage = `usage: npm run bench -- [options]
   --runs N (3)          medians of N runs

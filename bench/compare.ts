@@ -10,8 +10,8 @@ import type { Broker } from "./brokers.js";
 import type { Case } from "./cases.js";
 import { canPin, Child, core, stopAll } from "./children.js";
 import { type CompareOptions, compareUsage, parseCompareOptions } from "./compare-options.js";
-import { UsageError } from "./options.js";
-import type { LoadResult } from "./run.js";
+import { UsageError } from "../src/cli/usage.js";
+import type { LoadResult } from "../src/cli/bench/run.js";
 import { type Measured, notes, table } from "./table.js";
 
 const disturbedPercent = 25;

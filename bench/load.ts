@@ -3,8 +3,9 @@
  * connection failed (one line on standard error), 2 for wrong usage.
  */
 import { realClock } from "../src/lib/clock.js";
-import { parseLoadOptions, UsageError, usage } from "./options.js";
-import { runLoad } from "./run.js";
+import { UsageError } from "../src/cli/usage.js";
+import { parseLoadOptions, usage } from "./options.js";
+import { runLoad } from "../src/cli/bench/run.js";
 
 async function main(args: readonly string[]): Promise<number> {
   if (args.includes("--help")) {

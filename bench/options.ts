@@ -1,44 +1,9 @@
 /** The load generator's command line: every option with its default and limits, and its refusals. */
 import { parseArgs } from "node:util";
-import type { Address } from "./connection.js";
-import { publishersMax, type Qos, stampBytes } from "./wire.js";
-
-/** What was asked for makes no sense; the message says what is allowed. */
-export class UsageError extends Error {
-  override name = "UsageError";
-}
-
-export type Mode = "throughput" | "fanout" | "fanin" | "latency";
-const modes: readonly string[] = ["throughput", "fanout", "fanin", "latency"] satisfies Mode[];
-
-export interface LoadOptions {
-  readonly mode: Mode;
-  /** Connections are dealt to the addresses in turn. */
-  readonly publisherAddresses: readonly Address[];
-  readonly subscriberAddresses: readonly Address[];
-  readonly publishers: number;
-  /** A multiple of `topics`, so that every topic has equally many. */
-  readonly subscribers: number;
-  readonly topics: number;
-  readonly qos: Qos;
-  readonly sizeBytes: number;
-  readonly v5: boolean;
-  /** QoS 1 and 2: messages in flight per publisher. */
-  readonly window: number;
-  /** Deliveries outstanding over all subscribers before publishers are held. */
-  readonly backlog: number;
-  /** Messages a second over all publishers; 0: as many as the broker takes. */
-  readonly ratePerSecond: number;
-  /** Messages per publisher, after which the run ends; 0: it ends by time. */
-  readonly messages: number;
-  readonly durationMs: number;
-  readonly warmUpMs: number;
-  /** How long the end of a run waits for what is outstanding. */
-  readonly drainMs: number;
-  readonly timeoutMs: number;
-  /** The broker's processes, for CPU and memory. */
-  readonly pids: readonly number[];
-}
+import type { Address } from "../src/cli/bench/connection.js";
+import { type LoadOptions, type Mode, modes } from "../src/cli/bench/load-options.js";
+import { publishersMax, stampBytes } from "../src/cli/bench/wire.js";
+import { UsageError } from "../src/cli/usage.js";
 
 export const usage = `usage: tsx bench/load.ts MODE --pub HOST:PORT [options]     (prints one line of JSON)
 modes
@@ -48,7 +13,7 @@ modes
   latency     throughput at a fixed rate, with exact pacing (the generator keeps its core busy)
 options
   --pub HOST:PORT[,...]  --sub HOST:PORT[,...]   where publishers and subscribers connect (sub: as pub)
-  --publishers P  --subscribers S  --topics T
+  --publishers P  --subscribers S  --topics T  --own-topic (publisher i stays on topic i)
   --qos 0|1|2 (0)  --size BYTES (100)  --v5
   --window N (100)        QoS 1 and 2: messages in flight per publisher
   --backlog N (10000)     hold publishers while N deliveries are outstanding; missing ones are written
@@ -90,7 +55,10 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
     topics,
     qos: qos === 0 ? 0 : qos === 1 ? 1 : 2,
     sizeBytes: whole("size", values.size, stampBytes, 1_048_576),
-    v5: values.v5,
+    version: values.v5 ? 5 : 4,
+    login: null,
+    ownTopic: values["own-topic"],
+    tls: null,
     window: whole("window", values.window, 1, 65_535),
     backlog: whole("backlog", values.backlog, 1),
     ratePerSecond: mode === "latency" ? whole("rate", values.rate ?? "1000", 1, 1_000_000) : 0,
@@ -114,6 +82,7 @@ function parse(args: readonly string[]) {
         publishers: { type: "string" },
         subscribers: { type: "string" },
         topics: { type: "string" },
+        "own-topic": { type: "boolean", default: false },
         qos: { type: "string", default: "0" },
         size: { type: "string", default: "100" },
         v5: { type: "boolean", default: false },
@@ -134,7 +103,7 @@ function parse(args: readonly string[]) {
 }
 
 function isMode(word: string): word is Mode {
-  return modes.includes(word);
+  return modes.some((mode) => mode === word);
 }
 
 function checkShape(mode: Mode, publishers: number, subscribers: number, topics: number): void {

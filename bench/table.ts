@@ -3,8 +3,8 @@
  * and notes on what went wrong.
  */
 import type { Case } from "./cases.js";
-import { median } from "./histogram.js";
-import type { LoadResult } from "./run.js";
+import { median } from "../src/cli/bench/histogram.js";
+import type { LoadResult } from "../src/cli/bench/run.js";
 
 /** What the runs of one case with one broker gave. */
 export interface Measured {

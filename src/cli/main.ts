@@ -5,6 +5,7 @@
 import { MessageChannel } from "node:worker_threads";
 import yargs, { type Argv } from "yargs";
 import { Refusal } from "../lib/refusal.js";
+import { addBenchOptions, bench } from "./bench/command.js";
 import { checkConfig, printReference, showConfig } from "./config-commands.js";
 import { runConsole } from "./console.js";
 import { addCtlCommands } from "./ctl.js";
@@ -143,6 +144,9 @@ function addNodeCommands(
           const port = whole("port", argv.port, 65_536 - nodes);
           return localCluster({ ...argv, nodes, port }, dependencies);
         }),
+    )
+    .command("bench", "measure any MQTT broker and print a table", addBenchOptions, (argv) =>
+      choose(() => bench(argv, dependencies)),
     )
     .command("supervise", false, same, (argv) => choose(() => supervise(argv, dependencies)));
 }

@@ -8,6 +8,8 @@ export interface Terminal {
   print(text: string): void;
   /** Lines for standard error. */
   printError(text: string): void;
+  /** One line on standard error that the next call writes over; empty: it goes. Nothing where that is no terminal. */
+  progress(text: string): void;
   /** Asks on standard output, or on error to keep output clean; undefined: the input has ended. */
   ask(question: string, where?: "output" | "error"): Promise<string | undefined>;
   /**
@@ -23,6 +25,9 @@ export interface Terminal {
 export const realTerminal: Terminal = {
   print: (text) => write(process.stdout, `${text}\n`),
   printError: (text) => write(process.stderr, `${text}\n`),
+  progress: (text) => {
+    if (process.stderr.isTTY) write(process.stderr, `\r\u001b[K${text}`);
+  },
   ask(question, where = "output") {
     const reader = lineReader();
     write(where === "output" ? process.stdout : process.stderr, `${question} `);

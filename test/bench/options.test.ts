@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cases } from "../../bench/cases.js";
 import { parseCompareOptions } from "../../bench/compare-options.js";
-import { parseLoadOptions, UsageError } from "../../bench/options.js";
+import { parseLoadOptions } from "../../bench/options.js";
+import { UsageError } from "../../src/cli/usage.js";
 
 const pub = ["--pub", "127.0.0.1:1883"];
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cases } from "../../bench/cases.js";
-import type { LoadResult } from "../../bench/run.js";
+import type { LoadResult } from "../../src/cli/bench/run.js";
 import { type Measured, notes, table } from "../../bench/table.js";
 
 function result(msgsPerSecond: number, perCpuSecond: number | null, lost: number): LoadResult {
@@ -25,6 +25,7 @@ function result(msgsPerSecond: number, perCpuSecond: number | null, lost: number
     unanswered: 0,
     foreign: 0,
     p50Ms: 1,
+    maxMs: 9,
     p99Ms: 2.345,
     rssBytes: null,
   };

@@ -42,6 +42,7 @@ export class Place {
     const terminal: Terminal = {
       print: (text) => void output.push(text),
       printError: (text) => void errors.push(text),
+      progress: () => undefined,
       ask: async (question, where = "output") => {
         (where === "output" ? output : errors).push(question);
         return left.shift();

@@ -3,12 +3,15 @@
  * the messages of each read to its role, and collects the acknowledgements of a read into one write.
  * A connection that ends before `close` was called is reported once, with the reason.
  */
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import {
   encodeConnect,
   encodeDisconnect,
   encodeSubscribe,
   FrameReader,
+  type Login,
+  type MqttVersion,
   type PacketSink,
   type Qos,
   receiveMaximum,
@@ -27,10 +30,21 @@ export interface Address {
   readonly port: number;
 }
 
+/** How the server's certificate is checked. */
+export interface TlsSettings {
+  /** Authorities that sign it, in PEM; null: those that Node knows. */
+  readonly ca: Buffer | null;
+  /** False: any certificate will do. */
+  readonly verify: boolean;
+}
+
 export interface ConnectionOptions {
   readonly address: Address;
   readonly clientId: string;
-  readonly v5: boolean;
+  readonly version: MqttVersion;
+  readonly login: Login | null;
+  /** Null: plain TCP. */
+  readonly tls: TlsSettings | null;
   /** May be shared: what is read is consumed before the next read. */
   readonly readBuffer: Buffer;
   /** Called once when the connection ends though nobody closed it. */
@@ -55,30 +69,26 @@ export class Connection {
     private readonly options: ConnectionOptions,
     private readonly role: Role,
   ) {
-    this.reader = new FrameReader(role, (kind, body) => this.onOther(kind, body), options.v5);
-    this.socket = connect({
-      host: options.address.host,
-      port: options.address.port,
-      noDelay: true,
-      onread: {
-        buffer: options.readBuffer,
-        callback: (length, bytes) => this.onRead(length, bytes),
-      },
-    });
+    const v5 = options.version === 5;
+    this.reader = new FrameReader(role, (kind, body) => this.onOther(kind, body), v5);
+    this.socket = openSocket(options, (length, bytes) => this.onRead(length, bytes));
     this.socket.on("error", (error) => this.lose(error.message));
     this.socket.on("close", () => this.lose("closed by the broker"));
   }
 
   /** CONNECT; resolves with the broker's receive maximum. */
   async open(): Promise<number> {
-    const { clientId, v5 } = this.options;
-    const body = await this.ask(encodeConnect(clientId, v5), type.connack);
+    const { clientId, version, login } = this.options;
+    const body = await this.ask(encodeConnect(clientId, version, login), type.connack);
     if (body[1] !== 0) throw new WireError(`CONNACK refused: code ${body[1]}`);
-    return v5 ? receiveMaximum(body) : 0xffff;
+    return version === 5 ? receiveMaximum(body) : 0xffff;
   }
 
   async subscribe(filter: string, qos: Qos): Promise<void> {
-    const body = await this.ask(encodeSubscribe(filter, qos, this.options.v5), type.suback);
+    const body = await this.ask(
+      encodeSubscribe(filter, qos, this.options.version === 5),
+      type.suback,
+    );
     const granted = body.at(-1);
     if (granted !== qos) throw new WireError(`SUBACK: asked for QoS ${qos}, got ${granted}`);
   }
@@ -159,4 +169,21 @@ export class Connection {
     this.waiter?.reject(error);
     onLost(error);
   }
+}
+
+type OnRead = (length: number, bytes: Uint8Array) => boolean;
+
+/** A socket that reads into the shared buffer. */
+function openSocket({ address, tls, readBuffer }: ConnectionOptions, onRead: OnRead): Socket {
+  const { host, port } = address;
+  const onread = { buffer: readBuffer, callback: onRead };
+  if (tls === null) return connect({ host, port, noDelay: true, onread });
+  const socket = connectTls({
+    ...{ host, port, onread, rejectUnauthorized: tls.verify },
+    ...(tls.ca === null ? {} : { ca: tls.ca }),
+    // An address is no name to ask for.
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+  });
+  socket.setNoDelay(true);
+  return socket;
 }

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { createServer, type Server, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { Aedes } from "aedes";
-import { parseLoadOptions } from "../../bench/options.js";
-import { type LoadResult, runLoad } from "../../bench/run.js";
-import { frameLength } from "../../bench/wire.js";
-import { realClock } from "../../src/lib/clock.js";
+import { parseLoadOptions } from "../../../bench/options.js";
+import { type LoadResult, runLoad } from "../../../src/cli/bench/run.js";
+import { frameLength } from "../../../src/cli/bench/wire.js";
+import { realClock } from "../../../src/lib/clock.js";
 
 /** Listens on a free port until the test ends; open connections end with it. */
 async function listen(t: TestContext, onConnection: (socket: Socket) => void): Promise<number> {

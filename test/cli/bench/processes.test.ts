@@ -7,7 +7,7 @@ import {
   cpuTicks,
   machineCpuSeconds,
   residentBytes,
-} from "../../bench/processes.js";
+} from "../../../src/cli/bench/processes.js";
 
 test("user and system time are found behind any name", () => {
   const rest = "S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 100";

@@ -3,12 +3,12 @@
  * outstanding, and counts. A connection lost on the way ends the run with an error: figures of a run
  * that was not whole are not given.
  */
-import type { Clock } from "../src/lib/clock.js";
-import { sleep } from "../src/lib/clock.js";
+import type { Clock } from "../../lib/clock.js";
+import { sleep } from "../../lib/clock.js";
 import type { ConnectionOptions } from "./connection.js";
 import { Flow } from "./flow.js";
 import { Histogram } from "./histogram.js";
-import type { LoadOptions, Mode } from "./options.js";
+import type { LoadOptions, Mode } from "./load-options.js";
 import { cpuSeconds, machineCpuSeconds, residentBytes } from "./processes.js";
 import { Publisher } from "./publisher.js";
 import { Subscriber } from "./subscriber.js";
@@ -45,13 +45,26 @@ export interface LoadResult {
   /** From the write to the read, of what was sent in the measured time; null when there was nothing. */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
+  readonly maxMs: number | null;
   /** Resident memory of the broker's processes at the end of the measured time. */
   readonly rssBytes: number | null;
 }
 
-/** Runs one load and resolves with its figures; rejects when a connection fails or is lost. */
-export function runLoad(options: LoadOptions, clock: Clock): Promise<LoadResult> {
-  return new Run(options, clock).run();
+/**
+ * Runs one load and resolves with its figures; rejects when a connection fails or is lost, or when `stop` does.
+ * `onProgress` gets the deliveries of the last half second, as a rate.
+ */
+export function runLoad(
+  options: LoadOptions,
+  clock: Clock,
+  watch: LoadWatch = {},
+): Promise<LoadResult> {
+  return new Run(options, clock).run(watch);
+}
+
+export interface LoadWatch {
+  readonly stop?: Promise<never>;
+  readonly onProgress?: (msgsPerSecond: number) => void;
 }
 
 const readBufferBytes = 262_144;
@@ -62,6 +75,7 @@ const quietMs = 2000;
 /** What a duplicate is given to arrive after the last message that was due. */
 const graceMs = 50;
 const pollMs = 5;
+const progressMs = 500;
 
 interface Moment {
   readonly atMs: number;
@@ -81,6 +95,7 @@ class Run {
   private readonly nowUs: () => number;
   private readonly turn = (): void => this.onTurn();
   private publishing = false;
+  private over = false;
   private turnAsked = false;
   private first = 0;
   private paceFromMs = 0;
@@ -104,15 +119,17 @@ class Run {
     );
   }
 
-  async run(): Promise<LoadResult> {
+  async run({ stop, onProgress }: LoadWatch): Promise<LoadResult> {
     const lost = new Promise<never>((_, reject) => {
       this.fail = reject;
     });
     // A connection may be lost while nobody waits for this promise; whoever waits next hears of it.
     lost.catch(() => undefined);
+    if (onProgress !== undefined) this.report(onProgress, 0);
     try {
-      return await Promise.race([this.steps(), lost]);
+      return await Promise.race([this.steps(), lost, ...(stop === undefined ? [] : [stop])]);
     } finally {
+      this.over = true;
       this.stopPublishing();
       for (const { connection } of [...this.publishers, ...this.subscribers]) connection.destroy();
     }
@@ -144,6 +161,15 @@ class Run {
     await sleep(this.clock, graceMs);
     for (const { connection } of [...this.publishers, ...this.subscribers]) connection.close();
     return this.result(from, to, rssBytes);
+  }
+
+  private report(onProgress: (msgsPerSecond: number) => void, before: number): void {
+    this.clock.setTimer(progressMs, () => {
+      if (this.over) return;
+      const { received } = this.flow;
+      onProgress(((received - before) * 1000) / progressMs);
+      this.report(onProgress, received);
+    });
   }
 
   private stopPublishing(): void {
@@ -286,6 +312,7 @@ class Run {
       foreign: sum(this.subscribers, (one) => one.foreign),
       p50Ms: milliseconds(this.latencies.percentile(0.5)),
       p99Ms: milliseconds(this.latencies.percentile(0.99)),
+      maxMs: milliseconds(this.latencies.max),
       rssBytes,
     };
   }
@@ -294,9 +321,9 @@ class Run {
     const { options, flow, latencies, nowUs } = this;
     const all = options.mode === "fanin";
     const topic = all ? 0 : i % topics.length;
-    const { qos, sizeBytes, publishers } = options;
+    const { qos, sizeBytes, publishers, ownTopic } = options;
     const filter = all ? "bench/#" : (topics[topic] ?? "");
-    const common = { tag, filter, qos, sizeBytes, publishers, flow, latencies, nowUs };
+    const common = { tag, filter, qos, sizeBytes, publishers, flow, latencies, nowUs, ownTopic };
     return new Subscriber(
       { ...common, topic, topics: all ? 1 : topics.length },
       this.connection(`bench-s${i}`, i, options.subscriberAddresses),
@@ -305,11 +332,15 @@ class Run {
 
   private publisher(i: number, tag: number, topics: readonly string[]): Publisher {
     const { options, flow, nowUs } = this;
-    const { qos, sizeBytes, v5, window } = options;
+    const { qos, sizeBytes, version, window } = options;
+    const v5 = version === 5;
     const fanIn = options.mode === "fanin";
     // Each begins at another topic; its n-th message goes to topic (i + n) % topics.
     const at = i % topics.length;
-    const own = fanIn ? topics.slice(at, at + 1) : [...topics.slice(at), ...topics.slice(0, at)];
+    const own =
+      fanIn || options.ownTopic
+        ? topics.slice(at, at + 1)
+        : [...topics.slice(at), ...topics.slice(0, at)];
     const fanOut = fanIn ? 1 : options.subscribers / topics.length;
     const common = { tag, number: i, topics: own, fanOut, qos, sizeBytes, v5, window, flow, nowUs };
     return new Publisher(
@@ -326,7 +357,8 @@ class Run {
     const address = addresses[i % addresses.length];
     if (address === undefined) throw new RangeError("no address");
     const onLost = (error: Error): void => this.fail(error);
-    return { address, clientId, v5: this.options.v5, readBuffer: this.readBuffer, onLost };
+    const { version, login, tls } = this.options;
+    return { address, clientId, version, login, tls, readBuffer: this.readBuffer, onLost };
   }
 }
 

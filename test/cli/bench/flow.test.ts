@@ -1,7 +1,7 @@
 /** Flow control: publishers are held at the limit and go on at half of it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Flow } from "../../bench/flow.js";
+import { Flow } from "../../../src/cli/bench/flow.js";
 
 test("publishers are held at the limit, and resumed once at half of it", () => {
   let resumed = 0;

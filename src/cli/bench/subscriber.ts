@@ -17,6 +17,8 @@ export interface SubscriberOptions {
   /** The topic subscribed to, of how many that publishers take in turn; 0 of 1: every message is ours. */
   readonly topic: number;
   readonly topics: number;
+  /** Each publisher stays on one of the topics. */
+  readonly ownTopic: boolean;
   readonly flow: Flow;
   /** Latencies in µs of what was sent from `measuredFromUs` on. */
   readonly latencies: Histogram;
@@ -33,7 +35,8 @@ export class Subscriber implements Role {
   foreign = 0;
   /** Messages sent before this moment of the run are not in the latencies. */
   measuredFromUs = Number.POSITIVE_INFINITY;
-  private readonly tallies: Tally[];
+  /** By publisher, made when its first message comes. */
+  private readonly tallies: (Tally | undefined)[];
   private readonly bulk: { [K in "tag" | "topic" | "topics" | "sizeBytes"]: number };
   /** In this read: how many messages, and when it began (-1: not yet asked). */
   private readMessages = 0;
@@ -45,7 +48,7 @@ export class Subscriber implements Role {
   ) {
     const { tag, topic, topics, sizeBytes } = options;
     this.bulk = { tag, topic, topics, sizeBytes };
-    this.tallies = Array.from({ length: options.publishers }, () => new Tally());
+    this.tallies = Array.from({ length: options.publishers }, () => undefined);
     this.connection = new Connection(connectionOptions, this);
   }
 
@@ -61,19 +64,20 @@ export class Subscriber implements Role {
     const { tag, topic, topics, sizeBytes } = this.bulk;
     const stamp = length < stampBytes ? 0 : readUint32(bytes, at);
     const publisher = publisherOf(stamp);
-    const tally = this.tallies[publisher];
-    if (length !== sizeBytes || tagOf(stamp) !== tag || tally === undefined) {
+    if (length !== sizeBytes || tagOf(stamp) !== tag || publisher >= this.tallies.length) {
       this.foreign++;
       return;
     }
     let index = readUint32(bytes, at + 4);
     if (topics > 1) {
-      if ((publisher + index) % topics !== topic) {
+      const { ownTopic } = this.options;
+      if ((ownTopic ? publisher : publisher + index) % topics !== topic) {
         this.foreign++;
         return;
       }
-      index = Math.floor(index / topics);
+      if (!ownTopic) index = Math.floor(index / topics);
     }
+    const tally = (this.tallies[publisher] ??= new Tally());
     const result = tally.mark(index);
     if (result === arrival.duplicate) this.duplicates++;
     else {

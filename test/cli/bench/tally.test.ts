@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { arrival, Tally } from "../../bench/tally.js";
+import { arrival, Tally } from "../../../src/cli/bench/tally.js";
 
 test("order, overtaking and duplicates are told apart", () => {
   const tally = new Tally();

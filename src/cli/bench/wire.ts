@@ -81,11 +81,28 @@ function frame(first: number, ...body: Buffer[]): Buffer {
 
 const noProperties = Buffer.from([0]);
 
+/** Protocol levels: MQTT 3.1, 3.1.1 and 5.0. */
+export type MqttVersion = 3 | 4 | 5;
+
+export interface Login {
+  readonly user: string;
+  /** Null: a user name alone. */
+  readonly password: string | null;
+}
+
 /** CONNECT with a clean session and keep-alive off. */
-export function encodeConnect(clientId: string, v5: boolean): Buffer {
-  const flags = Buffer.from([v5 ? 5 : 4, 0x02, 0, 0]);
-  const properties = v5 ? [noProperties] : [];
-  return frame(0x10, text("MQTT"), flags, ...properties, text(clientId));
+export function encodeConnect(
+  clientId: string,
+  version: MqttVersion,
+  login: Login | null = null,
+): Buffer {
+  const credentials = login === null ? 0 : login.password === null ? 0x80 : 0xc0;
+  const flags = Buffer.from([version, 0x02 | credentials, 0, 0]);
+  const properties = version === 5 ? [noProperties] : [];
+  const user = login === null ? [] : [text(login.user)];
+  const password = login === null || login.password === null ? [] : [text(login.password)];
+  const name = text(version === 3 ? "MQIsdp" : "MQTT");
+  return frame(0x10, name, flags, ...properties, text(clientId), ...user, ...password);
 }
 
 /** SUBSCRIBE with packet id 1, which is free: it is the first packet after CONNECT. */

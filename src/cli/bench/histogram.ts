@@ -16,6 +16,11 @@ export class Histogram {
     return this.added;
   }
 
+  /** The largest value; undefined when there is none. */
+  get max(): number | undefined {
+    return this.added === 0 ? undefined : this.largest;
+  }
+
   /** `value` is a whole number in 0 to 2^32 - 1 (the generator adds microseconds). */
   add(value: number): void {
     const bucket = bucketOf(value);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Histogram, median } from "../../bench/histogram.js";
+import { Histogram, median } from "../../../src/cli/bench/histogram.js";
 
 test("small values are exact", () => {
   const histogram = new Histogram();
