@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { realClock, sleep } from "../src/lib/clock.js";
 import { type RunningBroker, startTrellis } from "./brokers.js";
 import { stopAll } from "./children.js";
-import { cpuSeconds } from "./processes.js";
-import { encodeConnect, encodeSubscribe } from "./wire.js";
+import { cpuSeconds } from "../src/cli/bench/processes.js";
+import { encodeConnect, encodeSubscribe } from "../src/cli/bench/wire.js";
 
 const rounds = Number(process.argv[2] ?? 9);
 const topics = 1000;

@@ -9,7 +9,7 @@ import { generate, type Packet } from "mqtt-packet";
 import { realClock, sleep } from "../src/lib/clock.js";
 import { brokers } from "./brokers.js";
 import { stopAll } from "./children.js";
-import { cpuSeconds } from "./processes.js";
+import { cpuSeconds } from "../src/cli/bench/processes.js";
 import { mixedOf } from "./routes-scene.js";
 import { runTable } from "./routes-table.js";
 
