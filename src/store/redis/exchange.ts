@@ -55,7 +55,8 @@ interface Round {
 
 /** A pipeline that is longer is cut, so that each part has a fair chance to keep the deadline. */
 const pipelineBytes = 4 * 1024 * 1024;
-const pipelineCalls = 500;
+const pipelineCalls = 250;
+const pipelinesAtOnce = 3;
 /** Once as it is; then for what has moved or is unknown to a server. */
 const roundsMax = 3;
 
@@ -145,21 +146,30 @@ export class Exchange {
     return [...groups.values()];
   }
 
-  /** One master's calls, in pipelines one after the other. Returns what is to be made again. */
+  /**
+   * One master's calls, in pipelines: it works at one while the next is put together. Returns what is to be made
+   * again.
+   */
   private async run(master: Master, group: readonly Pending[], round: Round): Promise<Pending[]> {
     const again: Pending[] = [];
-    let down: Outcome | null = null;
-    for (let first = 0; first < group.length; ) {
-      const part = group.slice(first, first + partLength(group, first));
-      first += part.length;
-      down ??= await this.admit(master);
-      if (down === null) {
-        const replies = await this.pipeline(master, part, round.writing);
-        if (replies instanceof Error) down = this.unreachable(master, replies);
-        else again.push(...(await this.settle(master, part, replies, round)));
+    let down = await this.admit(master);
+    let first = 0;
+    const work = async (): Promise<void> => {
+      while (first < group.length) {
+        const part = group.slice(first, first + partLength(group, first));
+        first += part.length;
+        const replies =
+          down === null ? await this.pipeline(master, part, round.writing) : downAlready;
+        if (!(replies instanceof Error)) {
+          again.push(...(await this.settle(master, part, replies, round)));
+          continue;
+        }
+        // Of several pipelines that fail together one counts.
+        down ??= this.unreachable(master, replies);
+        for (const { index } of part) round.outcomes[index] = down;
       }
-      if (down !== null) for (const { index } of part) round.outcomes[index] = down;
-    }
+    };
+    await Promise.all(Array.from({ length: pipelinesAtOnce }, work));
     return again;
   }
 
@@ -339,6 +349,8 @@ export class Exchange {
 }
 
 class DeadlineError extends Error {}
+
+const downAlready = new Error("a call before this one failed");
 
 function failed(kind: StoreFailure["kind"], why: string): Outcome {
   return { reply: null, failure: { kind, why } };

@@ -55,7 +55,7 @@ local function put()
   redis.call('HSET', values, unpack(fields))
   members, fields = {}, {}
 end
-local i = 5
+local i, deleted = 5, false
 while i <= #ARGV do
   local kind, key = ARGV[i], ARGV[i + 1]
   if kind == 'p' then
@@ -66,11 +66,13 @@ while i <= #ARGV do
     i = i + 3
   elseif kind == 'd' then
     put()
+    deleted = true
     redis.call('ZREM', rows, key)
     redis.call('HDEL', values, key)
     i = i + 2
   else
     put()
+    deleted = true
     repeat
       local found = redis.call('ZRANGEBYLEX', rows, '[' .. key, '(' .. ARGV[i + 2], 'LIMIT', 0, 1000)
       if #found > 0 then
@@ -81,8 +83,12 @@ while i <= #ARGV do
     i = i + 3
   end
 end
-put()
-redis.call('HSET', values, '\\255', epoch .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
+local filled = #members > 0
+if filled then redis.call('ZADD', rows, unpack(members)) end
+fields[#fields + 1] = '\\255'
+fields[#fields + 1] = epoch .. ' ' .. ARGV[3] .. ' ' .. ARGV[4]
+redis.call('HSET', values, unpack(fields))
+if existed == 1 and (filled or not deleted) then return ${wrote} end
 if redis.call('EXISTS', rows) == 0 then
   if existed == 1 then redis.call('ZREM', index, ARGV[1]) end
   redis.call('PEXPIRE', values, ${emptyRemembersMs})
