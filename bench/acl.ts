@@ -38,7 +38,7 @@ const cycle = Buffer.concat(
 
 async function open(port: number, clientId: string): Promise<Socket> {
   const socket = connect({ port, host: "127.0.0.1", noDelay: true });
-  socket.write(encodeConnect(clientId, false));
+  socket.write(encodeConnect(clientId, 4));
   await new Promise((resolve) => socket.once("data", resolve));
   return socket;
 }
