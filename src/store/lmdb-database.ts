@@ -3,6 +3,7 @@
  * are. Names of our own begin with a NUL, which no partition does.
  */
 import { open, type RootDatabase } from "lmdb";
+import { pageBytes } from "./lmdb-pages.js";
 
 export type Database = RootDatabase<Buffer, string>;
 
@@ -32,6 +33,7 @@ export function openDatabase(directory: string, options: DatabaseOptions): Datab
     encoding: "binary" as const,
     keyEncoder,
     mapSize: options.mapBytes,
+    pageSize: pageBytes,
     readOnly: options.readOnly === true,
     // Commits go on while the disk still works on the one before, and after a power cut the last whole one counts.
     overlappingSync: options.readOnly !== true,

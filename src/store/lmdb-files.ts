@@ -1,5 +1,6 @@
 /** The files of a database: where they are, and copies of them that are whole. */
-import { mkdir, open, readdir, statfs } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdir, open, readdir, readFile, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../lib/refusal.js";
 import type { Database } from "./lmdb-database.js";
@@ -44,4 +45,35 @@ export async function syncPath(path: string): Promise<void> {
 export async function diskSpace(path: string): Promise<{ freeBytes: number; totalBytes: number }> {
   const { bavail, blocks, bsize } = await statfs(path);
   return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
+}
+
+/** Notes that the database in `directory` was closed in order, so that the next start need not look through it. */
+export async function markClean(directory: string): Promise<void> {
+  await writeFile(cleanFile(directory), await identity(directory));
+}
+
+/** Whether the database is exactly as it was when it was closed in order. Takes the note away. */
+export async function takeCleanMark(directory: string): Promise<boolean> {
+  const noted = await readFile(cleanFile(directory), "utf8").catch(() => null);
+  await rm(cleanFile(directory), { force: true });
+  return noted !== null && noted === (await identity(directory));
+}
+
+function cleanFile(directory: string): string {
+  return join(directory, "closed");
+}
+
+async function identity(directory: string): Promise<string> {
+  const { ino, size, mtimeNs } = await stat(databaseFile(directory), { bigint: true });
+  return `${ino} ${size} ${mtimeNs}\n`;
+}
+
+/** What lmdb takes for the identity of this run of the machine; 0 where there is none. */
+export function bootId(): bigint {
+  try {
+    const text = readFileSync("/proc/sys/kernel/random/boot_id", "utf8");
+    return BigInt(`0x${/^[0-9a-f]+/.exec(text)?.[0] ?? "0"}`);
+  } catch {
+    return 0n;
+  }
 }

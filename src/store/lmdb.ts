@@ -18,7 +18,14 @@ import {
   watchCommits,
 } from "./lmdb-database.js";
 import { LmdbError, storeFailure } from "./lmdb-failure.js";
-import { copyDatabase, databaseFile, diskSpace, emptyDirectory, syncPath } from "./lmdb-files.js";
+import {
+  copyDatabase,
+  databaseFile,
+  diskSpace,
+  emptyDirectory,
+  markClean,
+  syncPath,
+} from "./lmdb-files.js";
 import { fenced } from "./memory.js";
 import type { Operation, PartitionWrite, Row, Store, StoreFailure } from "./store.js";
 
@@ -114,6 +121,7 @@ export class LmdbStore implements Store {
   async close(): Promise<void> {
     await this.last;
     await this.database.close();
+    if (this.broken === null) await markClean(this.options.directory);
   }
 
   async pressure(): Promise<StoreFailure | null> {
