@@ -73,6 +73,9 @@ export class BenchCluster implements ClusterPort {
   sendNumbered(): boolean {
     return false;
   }
+  sendPart(): boolean {
+    return false;
+  }
   hasRoom(): boolean {
     return true;
   }

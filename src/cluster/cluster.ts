@@ -263,6 +263,20 @@ export class Cluster implements ClusterPort, PeerHost {
     return this.byIndex[index]?.sender.send(counter, frame, durable, receipt) ?? false;
   }
 
+  sendPart(
+    index: number,
+    head: Buffer,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    durable: boolean,
+    receipt: Receipt | null,
+  ): boolean {
+    const sender = this.byIndex[index]?.sender;
+    return sender?.sendPart(head, counter, bytes, start, end, durable, receipt) ?? false;
+  }
+
   hasRoom(index: number, bytes: number): boolean {
     return this.byIndex[index]?.sender.hasRoom(bytes) ?? true;
   }

@@ -18,13 +18,12 @@ import type { Wire } from "./wire/wire.js";
 
 /** Frames on their way out: joined into one write at the end of the turn. */
 class Output {
+  /** Called before the write of a turn: frames may still be added. */
+  beforeFlush: () => void = () => undefined;
   private frames: Buffer[] = [];
   private bytes = 0;
   private scheduled = false;
-  private readonly flushTurn = (): void => {
-    this.scheduled = false;
-    this.flush();
-  };
+  private readonly flushTurn = (): void => this.flush();
 
   constructor(
     private readonly wire: Wire,
@@ -38,12 +37,20 @@ class Output {
   push(frame: Buffer): void {
     this.frames.push(frame);
     this.bytes += frame.length;
+    if (!this.scheduled) this.schedule();
+  }
+
+  /** There will be something to flush at the end of this turn. */
+  schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
     this.clock.defer(this.flushTurn);
   }
 
   flush(): void {
+    this.scheduled = true; // what is added now leaves now
+    this.beforeFlush();
+    this.scheduled = false;
     if (this.frames.length === 0) return;
     const [only] = this.frames;
     const joined =
@@ -62,6 +69,10 @@ interface PendingCall {
 }
 
 export interface LinkListener {
+  /** The forwards of a turn are about to leave: more may still be sent. */
+  beforeData(): void;
+  /** The same of the control connection. */
+  beforeControl(): void;
   /** A frame of the control connection other than CALL and REPLY, or one of the data connection. */
   onFrame: OnFrame;
   /** A peer's question; answer with `link.reply`. */
@@ -105,6 +116,8 @@ export class Link {
   /** Starts to hand on frames, those that came early first. */
   start(listener: LinkListener): void {
     this.listener = listener;
+    this.dataOut.beforeFlush = () => listener.beforeData();
+    this.controlOut.beforeFlush = () => listener.beforeControl();
     this.control.onClose = (fault) => this.end(fault);
     this.data.onClose = (fault) => this.end(fault);
     this.control.listen(listener.onFrame);
@@ -123,6 +136,16 @@ export class Link {
 
   sendData(frame: Buffer): void {
     if (!this.over) this.dataOut.push(frame);
+  }
+
+  /** `beforeData` is to be called at the end of this turn. */
+  scheduleData(): void {
+    if (!this.over) this.dataOut.schedule();
+  }
+
+  /** `beforeControl` is to be called at the end of this turn. */
+  scheduleControl(): void {
+    if (!this.over) this.controlOut.schedule();
   }
 
   /** Asks the peer. `done` gets null when the link ends before the answer comes. */

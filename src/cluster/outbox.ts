@@ -1,6 +1,6 @@
 /**
- * The durable tail of the stream to one peer, `outbox/<peer>` in the store: one record for each forward, under its
- * number (incarnation, counter). What is handed over counts as accepted when it is committed, and is
+ * The durable tail of the stream to one peer, `outbox/<peer>` in the store: one record for each forward (or run of
+ * them), under its number (incarnation, counter). What is handed over counts as accepted when it is committed, and is
  * deleted when the peer has accepted it. In memory the stream itself holds the forwards, in order.
  */
 import type { Clock } from "../lib/clock.js";
@@ -10,12 +10,15 @@ import type { Journaled } from "../store/journaled.js";
 import { openRecord, recordHead, sealRecord } from "../store/record.js";
 import type { Operation, Store } from "../store/store.js";
 import type { Receipt } from "./ports.js";
-import { counterOf, forwardHeaderBytes, incarnationOf } from "./wire/frames.js";
+import { countOf, counterOf, forwardHeaderBytes, incarnationOf } from "./wire/frames.js";
 
 /** A forward in the stream to a peer that the peer has not accepted yet. */
 export interface Sent {
   readonly incarnation: number;
+  /** Of a run of forwards that of the last. */
   readonly counter: number;
+  /** Forwards in the frame. */
+  readonly count: number;
   /** The whole frame, with its header. */
   frame: Buffer;
   readonly durable: boolean;
@@ -157,9 +160,11 @@ export class Outbox implements Journaled {
     const deadlineMs = body.readDoubleBE(0);
     const leftMs = deadlineMs - clock.wallMs();
     const frame = Buffer.from(body.subarray(deadlineBytes));
+    const count = countOf(frame);
     return {
       incarnation: incarnationOf(frame),
-      counter: counterOf(frame),
+      counter: counterOf(frame) + count - 1,
+      count,
       frame,
       durable: true,
       expiresMs: deadlineMs === 0 ? 0 : Math.max(1, clock.monotonicMs() + leftMs),

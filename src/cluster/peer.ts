@@ -12,7 +12,15 @@ import { Outbox } from "./outbox.js";
 import { StoredRows } from "./stored-rows.js";
 import { StreamSender } from "./stream.js";
 import type { StreamReceiver } from "./stream-receiver.js";
-import { forwardHeaderBytes, frameHeaderBytes, FrameType, WireError } from "./wire/frames.js";
+import {
+  decodeStreamAck,
+  encodeStreamAck,
+  forwardHeaderBytes,
+  forwardsHeaderBytes,
+  frameHeaderBytes,
+  FrameType,
+  WireError,
+} from "./wire/frames.js";
 import { type Body, decode } from "./wire/messages.js";
 
 export interface PeerHost {
@@ -45,9 +53,6 @@ export class Peer implements LinkListener, RowFollower {
   private ackDue = false;
   /** A sign of life is noted once a turn, not once a forward. */
   private heardThisTurn = false;
-  private readonly endTurn = (): void => {
-    this.heardThisTurn = false;
-  };
   private wasSynced = false;
   private resumed = false;
 
@@ -115,10 +120,8 @@ export class Peer implements LinkListener, RowFollower {
     this.wasSynced = false;
     this.resumed = false;
     this.rows.reset();
-    link.send("streamAck", {
-      incarnation: this.receiver.incarnation,
-      counter: this.receiver.accepted,
-    });
+    this.heardThisTurn = false;
+    this.sendStreamAck();
     this.table.sendSnapshot(link);
     link.start(this);
   }
@@ -159,6 +162,15 @@ export class Peer implements LinkListener, RowFollower {
     if (this.receiver.accept(incarnation, counter)) this.acknowledgeSoon();
   }
 
+  beforeData(): void {
+    this.sender.closeRun();
+  }
+
+  beforeControl(): void {
+    this.heardThisTurn = false;
+    if (this.ackDue) this.sendStreamAck();
+  }
+
   onClose(fault: string | null): void {
     this.link = null;
     this.rows.reset();
@@ -173,10 +185,11 @@ export class Peer implements LinkListener, RowFollower {
   onFrame = (type: number, bytes: Buffer, start: number, end: number): void => {
     if (!this.heardThisTurn) {
       this.heardThisTurn = true;
-      this.context.clock.defer(this.endTurn);
+      this.link?.scheduleControl();
       this.host.onHeard(this);
     }
-    if (type === FrameType.forward) this.onForward(bytes, start, end);
+    if (type === FrameType.forwards) this.onForwards(bytes, start, end);
+    else if (type === FrameType.forward) this.onForward(bytes, start, end);
     else this.onControl(type, bytes, start, end);
   };
 
@@ -189,7 +202,7 @@ export class Peer implements LinkListener, RowFollower {
         this.host.onMembers(this, decode("members", bytes, start, end));
         return;
       case FrameType.streamAck: {
-        const { incarnation, counter } = decode("streamAck", bytes, start, end);
+        const { incarnation, counter } = decodeStreamAck(bytes, start, end);
         this.sender.accepted(counter, incarnation);
         // The first one on a link says where it stands: only now is known what to repeat.
         if (!this.resumed && this.link !== null) this.sender.resume(this.link);
@@ -297,15 +310,33 @@ export class Peer implements LinkListener, RowFollower {
     if (accepted) this.acknowledgeSoon();
   }
 
+  /** Forwards that lie side by side: like as many single ones with growing numbers. */
+  private onForwards(bytes: Buffer, start: number, end: number): void {
+    const body = start + forwardsHeaderBytes - frameHeaderBytes;
+    if (end < body) throw new WireError("forwards cut off");
+    const incarnation = bytes.readDoubleBE(start);
+    const counter = bytes.readDoubleBE(start + 8);
+    if (counter === 0) {
+      this.user.onForwards(this.index, incarnation, 0, bytes, body, end, this.receiver);
+      return;
+    }
+    const last = counter + bytes.readUInt32BE(start + 16) - 1;
+    this.user.onForwards(this.index, incarnation, counter, bytes, body, end, this.receiver);
+    this.receiver.takeUpTo(incarnation, last);
+    this.acknowledgeSoon();
+  }
+
   /** One acknowledgement a turn, however many forwards came. */
   private acknowledgeSoon(): void {
     if (this.ackDue) return;
     this.ackDue = true;
-    this.context.clock.defer(() => {
-      this.ackDue = false;
-      const { incarnation, accepted } = this.receiver;
-      this.link?.send("streamAck", { incarnation, counter: accepted });
-    });
+    this.link?.scheduleControl();
+  }
+
+  private sendStreamAck(): void {
+    this.ackDue = false;
+    const { incarnation, accepted } = this.receiver;
+    this.link?.sendControl(encodeStreamAck(incarnation, accepted));
   }
 
   private checkSynced(): void {

@@ -39,6 +39,21 @@ export interface ClusterPort {
     durable: boolean,
     receipt: Receipt,
   ): boolean;
+  /**
+   * Sends the forward in `bytes` from `start` to `end`, which stay as they are until the end of this turn.
+   * Those that lie side by side behind the same `head`, and have growing numbers, leave in one frame.
+   * `receipt` null: nobody waits (`counter` is 0), as `send`; else as `sendNumbered`.
+   */
+  sendPart(
+    peer: number,
+    head: Buffer,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    durable: boolean,
+    receipt: Receipt | null,
+  ): boolean;
   /** Is there room in the outbox of this peer for `bytes` more? */
   hasRoom(peer: number, bytes: number): boolean;
   /** Every other member that is joining, up or suspect. */
@@ -57,6 +72,14 @@ export interface ClusterPort {
   forwardAccepted(peer: number, incarnation: number, counter: number): void;
 }
 
+/** Where the numbers of a peer's forwards are noted. */
+export interface ForwardTaker {
+  /** Is this number new? Takes note of it. */
+  take(incarnation: number, counter: number): boolean;
+  /** The number just taken was accepted at once (or not yet: `forwardAccepted` follows). */
+  settle(counter: number, accepted: boolean): void;
+}
+
 /** What the cluster asks of routing. */
 export interface ClusterUser {
   /**
@@ -72,6 +95,19 @@ export interface ClusterUser {
     start: number,
     end: number,
   ): boolean;
+  /**
+   * Forwards from a peer that were sent by `sendPart`: the head, and one behind the other. Each number from
+   * `counter` on is taken and settled with `taker`, unless `counter` is 0. Bytes as with `onForward`.
+   */
+  onForwards(
+    peer: number,
+    incarnation: number,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    taker: ForwardTaker,
+  ): void;
   /** A frame that expires is about to be sent, perhaps after it waited: its rest is written into it. */
   countDownForward(frame: Buffer, expiresMs: number): void;
   /** Is somebody behind this row who outlives his connection? Then it is stored. */

@@ -52,6 +52,13 @@ export class StreamReceiver {
     else run.waiting.push(counter);
   }
 
+  /** Takes and accepts what is left of a run up to this counter: nothing could be made of it. */
+  takeUpTo(incarnation: number, counter: number): void {
+    if (incarnation !== this.newest.incarnation || counter <= this.newest.taken) return;
+    this.newest.taken = counter;
+    this.settle(counter, true);
+  }
+
   /** Nobody is told any more when those that had to wait are accepted: the origin is no member now. */
   acceptAll(): void {
     const run = this.newest;

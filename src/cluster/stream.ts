@@ -7,10 +7,11 @@ import { Ring } from "../lib/ring.js";
 import type { Link } from "./link.js";
 import type { Outbox, Sent } from "./outbox.js";
 import type { Receipt } from "./ports.js";
+import { Run } from "./run.js";
 import { sealForward } from "./wire/frames.js";
 
 /** What a stream needs of the link to its peer. */
-export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData">;
+export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData" | "scheduleData">;
 
 export interface StreamLimits {
   /** Bytes of output at which the stream pauses. */
@@ -22,7 +23,11 @@ export interface StreamLimits {
 export class StreamSender {
   readonly counters = { forwards: 0, repeated: 0, droppedDown: 0, droppedQos0: 0, outboxed: 0 };
   private readonly unaccepted = new Ring<Sent>();
+  /** Forwards in the unaccepted frames, and their bytes. */
+  private forwards = 0;
   private bytes = 0;
+  /** What the present turn is gathering for the link. */
+  private readonly run = new Run();
   /** How many of the unaccepted were written to the present link. */
   private written = 0;
   /** The highest counter that was ever written to a link. */
@@ -48,27 +53,79 @@ export class StreamSender {
 
   /** Messages that the peer has not accepted. */
   get length(): number {
-    return this.unaccepted.length;
+    return this.run.firstCounter === 0 ? this.forwards : this.forwards + this.run.count;
   }
 
   get heldBytes(): number {
-    return this.bytes;
+    const { run } = this;
+    return run.count === 0 || run.firstCounter === 0 ? this.bytes : this.bytes + run.frameBytes;
   }
 
   hasRoom(bytes: number): boolean {
     return (
-      this.unaccepted.length < this.limits.outboxMessages &&
-      this.bytes + bytes <= this.limits.outboxBytes
+      this.length < this.limits.outboxMessages && this.heldBytes + bytes <= this.limits.outboxBytes
     );
+  }
+
+  /**
+   * Sends the forward in `bytes` from `start` to `end`, which stay as they are until the end of this turn. Those
+   * that lie side by side behind the same `head` leave in one frame (docs/wire.md, "FORWARDS"). Without
+   * `receipt` nobody waits for it (`counter` 0). Returns what `sendPlain` or `send` returns.
+   */
+  sendPart(
+    head: Buffer,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    durable: boolean,
+    receipt: Receipt | null,
+  ): boolean {
+    const { run } = this;
+    if (run.count > 0) {
+      if (run.extend(head, counter, bytes, start, end, durable, receipt)) return true;
+      this.closeRun();
+    }
+    if (!this.takes(durable, receipt)) return false;
+    run.open(head, counter, bytes, start, end, durable, receipt);
+    if (this.link === null || this.down) this.closeRun();
+    else this.link.scheduleData();
+    return receipt === null || this.tells;
+  }
+
+  /** Ends the run that is open. To be called before the link sends what a turn has gathered. */
+  closeRun(): void {
+    const { run, link } = this;
+    if (run.count === 0) return;
+    const { count, lastCounter: counter, durable } = run;
+    const frame = run.encode(this.incarnation);
+    const receipt = run.close();
+    if (receipt !== null) {
+      this.hold(counter, count, frame, durable, 0, receipt);
+    } else if (link === null) this.counters.droppedQos0 += count;
+    else {
+      this.counters.forwards += count;
+      link.sendData(frame);
+    }
+  }
+
+  /** Is there a use in a new forward? Else it is dropped and counted. */
+  private takes(durable: boolean, receipt: Receipt | null): boolean {
+    if (receipt === null) {
+      if (this.isReady) return true;
+      this.counters.droppedQos0++;
+      return false;
+    }
+    if (!this.down || durable) return true;
+    this.counters.droppedDown++;
+    return false;
   }
 
   /** A forward that nobody waits for; dropped and counted when the link is away or too slow. */
   sendPlain(frame: Buffer): boolean {
+    this.closeRun();
     const { link } = this;
-    if (link === null || !this.isReady) {
-      this.counters.droppedQos0++;
-      return false;
-    }
+    if (!this.takes(false, null) || link === null) return false;
     sealForward(frame, this.incarnation, 0);
     this.counters.forwards++;
     link.sendData(frame);
@@ -82,33 +139,46 @@ export class StreamSender {
 
   /** Returns whether `receipt` will be told. The frame may be shared with other peers' streams. */
   send(counter: number, frame: Buffer, durable: boolean, receipt: Receipt): boolean {
-    if (this.down && !durable) {
-      this.counters.droppedDown++;
-      return false;
-    }
-    const { incarnation, down, outbox } = this;
-    sealForward(frame, incarnation, counter);
-    const { expiresMs } = receipt;
-    const waits = !down || outbox !== null;
+    this.closeRun();
+    if (!this.takes(durable, receipt)) return false;
+    sealForward(frame, this.incarnation, counter);
+    this.hold(counter, 1, frame, durable, receipt.expiresMs, receipt);
+    return this.tells;
+  }
+
+  /** Whoever waits for a new forward is told. */
+  private get tells(): boolean {
+    return !this.down || this.outbox !== null;
+  }
+
+  private hold(
+    counter: number,
+    count: number,
+    frame: Buffer,
+    durable: boolean,
+    expiresMs: number,
+    receipt: Receipt,
+  ): void {
     const sent: Sent = {
-      ...{ incarnation, counter, frame, durable, expiresMs },
-      receipt: waits ? receipt : null,
+      ...{ incarnation: this.incarnation, counter, count, frame, durable, expiresMs },
+      receipt: this.tells ? receipt : null,
       keeper: null,
       kept: "no",
     };
     this.append(sent);
-    if (down) {
-      this.counters.outboxed++;
-      outbox?.keep(sent);
+    if (this.down) {
+      this.counters.outboxed += count;
+      this.outbox?.keep(sent);
     }
     this.pump();
-    return waits;
   }
 
   /** A link is up: everything that the peer has not accepted goes out again, from the oldest. */
   resume(link: StreamLink): void {
     this.link = link;
-    this.counters.repeated += Math.min(this.written, this.unaccepted.length);
+    for (let i = 0; i < this.written; i++) {
+      this.counters.repeated += this.unaccepted.at(i)?.count ?? 0;
+    }
     this.written = 0;
     this.pump();
   }
@@ -116,6 +186,7 @@ export class StreamSender {
   /** The link is gone; the peer may come back. */
   pause(): void {
     this.link = null;
+    this.closeRun();
   }
 
   /** The peer is not down: forwards wait for it. */
@@ -126,6 +197,7 @@ export class StreamSender {
   /** The peer is down: what is not durable is lost for it, the rest is the outbox now. */
   setDown(): void {
     if (this.down) return;
+    this.closeRun();
     this.down = true;
     const waiting: Receipt[] = [];
     const kept: Sent[] = [];
@@ -140,8 +212,7 @@ export class StreamSender {
       sent.frame = due;
       kept.push(sent);
     }
-    this.unaccepted.clear();
-    this.bytes = 0;
+    this.forget();
     for (const sent of kept) this.append(sent);
     this.written = 0;
     for (const sent of kept) this.leave(sent, waiting);
@@ -150,6 +221,7 @@ export class StreamSender {
 
   private append(sent: Sent): void {
     this.unaccepted.push(sent);
+    this.forwards += sent.count;
     this.bytes += sent.frame.length;
   }
 
@@ -157,7 +229,7 @@ export class StreamSender {
   private leave(sent: Sent, waiting: Receipt[]): void {
     const { receipt } = sent;
     if (receipt === null) return;
-    this.counters.outboxed++;
+    this.counters.outboxed += sent.count;
     if (this.outbox !== null) {
       this.outbox.keep(sent);
       return;
@@ -167,9 +239,9 @@ export class StreamSender {
   }
 
   /** What of a forward goes to the outbox now that the peer is down. */
-  private stillDue({ counter, frame, durable, receipt }: Sent): Buffer | null {
+  private stillDue({ counter, count, frame, durable, receipt }: Sent): Buffer | null {
     if (receipt?.onDown === undefined) {
-      if (!durable) this.counters.droppedDown++;
+      if (!durable) this.counters.droppedDown += count;
       return durable ? frame : null;
     }
     const due = receipt.onDown(frame, counter <= this.highestWritten);
@@ -181,10 +253,15 @@ export class StreamSender {
   discard(): void {
     this.outbox?.close();
     this.setDown();
-    this.counters.droppedDown += this.unaccepted.length;
-    this.unaccepted.clear();
-    this.bytes = 0;
+    this.counters.droppedDown += this.forwards;
+    this.forget();
     this.link = null;
+  }
+
+  private forget(): void {
+    this.unaccepted.clear();
+    this.forwards = 0;
+    this.bytes = 0;
   }
 
   /** The peer has accepted everything up to this number; `incarnation` is ours, or one before it. */
@@ -194,6 +271,7 @@ export class StreamSender {
       const isLater = first.incarnation === incarnation ? first.counter > counter : null;
       if (isLater ?? first.incarnation > incarnation) break;
       this.unaccepted.shift();
+      this.forwards -= first.count;
       this.bytes -= first.frame.length;
       if (this.written > 0) this.written--;
       if (first.kept !== "no") this.outbox?.accepted(first);
@@ -232,7 +310,7 @@ export class StreamSender {
       const sent = this.unaccepted.at(this.written++);
       if (sent === undefined) return;
       this.highestWritten = Math.max(this.highestWritten, sent.counter);
-      this.counters.forwards++;
+      this.counters.forwards += sent.count;
       if (sent.expiresMs !== 0) this.countDown(sent.frame, sent.expiresMs);
       link.sendData(sent.frame);
     }

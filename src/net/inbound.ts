@@ -8,7 +8,7 @@ import { ProtocolError } from "../protocol/protocol-error.js";
 import { decodePublish, PublishView } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { beyondTopicLimits } from "../protocol/topics.js";
-import { Message } from "../routing/message.js";
+import { Message, Publisher } from "../routing/message.js";
 import type { Router } from "../routing/router.js";
 import type { Topic } from "../routing/topic.js";
 import { receiveMaximumOf } from "../session/incoming-qos2.js";
@@ -37,6 +37,8 @@ export class Inbound {
   private acks: Acks | null = null;
   /** The client's topic aliases. */
   private aliases: (Topic | undefined)[] | null = null;
+  /** Made at the first publish. */
+  private publisher: Publisher | null = null;
   /** Not every QoS may be published, or nothing retained. */
   private readonly isRestricted: boolean;
   /** QoS 1 and 2 publishes that an MQTT 5 client may have under way. */
@@ -90,6 +92,8 @@ export class Inbound {
     if (!view.dup) {
       message.shape = version === 5 ? type | mqtt5Shape : type;
       message.frameStart = first;
+      this.publisher ??= new Publisher(this.session.clientId, this.session.user, version);
+      message.via = this.publisher;
     }
     if (view.propertiesEnd > view.propertiesStart) this.applyProperties(message);
     if (view.qos !== 0) return this.onNumbered(message, view.packetId, view.qos);

@@ -15,6 +15,18 @@ export interface AcceptanceSink {
   readonly tellsRefusal?: boolean;
 }
 
+/** The connection from which publishes come; they may be forwarded as they came. */
+export class Publisher {
+  /** What precedes them on a link; made when it is first needed. */
+  head: Buffer | null = null;
+
+  constructor(
+    readonly clientId: string,
+    readonly user: string,
+    readonly version: number,
+  ) {}
+}
+
 export class Message {
   /** Targets that have not accepted it yet. 0 after `Router.publish`: accepted at once. */
   pending = 0;
@@ -41,6 +53,8 @@ export class Message {
    */
   shape = 0;
   frameStart = 0;
+  /** Of whom the bytes of `shape` are; null: not of a connection of this node. */
+  via: Publisher | null = null;
   private owned = false;
 
   constructor(

@@ -3,7 +3,7 @@
  * has some. A message from a peer stops here (one hop), so a full mesh cannot loop.
  */
 import type { PeerState } from "../cluster/failure-detector.js";
-import type { ClusterPort, ClusterUser, Receipt } from "../cluster/ports.js";
+import type { ClusterPort, ClusterUser, ForwardTaker, Receipt } from "../cluster/ports.js";
 import { WireError } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import type { Commits } from "../store/commits.js";
@@ -13,6 +13,7 @@ import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
+import { ForwardsReader, headOf, leavesAsItCame } from "./forwards.js";
 import { isRowValue, packedDurable } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, type RetainedOutcome, RetainedStore } from "./retained.js";
@@ -62,6 +63,7 @@ export class Router implements ClusterUser {
   readonly retained: RetainedStore;
   readonly shared: SharedGroups;
   private readonly retainedSync: RetainedSync;
+  private readonly forwards: ForwardsReader;
 
   constructor(
     private readonly cluster: ClusterPort,
@@ -74,6 +76,7 @@ export class Router implements ClusterUser {
   ) {
     this.shared = new SharedGroups(this.sharedHost(), shared);
     this.retained = new RetainedStore(retainedLimits, clock, commits);
+    this.forwards = new ForwardsReader(topics, clock);
     this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);
   }
 
@@ -189,6 +192,32 @@ export class Router implements ClusterUser {
     return false;
   }
 
+  onForwards(
+    peer: number,
+    incarnation: number,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    taker: ForwardTaker,
+  ): void {
+    const { forwards } = this;
+    let number = counter;
+    forwards.open(bytes, start, end);
+    for (let message = forwards.next(); message !== null; message = forwards.next()) {
+      if (number === 0) {
+        this.receive(message);
+        continue;
+      }
+      message.counter = number++;
+      if (!taker.take(incarnation, message.counter)) continue;
+      const accepted = this.receive(message);
+      if (!accepted) message.sink = new ForwardSink(this.cluster, peer, incarnation);
+      taker.settle(message.counter, accepted);
+    }
+    if (forwards.failed) this.counters.undecodable++;
+  }
+
   countDownForward(frame: Buffer, expiresMs: number): void {
     countDownForward(frame, expiresMs, this.clock);
   }
@@ -241,6 +270,15 @@ export class Router implements ClusterUser {
     }
   }
 
+  /** Delivers an ordinary forward to our own. Returns whether it is accepted. */
+  private receive(message: Message): boolean {
+    this.counters.received++;
+    if (message.expiresMs !== 0 && this.isOver(message)) return true;
+    message.pending = 1;
+    this.deliver(message, this.targetsOf(message.topic).local);
+    return --message.pending === 0;
+  }
+
   /** Null: it cannot be read, here or ever; refusing it would bring it back again and again. */
   private decode(bytes: Buffer, start: number, end: number): Message | null {
     try {
@@ -288,6 +326,10 @@ export class Router implements ClusterUser {
         this.shared.forward(message, target, message.qos > 0 && target.qos > 0);
         continue;
       }
+      if (leavesAsItCame(message, target.qos)) {
+        this.forwardAsItCame(message, target);
+        continue;
+      }
       if (message.qos === 0 || target.qos === 0) {
         plain ??= encodeForward(message, 0, this.clock);
         this.cluster.send(target.peer, plain);
@@ -295,6 +337,21 @@ export class Router implements ClusterUser {
       }
       numbered ??= encodeForward(message, message.qos, this.clock);
       this.forwardNumbered(message, target.peer, target.durable, numbered);
+    }
+  }
+
+  private forwardAsItCame(message: Message, { peer, durable }: PeerTarget): void {
+    const { via, counter, bytes, frameStart, payloadEnd } = message;
+    if (via === null) return;
+    via.head ??= headOf(via);
+    const receipt = message.qos === 0 ? null : message;
+    const { head } = via;
+    const { cluster } = this;
+    if (
+      cluster.sendPart(peer, head, counter, bytes, frameStart, payloadEnd, durable, receipt) &&
+      receipt !== null
+    ) {
+      message.pending++;
     }
   }
 

@@ -4,7 +4,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { Pipe } from "../../src/cluster/transport.js";
 import {
+  decodeStreamAck,
+  encodeStreamAck,
   FrameReader,
+  FrameType,
   frame,
   forwardHeaderBytes,
   sealForward,
@@ -103,6 +106,35 @@ test("the header of a forward is filled in in place, and again for a repeat", ()
     assert.equal(got[0]?.body.readDoubleBE(0), 1_798_761_600_000);
     assert.equal(got[0]?.body.readDoubleBE(8), counter);
     assert.deepEqual(got[0]?.body.subarray(16), Buffer.alloc(3, 9));
+  }
+});
+
+test("a frame longer than all that is read at once grows with what comes of it", () => {
+  const got: Frame[] = [];
+  const frames = reader(got);
+  frames.frameMax = 1_000_000;
+  const sent = [400_000, 70_000, 3].map((length) => ({
+    type: 9,
+    body: Buffer.alloc(length, length),
+  }));
+  const bytes = Buffer.concat(sent.map(({ type, body }) => frame(type, body)));
+  for (let at = 0; at < bytes.length; at += 65_536) frames.push(bytes.subarray(at, at + 65_536));
+  assert.deepEqual(got, sent);
+});
+
+test("STREAM_ACK: what goes in comes out, anything else is a fault", () => {
+  const got: Frame[] = [];
+  const bytes = encodeStreamAck(1_798_761_600_000, 2 ** 40);
+  reader(got).push(bytes);
+  const body = got[0]?.body ?? Buffer.alloc(0);
+  assert.deepEqual(
+    [got[0]?.type, decodeStreamAck(body, 0, body.length)],
+    [FrameType.streamAck, { incarnation: 1_798_761_600_000, counter: 2 ** 40 }],
+  );
+  assert.throws(() => decodeStreamAck(body, 0, body.length - 1), WireError);
+  for (const wrong of [Number.NaN, -1, 0.5]) {
+    body.writeDoubleBE(wrong, 8);
+    assert.throws(() => decodeStreamAck(body, 0, body.length), WireError);
   }
 });
 

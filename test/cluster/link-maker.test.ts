@@ -163,6 +163,8 @@ test("frames right behind ACTIVATE are the link's", () => {
     onFrame: (type) => void got.push(type),
     onCall: () => undefined,
     onClose: () => undefined,
+    beforeData: () => undefined,
+    beforeControl: () => undefined,
   });
   assert.deepEqual(got, [FrameType.rowsResync]);
 });

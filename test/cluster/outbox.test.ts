@@ -16,6 +16,7 @@ class Wire implements StreamLink {
   sendData(frame: Buffer): void {
     this.sent.push(`${incarnationOf(frame) - first}/${counterOf(frame)}`);
   }
+  scheduleData(): void {}
 }
 
 class Told {
@@ -88,6 +89,45 @@ test("a later process sends what was committed under its old numbers, before its
   await durable.settled();
   durable.crash();
   assert.deepEqual((await start(durable, 2)).sender.length, 2, "20 of the first, 1 of the second");
+});
+
+test("a run of forwards is one record, deleted when its last is accepted", async () => {
+  const durable = new Durable();
+  const a = await start(durable, 0);
+  const wire = new Wire();
+  a.sender.setLive();
+  a.sender.resume(wire);
+  const head = Buffer.from("head");
+  const told = [4, 5, 6].map((counter, index) => {
+    const one = new Told();
+    a.sender.sendPart(head, counter, Buffer.from("aabbcc"), 0, 2, true, one);
+    assert.ok(index === 0 || one.times === 0);
+    return one;
+  });
+  const chunk = Buffer.from("ddee");
+  const run = [0, 2].map((at, index) => {
+    const one = new Told();
+    a.sender.sendPart(head, 7 + index, chunk, at, at + 2, true, one);
+    return one;
+  });
+  a.sender.pause();
+  a.sender.setDown();
+  assert.ok([...told, ...run].every(({ times }) => times === 0));
+  await durable.settled();
+  assert.ok([...told, ...run].every(({ times }) => times === 1));
+  durable.crash();
+  const again = await start(durable, 1);
+  assert.equal(again.sender.length, 5);
+  const second = new Wire();
+  again.sender.setLive();
+  again.sender.resume(second);
+  assert.deepEqual(second.sent, ["0/4", "0/5", "0/6", "0/7"]);
+  again.sender.accepted(7, first);
+  assert.equal(again.sender.length, 2, "not yet the whole of the last");
+  again.sender.accepted(8, first);
+  assert.equal(again.sender.length, 0);
+  await durable.settled();
+  assert.deepEqual(await durable.store.read(`outbox/${peer}`), []);
 });
 
 test("an acknowledgement of a newer incarnation is one of all earlier ones", async () => {

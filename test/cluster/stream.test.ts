@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type StreamLink, StreamSender } from "../../src/cluster/stream.js";
 import { StreamReceiver } from "../../src/cluster/stream-receiver.js";
-import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
+import { forwardHeaderBytes, forwardsHeaderBytes } from "../../src/cluster/wire/frames.js";
 
 const limits = { outputBytes: 1000, outboxMessages: 100, outboxBytes: 10_000 };
 const incarnation = 1_798_761_600_000;
@@ -12,10 +12,17 @@ const incarnation = 1_798_761_600_000;
 /** The data connection: keeps what was written. */
 class Wire implements StreamLink {
   dataBufferedBytes = 0;
+  /** How often the end of the turn was asked for. */
+  scheduled = 0;
   readonly counters: number[] = [];
+  readonly frames: Buffer[] = [];
   sendData(frame: Buffer): void {
     assert.equal(frame.readDoubleBE(5), incarnation);
     this.counters.push(frame.readDoubleBE(13));
+    this.frames.push(frame);
+  }
+  scheduleData(): void {
+    this.scheduled++;
   }
 }
 
@@ -228,6 +235,127 @@ test("discard: nothing is due any more, and everybody is told", () => {
     [1, 1],
   );
   assert.deepEqual([sender.length, sender.heldBytes], [0, 0]);
+});
+
+/** The read of a connection, and what precedes its forwards. */
+const chunk = Buffer.from("aabbccddeeff");
+const head = Buffer.from("head");
+
+/** Sends the pair of bytes at `index` of the chunk. */
+function sendPart(sender: StreamSender, index: number, counter: number, durable = true): Told {
+  const told = new Told();
+  const at = 2 * index;
+  assert.ok(sender.sendPart(head, counter, chunk, at, at + 2, durable, told));
+  return told;
+}
+
+const wordsOf = (wire: Wire): string[] =>
+  wire.frames.map((frame) => {
+    const count = frame.readUInt32BE(forwardHeaderBytes);
+    return `${frame.readDoubleBE(13)}+${count} ${frame.toString("utf8", forwardsHeaderBytes)}`;
+  });
+
+test("forwards side by side leave as one frame at the end of the turn, and are accepted as one", () => {
+  const { sender, wire } = live();
+  const told = [0, 1, 2].map((index) => sendPart(sender, index, 7 + index));
+  assert.deepEqual([wire.frames.length, wire.scheduled], [0, 1]);
+  assert.deepEqual([sender.length, sender.heldBytes], [3, forwardsHeaderBytes + 4 + 6]);
+  sender.closeRun();
+  chunk.subarray(0, 2).write("xx");
+  assert.deepEqual(wordsOf(wire), ["7+3 headaabbcc"], "with bytes of its own");
+  chunk.subarray(0, 2).write("aa");
+  assert.deepEqual([sender.length, sender.counters.forwards], [3, 3]);
+  sender.accepted(8);
+  assert.ok(told.every(({ times }) => times === 0));
+  sender.accepted(9);
+  assert.ok(told.every(({ times }) => times === 1));
+  assert.deepEqual([sender.length, sender.heldBytes], [0, 0]);
+});
+
+test("a run ends where bytes, numbers, head or durability do not go on, and before anything else", () => {
+  const { sender, wire } = live();
+  sendPart(sender, 0, 1);
+  sendPart(sender, 2, 2); // a gap in the bytes
+  sendPart(sender, 3, 4); // a gap in the numbers
+  sendPart(sender, 4, 5, false);
+  sendPart(sender, 5, 6, false);
+  const told = new Told();
+  const other = Buffer.from("else");
+  assert.ok(sender.sendPart(other, 7, Buffer.from("zz"), 0, 2, false, told));
+  assert.ok(sender.sendPart(head, 0, chunk, 0, 2, false, null));
+  assert.ok(sender.sendPart(head, 0, chunk, 2, 4, false, null));
+  send(sender, 8);
+  assert.deepEqual(wordsOf(wire).slice(0, 6), [
+    ...["1+1 headaa", "2+1 headcc", "4+1 headdd", "5+2 headeeff", "7+1 elsezz"],
+    "0+2 headaabb",
+  ]);
+  assert.deepEqual(wire.counters, [1, 2, 4, 5, 7, 0, 8]);
+  assert.equal(sender.counters.forwards, 9);
+});
+
+test("a run is repeated on a new link, and one that is open when the link goes waits for the next", () => {
+  const { sender } = live();
+  const told = [0, 1].map((index) => sendPart(sender, index, 1 + index));
+  sender.closeRun();
+  sendPart(sender, 2, 3);
+  sender.sendPart(head, 0, chunk, 6, 8, false, null);
+  sender.pause();
+  assert.equal(sender.counters.droppedQos0, 1, "nobody waits for that one");
+  const late = sendPart(sender, 4, 4);
+  const second = new Wire();
+  sender.resume(second);
+  assert.deepEqual(wordsOf(second), ["1+2 headaabb", "3+1 headcc", "4+1 headee"]);
+  assert.equal(sender.counters.repeated, 3);
+  sender.accepted(4);
+  assert.ok([...told, late].every(({ times }) => times === 1));
+});
+
+test("when the peer goes down a run is told, and kept if it is durable; later ones go behind it", () => {
+  const { sender } = live();
+  const told = [sendPart(sender, 0, 1, false), sendPart(sender, 1, 2), sendPart(sender, 2, 3)];
+  sender.setDown();
+  assert.deepEqual(
+    told.map(({ times }) => times),
+    [1, 1, 1],
+  );
+  assert.deepEqual([sender.counters.droppedDown, sender.counters.outboxed], [1, 2]);
+  sender.pause();
+  const nobody = new Told();
+  assert.ok(!sender.sendPart(head, 4, chunk, 0, 2, false, nobody), "dropped");
+  assert.ok(!sender.sendPart(head, 5, chunk, 0, 2, true, nobody), "taken by the outbox");
+  assert.ok(!sender.sendPart(head, 0, chunk, 0, 2, false, null), "QoS 0");
+  assert.deepEqual([sender.length, sender.counters.droppedQos0], [3, 1]);
+  const wire = new Wire();
+  sender.setLive();
+  sender.resume(wire);
+  assert.deepEqual(wordsOf(wire), ["2+2 headbbcc", "5+1 headaa"]);
+  assert.equal(nobody.times, 0);
+});
+
+test("a run counts for the room of the outbox while it is open", () => {
+  const sender = new StreamSender(incarnation, { ...limits, outboxMessages: 3 }, countDown);
+  sender.setLive();
+  sender.resume(new Wire());
+  for (const index of [0, 1, 2]) {
+    assert.ok(sender.hasRoom(1));
+    sendPart(sender, index, 1 + index);
+  }
+  assert.ok(!sender.hasRoom(1));
+  sender.closeRun();
+  assert.ok(!sender.hasRoom(1));
+});
+
+test("what could not be made of a run is taken and accepted", () => {
+  const receiver = new StreamReceiver();
+  receiver.take(incarnation, 3);
+  receiver.settle(3, false);
+  receiver.takeUpTo(incarnation, 6);
+  receiver.takeUpTo(incarnation - 1, 9);
+  receiver.takeUpTo(incarnation, 5);
+  assert.equal(receiver.accepted, 0);
+  assert.ok(receiver.accept(incarnation, 3));
+  assert.equal(receiver.accepted, 6);
+  assert.ok(!receiver.take(incarnation, 6));
 });
 
 test("the receiver takes each number once, in growing order, whatever the gaps", () => {

@@ -1,4 +1,5 @@
 /** A cluster without links that writes down what routing sends to its peers. */
+import assert from "node:assert/strict";
 import type { ClusterPort, Receipt } from "../../src/cluster/ports.js";
 import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
 import { realClock } from "../../src/lib/clock.js";
@@ -54,6 +55,9 @@ export class RecordingCluster implements ClusterPort {
   ): boolean {
     this.record(peer, counter, frame, durable, receipt);
     return !this.down.has(peer);
+  }
+  sendPart(): boolean {
+    assert.fail("no message here is as it came from a connection");
   }
   hasRoom(): boolean {
     return true;

@@ -226,7 +226,14 @@ class Pair {
   private port(to: number): ClusterPort {
     const none = (): never => assert.fail("not of retained messages");
     return {
-      ...{ nextCounter: none, nextStamp: none, sendNumbered: none, hasRoom: none, send: none },
+      ...{
+        nextCounter: none,
+        nextStamp: none,
+        sendNumbered: none,
+        sendPart: none,
+        hasRoom: none,
+        send: none,
+      },
       ...{ setRow: none, whenSynced: none, forwardAccepted: none },
       observeStamp: () => undefined,
       livePeers: () => [to],

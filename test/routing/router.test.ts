@@ -57,6 +57,9 @@ class PlayedCluster implements ClusterPort {
     this.sent.push({ peer, counter, durable, message: read(frame), receipt });
     return !this.down;
   }
+  sendPart(): boolean {
+    assert.fail("no message here is as it came from a connection");
+  }
   hasRoom(): boolean {
     return this.room;
   }

@@ -65,6 +65,9 @@ export class LoneCluster implements ClusterPort {
   sendNumbered(): boolean {
     return false;
   }
+  sendPart(): boolean {
+    return false;
+  }
   hasRoom(): boolean {
     return true;
   }

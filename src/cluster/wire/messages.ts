@@ -38,7 +38,6 @@ export const bodies = {
   rowsDelta: z.object({ seq: count, rows: z.array(z.union([z.string(), z.number()])) }),
   rowsAck: z.object({ seq: count }),
   rowsResync: z.object({}),
-  streamAck: z.object({ incarnation: count, counter: count }),
   call: z.object({ id: count, verb: z.string(), body: z.unknown() }),
   reply: z.object({ id: count, body: z.unknown() }),
   bye: z.object({ why: z.enum(["left", "removed", "stopped"]) }),
