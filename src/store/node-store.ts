@@ -60,9 +60,13 @@ export class NodeStore {
   }
 
   /** For metrics. */
-  get counters(): Record<string, number> {
+  get counters(): Record<string, unknown> {
     const { counters, stalled } = this.commits;
-    return { ...counters, ...recordCounters, stalled: stalled === null ? 0 : 1 };
+    const { kind } = this.options.config.store;
+    return {
+      ...{ ...counters, ...recordCounters, stalled: stalled === null ? 0 : 1 },
+      ...{ [kind]: this.store.counters ?? {} },
+    };
   }
 
   /** Makes durable what was done so far, as far as the store takes it; nothing may be touched afterwards. */

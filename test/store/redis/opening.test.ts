@@ -77,7 +77,10 @@ describe("opening the store in Redis", { skip: redisMissing }, () => {
   });
 
   test("a user of Redis's ACL, without CONFIG, in a database with a prefix", async (t) => {
-    const rules = ["~own:*", "+@all", "-config", "-@dangerous", "+info", "on", `>${secret}`];
+    const scripts = "+evalsha +eval +script|load +hget +hmget +hset +hdel +zadd +zrem +zrangebylex";
+    const others = "+exists +pexpire +persist +info +select";
+    const rights = `on ~own:* ${scripts} ${others}`.split(" ");
+    const rules = [...rights, `>${secret}`];
     const server = await RedisServer.start(t, ["--user", "broker", ...rules]);
     const login = { addresses: [server.address], username: "broker", password: secret, db: 3 };
     const store = await openStore(t, { redis: { ...login, prefix: "own" } });
