@@ -164,7 +164,6 @@ class Node implements Broker {
       ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
       connectionsMax: connectionsMax(config),
-      fetchSession: (_clientId, _node, done) => done(null),
       journals:
         kept === null
           ? null
@@ -210,6 +209,7 @@ class Node implements Broker {
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
     await this.metSiblings();
+    this.frontEnd.sessions.publishRecovered();
     await this.frontEnd.start();
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
@@ -221,10 +221,24 @@ class Node implements Broker {
     const { log } = this.options;
     const beganMs = clock.monotonicMs();
     await router.load(store);
+    await this.loadSessions();
     const tookMs = Math.round(clock.monotonicMs() - beganMs);
     const { size: messages, tombstoneCount: deleted } = router.retained;
     if (messages + deleted > 0)
       log.info({ messages, deleted, tookMs }, "retained messages are loaded");
+  }
+
+  private async loadSessions(): Promise<void> {
+    const { clock, frontEnd } = this;
+    const { log } = this.options;
+    const beganMs = clock.monotonicMs();
+    const loaded = await frontEnd.sessions.load((soFar) => {
+      log.info({ sessions: soFar.sessions, messages: soFar.messages }, "loading sessions");
+    });
+    this.cluster.observeStamp(loaded.highestEpoch);
+    const { sessions, messages } = loaded;
+    const tookMs = Math.round(clock.monotonicMs() - beganMs);
+    if (sessions > 0) log.info({ sessions, messages, tookMs }, "sessions are loaded");
   }
 
   /** Nothing can be stored any more: out of service, without another word that somebody could rely on. */

@@ -55,7 +55,7 @@ export class Acks implements AcceptanceSink {
 
   onAccepted(message: Message): void {
     if (!this.isOpen) {
-      if (message.qos === 2) this.settleQos2(message);
+      if (message.qos === 2) this.session.settleQos2(message);
       return;
     }
     let first = this.waiting.peek();
@@ -77,7 +77,7 @@ export class Acks implements AcceptanceSink {
 
   private answer(message: Message): void {
     const { refused, packetId } = message;
-    if (message.qos === 2) this.settleQos2(message);
+    if (message.qos === 2) this.session.settleQos2(message);
     if (refused !== 0) this.counters.publishesRefused++;
     const type = message.qos === 2 ? AckType.Pubrec : AckType.Puback;
     if (this.version === 5) {
@@ -86,11 +86,5 @@ export class Acks implements AcceptanceSink {
         message.matched === 0 && type === AckType.Puback ? ReasonCode.NoMatchingSubscribers : 0;
       this.output.acknowledge(type, packetId, refused === 0 ? unmatched : refused);
     } else if (refused === 0) this.output.acknowledge(type, packetId, 0);
-  }
-
-  /** An accepted id waits for PUBREL; a refused one is free again. */
-  private settleQos2(message: Message): void {
-    if (message.refused >= 0x80) this.session.incoming.release(message.packetId);
-    else this.session.incoming.accepted(message.packetId);
   }
 }

@@ -13,7 +13,7 @@ import type { Random } from "../lib/random.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { JournalParts, SessionRouter } from "../session/host.js";
-import { type FetchSession, Sessions } from "../session/sessions.js";
+import { Sessions } from "../session/sessions.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
 import { Connection, type ConnectionShare } from "./connection.js";
@@ -37,7 +37,6 @@ export interface FrontEndParts {
   readonly authorizer: Authorizer;
   /** Most client connections at once: `limits.connections`, or what the system allows. */
   readonly connectionsMax: number;
-  readonly fetchSession: FetchSession;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
   readonly journals: JournalParts | null;
 }
@@ -58,11 +57,11 @@ export class FrontEnd {
   private readonly shares = new Map<Door, DoorShare>();
 
   constructor(parts: FrontEndParts) {
-    const { config, router, directory, clock, wheel, log, random, fetchSession, journals } = parts;
+    const { config, router, directory, clock, wheel, log, random, journals } = parts;
     const turn = new Turn(clock);
     const { limits } = config;
     const sessions = new Sessions({
-      ...{ router, limits, wheel, turn, directory, fetchSession, journals },
+      ...{ router, limits, wheel, turn, directory, journals },
       authorizer: parts.authorizer,
     });
     this.sessions = sessions;

@@ -167,6 +167,7 @@ export class Inbound {
   /** A QoS 1 or 2 publish, which is to be answered. */
   private onNumbered(message: Message, packetId: number, qos: number): boolean {
     const { counters, config, router } = this.share;
+    const { journal } = this.session;
     const { receive_maximum: most, inflight_bytes: bytesMax } = config.limits;
     this.acks ??= new Acks(this.session, this.output, this.version, counters, this.owner);
     const { acks } = this;
@@ -184,7 +185,10 @@ export class Inbound {
       counters.ignoredReserved++;
       message.matched = 1;
       if (this.version === 5) message.refused = ReasonCode.NotAuthorized;
-    } else if (message.refused === 0 && !this.isDenied(message)) router.publish(message);
+    } else if (message.refused === 0 && !this.isDenied(message)) {
+      if (qos === 2 && journal !== null) journal.publish(message);
+      else router.publish(message);
+    }
     acks.published(message);
     if (acks.length === 0) return true;
     if (qos === 2 && message.pending > 0) this.session.incoming.add(packetId, message);

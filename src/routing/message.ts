@@ -27,6 +27,16 @@ export class Publisher {
   ) {}
 }
 
+/**
+ * A numbered sequence of messages, of which some may come again after a crash: the forwards of one incarnation
+ * of a peer, or the QoS 2 publishes that this node committed before it published them.
+ */
+export interface Origin {
+  /** The name of the peer; of this node's QoS 2 publishes, one that no node has. */
+  readonly name: string;
+  readonly incarnation: number;
+}
+
 export class Message {
   /** Targets that have not accepted it yet. 0 after `Router.publish`: accepted at once. */
   pending = 0;
@@ -55,6 +65,15 @@ export class Message {
   frameStart = 0;
   /** Of whom the bytes of `shape` are; null: not of a connection of this node. */
   via: Publisher | null = null;
+  /** Where a number of this message is remembered by those who took it; null: repeats cannot come. */
+  origin: Origin | null = null;
+  /** Its number there: higher for each later message of that origin. */
+  identity = 0;
+  /** Own subscribers to whom it goes at once, as far as is known. */
+  fanOut = 0;
+  /** Where a journal has stored it for several sessions: record and place in it; 0: nowhere. */
+  body = 0;
+  bodyIndex = 0;
   private owned = false;
 
   constructor(
@@ -109,6 +128,11 @@ export class Message {
     const at = expiryAt(this.bytes, this.propertiesStart, this.propertiesEnd);
     if (at !== -1) this.bytes.writeUInt32BE(this.secondsLeft(nowMs), at);
     return nowMs < this.expiresMs;
+  }
+
+  /** Its bytes stay as they are: nothing has to be copied. */
+  isOwn(): void {
+    this.owned = true;
   }
 
   /** Copies the bytes out of the socket's slab, once: a kept 10-byte slice would pin 64 KiB. */

@@ -22,6 +22,14 @@ export class SessionCounters {
   droppedTooLarge = 0;
   /** QoS 0 messages while too much waited to be sent. */
   droppedOutputFull = 0;
+  /** Taken before: an origin or this node itself sent them again after a crash. */
+  droppedRepeats = 0;
+  /** Of sessions whose messages could not be read from the store, for now or at all. */
+  readsFailed = 0;
+  /** Messages whose records are damaged. */
+  lostDamaged = 0;
+  /** Sessions that another node has taken over in the store. */
+  fenced = 0;
   /** Messages that waited for a session when it ended. */
   droppedSessionEnd = 0;
   sessionsCreated = 0;

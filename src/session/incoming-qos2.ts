@@ -60,7 +60,8 @@ export class IncomingQos2 {
     return this.open.delete(packetId);
   }
 
-  ids(): number[] {
-    return [...this.open.keys()];
+  /** Open ids, and their messages while they are not accepted. */
+  entries(): Iterable<[number, Message | null]> {
+    return this.open;
   }
 }

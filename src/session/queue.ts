@@ -11,9 +11,37 @@ export interface QueueLimits {
   readonly bytes: number;
 }
 
+/** What a session uses of its queue, kept in memory (below) or in its journal (journal/paged-queue.ts). */
+export interface WaitingMessages {
+  /** All that wait, parked ones included. */
+  readonly length: number;
+  /** Bytes of those that are accepted. */
+  readonly bytes: number;
+  readonly parked: number;
+  /** Could a message of this size be accepted now? Nothing overtakes a parked one. */
+  hasRoom(size: number): boolean;
+  /** Puts a message behind all others. The caller has seen that there is room. */
+  push(message: Message, delivery: Delivery): void;
+  /** Puts a message behind all others; `message.accept()` follows when it comes within the limits. */
+  park(message: Message, delivery: Delivery): void;
+  /** The oldest; undefined: none, or it is on its way into memory and the session is told when it is there. */
+  peekMessage(): Message | undefined;
+  peekDelivery(): Delivery | undefined;
+  /** Takes the oldest out. `sent`: it is in flight now, else done with; parked ones that fit are accepted. */
+  shift(sent: boolean): void;
+  /** The drop policy: takes out the oldest until a message of `size` bytes fits. Returns how many. */
+  makeRoom(size: number): number;
+  /** The drop policy for parked messages: they push out the oldest. Returns how many were lost. */
+  admitParked(): number;
+  /** Takes out what has expired; looks through the queue once a second at most. Returns how many. */
+  dropExpired(nowMs: number): number;
+  /** Empties the queue; parked ones count as accepted, for nobody waits for them any more. */
+  clear(): void;
+}
+
 const expiryScanMs = 1000;
 
-export class SessionQueue {
+export class SessionQueue implements WaitingMessages {
   private readonly messages = new Ring<Message>();
   private readonly deliveries = new Ring<Delivery>();
   private accepted = 0;
@@ -52,6 +80,7 @@ export class SessionQueue {
 
   /** Puts a message behind all others; `message.accept()` follows when it comes within the limits. */
   park(message: Message, delivery: Delivery): void {
+    message.own();
     this.messages.push(message);
     this.deliveries.push(delivery);
     if (message.expiresMs !== 0 && message.expiresMs < this.nextExpiryMs) {

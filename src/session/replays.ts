@@ -74,8 +74,10 @@ export class Replays {
         break;
       }
       steps++;
-      if (this.next === null && first.walk.done) this.waiting.shift();
-      else this.step(session, channel, first);
+      if (this.next === null && first.walk.done) {
+        this.waiting.shift();
+        session.noteReplay(first.filter, false);
+      } else this.step(session, channel, first);
     }
     if (steps > 0) replayTurns.took(steps);
     return this.waiting.length === 0;

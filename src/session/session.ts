@@ -4,6 +4,7 @@
  * through a channel.
  */
 import type { Access } from "../auth/acl/access.js";
+import type { ClientRule } from "../auth/rules.js";
 import type { WheelEntry } from "../lib/timer-wheel.js";
 import { AckType } from "../protocol/acks.js";
 import type { WillPacket } from "../protocol/packets.js";
@@ -17,11 +18,13 @@ import type { Delivery, Subscriber, SubscriptionOptions } from "../routing/targe
 import type { Channel } from "./channel.js";
 import type { SessionHost } from "./host.js";
 import { IncomingQos2 } from "./incoming-qos2.js";
-import { SessionQueue } from "./queue.js";
+import type { SessionJournal } from "./journal/journal.js";
+import { PagedQueue } from "./journal/paged-queue.js";
+import { SessionQueue, type WaitingMessages } from "./queue.js";
 import type { Replaying } from "./replay-turns.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
-import { giveAway } from "./shared.js";
+import { giveAway, giveAwayStored } from "./shared.js";
 import { Awaiting, OutgoingWindow } from "./window.js";
 
 /** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
@@ -58,15 +61,23 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   awaitsReplayTurn = false;
   /** What the client may do; null: everything. */
   access: Access | null;
+  /** Rules that came with what the client authenticated by. */
+  rules: readonly ClientRule[] | null = null;
+  /** Null: it lives in memory alone, and ends with the process or its connection. */
+  journal: SessionJournal | null = null;
   readonly window: OutgoingWindow;
-  queue: SessionQueue | null = null;
+  queue: WaitingMessages | null = null;
+  /** The queue of a session with a journal. */
+  pages: PagedQueue | null = null;
   private replies: Replies | null = null;
   private replays: Replays | null = null;
   private incomingQos2: IncomingQos2 | null = null;
   private lastAckMs = 0;
   private resumed = false;
   /** It is or was in a share group. */
-  private hadShared = false;
+  hadShared = false;
+  /** Subscriptions whose retained messages are not all sent, where that outlives the process. */
+  private replaysDue: Set<string> | null = null;
 
   constructor(
     readonly clientId: string,
@@ -101,6 +112,12 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return replies >= waitingMax || (this.replays?.length ?? 0) >= waitingMax;
   }
 
+  /** When it ends without a connection, in wall-clock milliseconds; 0: it has one. */
+  get endsAtWallMs(): number {
+    if (this.endDueMs === Number.POSITIVE_INFINITY) return 0;
+    return this.endDueMs + (this.journal?.journals.wallOffsetMs() ?? 0);
+  }
+
   /** Incoming QoS 2 exchanges; made when the first begins. */
   get incoming(): IncomingQos2 {
     this.incomingQos2 ??= new IncomingQos2();
@@ -121,7 +138,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.lastAckMs = this.host.turn.nowMs;
     // A session that ends with its connection keeps no message in flight, so it needs no cap of ours.
     const cap = this.persistent ? this.host.limits.receive_maximum : 65_535;
-    this.window.restart(Math.min(receiveMaximum, cap), this.persistent);
+    this.window.restart(Math.min(receiveMaximum, cap), this.persistent || this.journal !== null);
+    this.journal?.noteMeta();
     this.incomingQos2?.onNewConnection();
     if (wasPersistent !== this.persistent) this.renewSubscriptions(false);
     else if (this.hadShared) this.renewSubscriptions(true);
@@ -137,12 +155,14 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.replies = null;
     this.host.wheel.stop(this);
     if (this.hadShared) this.renewSubscriptions(true);
-    // One that ends now gives all away in `clear`.
+    // One that ends now gives all away when it does.
     if (this.persistent) {
-      if (this.hadShared) giveAway(this, false);
+      if (this.hadShared && this.journal === null) giveAway(this, false);
+      else if (this.hadShared) giveAwayStored(this, false, () => undefined);
       this.replays?.detached();
       this.admitParked();
     } else this.replays = null;
+    this.journal?.detached();
   }
 
   /** Subscribes, or changes the subscription, here and with the router. */
@@ -150,14 +170,32 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.subscriptions.set(filter, options);
     if (isShared(filter)) this.hadShared = true;
     this.route(filter, options);
+    this.journal?.noteSubscription(filter);
+  }
+
+  /** At start: a subscription that was stored. */
+  restoreSubscription(filter: string, options: SubscriptionOptions): void {
+    this.subscriptions.set(filter, options);
+    if (isShared(filter)) this.hadShared = true;
+    this.route(filter, options);
+  }
+
+  /** Ends a subscription, here and with the router. False: there was none. */
+  unsubscribe(filter: string): boolean {
+    if (!this.subscriptions.delete(filter)) return false;
+    this.host.router.unsubscribe(this, filter);
+    this.replays?.cancel(filter);
+    this.replaysDue?.delete(filter);
+    this.journal?.noteSubscription(filter);
+    return true;
   }
 
   /** Forgets everything that waits, as it is no subscriber any more. Returns how many messages are lost. */
   clear(): number {
-    if (this.hadShared) giveAway(this, true);
+    if (this.hadShared && this.journal === null) giveAway(this, true);
     const lost = this.queued + this.window.inFlight;
     this.queue?.clear();
-    this.queue = null;
+    this.queue = this.pages = null;
     this.replays = null;
     return lost;
   }
@@ -174,11 +212,17 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       else this.sendQos0(channel, message, delivery);
       return true;
     }
+    const { journal } = this;
+    if (journal?.isRepeat(message)) {
+      this.host.counters.droppedRepeats++;
+      return true;
+    }
     if (channel === null || this.queued > 0 || !this.window.hasRoom || channel.congested) {
       return this.enqueue(message, delivery);
     }
-    this.send(channel, message, delivery, qos);
-    return true;
+    if (!this.send(channel, message, delivery, qos) || journal === null) return true;
+    journal.awaitCommit(message);
+    return false;
   }
 
   mayReceive(topic: Topic): boolean {
@@ -201,11 +245,12 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       const message = queue.peekMessage();
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
-      if (this.isOver(message)) window.pass();
+      let sent = false;
+      if (this.isOver(message)) this.passId();
       else if (!this.isDeniedNow(message, delivery)) {
-        this.send(channel, message, delivery, deliveryQos(message, delivery));
+        sent = this.send(channel, message, delivery, deliveryQos(message, delivery), this.pages);
       }
-      queue.shift();
+      queue.shift(sent);
     }
   }
 
@@ -226,9 +271,16 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       this.complete(packetId); // [MQTT-4.3.3-4]
       return;
     }
+    const { window, journal } = this;
     if (state === Awaiting.Pubrec) {
       this.lastAckMs = this.host.turn.nowMs;
-      this.window.received(packetId);
+      journal?.received(packetId, window.seqOf(packetId), window.bodyOf(packetId));
+      window.received(packetId);
+    }
+    if (journal !== null && state !== Awaiting.Nothing) {
+      // PUBREL leaves when its state is durable.
+      if (reason < 0x80) journal.answerPubrel(packetId);
+      return;
     }
     // An id that is not in flight is answered too: that ends the exchange at the client.
     if (reason < 0x80) this.channel?.acknowledge(AckType.Pubrel, packetId, 0);
@@ -245,9 +297,33 @@ export class Session implements Subscriber, WheelEntry, Replaying {
    * error of a client that came back to its session: the PUBCOMP may have been lost [MQTT5 3.7.2.1].
    */
   onPubrel(packetId: number): void {
-    const found = (this.incomingQos2?.release(packetId) ?? false) || this.resumed;
-    const code = found ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
+    const wasOpen = this.incomingQos2?.release(packetId) ?? false;
+    if (wasOpen && this.journal !== null) {
+      this.journal.released(packetId, true);
+      return;
+    }
+    const code = wasOpen || this.resumed ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
     this.channel?.acknowledge(AckType.Pubcomp, packetId, code);
+  }
+
+  /** An incoming QoS 2 message was answered, or there is nobody to answer. */
+  settleQos2({ refused, packetId }: Message): void {
+    const { incoming, journal } = this;
+    if (!incoming.has(packetId)) return;
+    // A refused id is free again, an accepted one waits for PUBREL.
+    if (refused >= 0x80) {
+      incoming.release(packetId);
+      journal?.released(packetId, false);
+    } else {
+      incoming.accepted(packetId);
+      journal?.accepted(packetId);
+    }
+  }
+
+  /** Calls back when everything that happened so far is durable; at once where nothing outlives the process. */
+  whenDurable(done: () => void): void {
+    if (this.journal === null) done();
+    else this.journal.journals.commits.whenCommitted(done);
   }
 
   /** Sends an answer when `whenReady` calls back, after the answers to earlier requests. */
@@ -265,9 +341,22 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.replays.add(replay);
   }
 
-  /** A subscription is gone, and with it the replay to it. */
-  endReplay(filter: string): void {
-    this.replays?.cancel(filter);
+  /** Retained messages are due to a subscription, or (false) all of them were sent. */
+  noteReplay(filter: string, isDue: boolean): void {
+    if (this.journal === null) return;
+    this.replaysDue ??= new Set();
+    if (isDue) this.replaysDue.add(filter);
+    else if (this.replaysDue.delete(filter)) this.journal.noteSubscription(filter);
+  }
+
+  /** Are retained messages due to a subscription? Known of sessions with a journal. */
+  isReplayDue(filter: string): boolean {
+    return this.replaysDue?.has(filter) ?? false;
+  }
+
+  /** Incoming QoS 2 exchanges: packet id, and the message while it is not accepted. */
+  openPublishes(): Iterable<[number, Message | null]> {
+    return this.incomingQos2?.entries() ?? [];
   }
 
   /** Filters whose retained messages were not all sent yet. */
@@ -289,41 +378,85 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   enqueue(message: Message, delivery: Delivery): boolean {
     const { counters, limits } = this.host;
     const bytes = limits.session_queue_bytes;
-    this.queue ??= new SessionQueue({ messages: limits.session_queue_messages, bytes });
-    message.own();
+    const queue = this.queue ?? this.makeQueue();
     const { size } = message;
     if (size > bytes) {
       counters.droppedQueueFull++;
       return true;
     }
-    if (!this.queue.hasRoom(size)) {
-      counters.droppedExpired += this.queue.dropExpired(this.host.turn.nowMs);
+    if (!queue.hasRoom(size)) {
+      counters.droppedExpired += queue.dropExpired(this.host.turn.nowMs);
     }
-    if (!this.queue.hasRoom(size)) {
+    if (!queue.hasRoom(size)) {
       if (this.channel !== null && this.acknowledgedLately()) {
-        this.park(this.queue, message, delivery);
+        this.park(queue, message, delivery);
         return false;
       }
-      counters.droppedQueueFull += this.queue.makeRoom(size);
+      counters.droppedQueueFull += queue.makeRoom(size);
     }
     counters.queued++;
-    this.queue.push(message, delivery);
+    queue.push(message, delivery);
+    if (this.journal === null) return true;
+    this.journal.awaitCommit(message);
+    return false;
+  }
+
+  /**
+   * Sends a QoS 1 or 2 message for the first time. `from`: the queue whose first it is, of a session with a
+   * journal. False: it is too large for the client.
+   */
+  send(
+    channel: Channel,
+    message: Message,
+    delivery: Delivery,
+    qos: number,
+    from: PagedQueue | null = null,
+  ): boolean {
+    const { counters } = this.host;
+    const { window, journal } = this;
+    // With a journal the packet id of QoS 2 is durable before the message leaves: `sendStored`.
+    const leavesNow = qos === 1 || journal === null;
+    if (leavesNow && !this.sendAs(channel, window.nextId, message, delivery, qos)) {
+      this.passId();
+      return false;
+    }
+    if (journal === null) window.take(qos, message, delivery);
+    else {
+      const packetId = window.nextId;
+      const seq = from === null ? journal.takeLive(message, delivery) : from.peekSeq();
+      const body = from === null ? journal.takenBody : from.peekBody();
+      window.take(qos, message, delivery, seq, body);
+      journal.sent(packetId, seq, qos);
+    }
+    if (qos === 1) counters.sentQos1++;
+    else counters.sentQos2++;
     return true;
   }
 
-  /** Sends a QoS 1 or 2 message for the first time. */
-  send(channel: Channel, message: Message, delivery: Delivery, qos: number): void {
-    const { counters } = this.host;
-    const retain = message.retain && delivery.retainAsPublished;
-    const id = this.window.nextId;
-    if (!channel.publish(message, qos === 2 ? 2 : 1, retain, id, delivery.subscriptionIds)) {
-      counters.droppedTooLarge++;
-      this.window.pass();
-      return;
-    }
-    this.window.take(qos, message, delivery);
-    if (qos === 1) counters.sentQos1++;
-    else counters.sentQos2++;
+  /** A QoS 2 message whose packet id is durable now. */
+  sendStored(channel: Channel, packetId: number): void {
+    const { window } = this;
+    const message = window.messageOf(packetId);
+    const delivery = window.deliveryOf(packetId);
+    const isDue = window.stateOf(packetId) === Awaiting.Pubrec;
+    if (message === null || delivery === null || !isDue) return;
+    if (!this.sendAs(channel, packetId, message, delivery, 2)) this.abandon(packetId);
+  }
+
+  /** What is in flight under this id will not be completed. */
+  abandon(packetId: number): void {
+    const { window, journal } = this;
+    journal?.done(packetId, window.seqOf(packetId), window.bodyOf(packetId));
+    window.complete(packetId);
+  }
+
+  /** The queue, made when the first message has to wait. */
+  makeQueue(): WaitingMessages {
+    const { session_queue_messages: messages, session_queue_bytes: bytes } = this.host.limits;
+    const { journal } = this;
+    if (journal === null) this.queue = new SessionQueue({ messages, bytes });
+    else this.queue = this.pages = new PagedQueue(journal, { messages, bytes });
+    return this.queue;
   }
 
   sendQos0(channel: Channel, message: Message, delivery: Delivery): void {
@@ -368,7 +501,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
     // One of QoS 2 was sent to this client and goes to no other [MQTT-4.8.2-5].
     if (this.isDeniedNow(message, qos === 1 ? delivery : { ...delivery, share: null })) {
-      this.window.complete(id);
+      this.abandon(id);
       return;
     }
     const retain = message.retain && delivery.retainAsPublished;
@@ -380,13 +513,33 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     }
     // The client takes less than it did before: as if it had been delivered [MQTT-3.1.2-25].
     this.host.counters.droppedTooLarge++;
-    this.window.complete(id);
+    this.abandon(id);
+  }
+
+  /** The next packet id belongs to a message that is not sent. */
+  private passId(): void {
+    this.journal?.passed(this.window.nextId);
+    this.window.pass();
+  }
+
+  private sendAs(
+    channel: Channel,
+    packetId: number,
+    message: Message,
+    delivery: Delivery,
+    qos: number,
+  ): boolean {
+    const retain = message.retain && delivery.retainAsPublished;
+    const { subscriptionIds } = delivery;
+    if (channel.publish(message, qos === 2 ? 2 : 1, retain, packetId, subscriptionIds)) return true;
+    this.host.counters.droppedTooLarge++;
+    return false;
   }
 
   private complete(packetId: number): void {
     this.lastAckMs = this.host.turn.nowMs;
     this.host.counters.acknowledged++;
-    this.window.complete(packetId);
+    this.abandon(packetId);
     if (this.queue !== null || this.replays !== null || this.window.resending) this.pump();
   }
 
@@ -394,7 +547,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return this.host.turn.nowMs - this.lastAckMs <= aliveMs;
   }
 
-  private park(queue: SessionQueue, message: Message, delivery: Delivery): void {
+  private park(queue: WaitingMessages, message: Message, delivery: Delivery): void {
     this.host.counters.parked++;
     queue.park(message, delivery);
     if (this.wheelDue === 0) this.host.wheel.set(this, aliveMs);

@@ -9,15 +9,19 @@ import type {
   DirectoryEntry,
 } from "../cluster/directory-types.js";
 import type { Access } from "../auth/acl/access.js";
+import type { ClientRule } from "../auth/rules.js";
 import type { WillPacket } from "../protocol/packets.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
 import type { Channel } from "./channel.js";
 import { SessionCounters } from "./counters.js";
 import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
+import type { SessionJournal } from "./journal/journal.js";
+import { Journals } from "./journal/journals.js";
+import { type Loaded, Recovery } from "./journal/recovery.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
-import { importState, type SessionState } from "./state.js";
+import { giveAwayStored } from "./shared.js";
 import { publishWill } from "./wills.js";
 
 /** What a CONNECT asks for, after its limits were applied. */
@@ -26,10 +30,20 @@ export interface ConnectRequest {
   readonly user: string;
   /** What the client may do; null: everything. */
   readonly access: Access | null;
+  /** Rules that came with what it authenticated by. */
+  readonly rules: readonly ClientRule[] | null;
   readonly clean: boolean;
   readonly expiryMs: number;
   readonly receiveMaximum: number;
   readonly will: WillPacket | null;
+}
+
+/** A connection on its way to its session. */
+interface Opening {
+  readonly request: ConnectRequest;
+  readonly channel: Channel;
+  readonly epoch: number;
+  readonly done: (outcome: ConnectOutcome) => void;
 }
 
 /** `reason` 0: the connection just closes. */
@@ -37,18 +51,10 @@ export type ConnectOutcome =
   | { readonly session: Session; readonly present: boolean }
   | { readonly session: null; readonly reason: number };
 
-/** Takes over a session that lives in another node; null: it could not be had. */
-export type FetchSession = (
-  clientId: string,
-  node: string,
-  done: (state: SessionState | null) => void,
-) => void;
-
 export interface SessionsParts
   extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
-  readonly fetchSession: FetchSession;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
   readonly journals: JournalParts | null;
 }
@@ -62,8 +68,11 @@ export class Sessions implements SessionHost, ConnectionHost {
   readonly turn: SessionHost["turn"];
   readonly replayTurns: ReplayTurns;
   private readonly directory: Directory;
-  private readonly fetchSession: FetchSession;
+  readonly journals: Journals | null;
   private readonly byId = new Map<string, Session>();
+  /** Sessions whose end is not durable yet: another one of their client id begins after that. */
+  private readonly ending = new Map<string, (() => void)[]>();
+  private recovered: Message[] = [];
   /** The will that the connection which is being closed right now left behind. */
   private lastWill: Message | null = null;
 
@@ -75,7 +84,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.turn = parts.turn;
     this.replayTurns = new ReplayTurns((callback) => this.turn.defer(callback));
     this.directory = parts.directory;
-    this.fetchSession = parts.fetchSession;
+    this.journals = parts.journals === null ? null : new Journals(parts.journals, this);
   }
 
   get size(): number {
@@ -88,6 +97,51 @@ export class Sessions implements SessionHost, ConnectionHost {
 
   all(): Iterable<Session> {
     return this.byId.values();
+  }
+
+  /**
+   * Takes up the sessions that the store holds, subscribed and without connection. To be called once, before anybody
+   * connects; `onProgress` is told every now and then how many there are so far. Rejects when the store
+   * cannot be read; a session that is damaged is left out or loses what is damaged, counted.
+   */
+  async load(onProgress: (loaded: Loaded) => void): Promise<Loaded> {
+    if (this.journals === null) return { sessions: 0, messages: 0, highestEpoch: 0 };
+    const recovery = new Recovery(this, this.journals, {
+      onSession: (session) => {
+        this.byId.set(session.clientId, session);
+        this.arm(session, this.turn.refresh());
+      },
+      onProgress,
+    });
+    const loaded = await recovery.run();
+    this.recovered = recovery.publishes;
+    return loaded;
+  }
+
+  /**
+   * Publishes again what clients had sent with QoS 2 and was not known to be accepted by all, after everybody to
+   * whom it may be due was loaded and before anybody connects.
+   */
+  publishRecovered(): void {
+    for (const message of this.recovered) this.journals?.publishes.publishNow(message);
+    this.recovered = [];
+  }
+
+  publish(message: Message): void {
+    this.router.publish(message);
+  }
+
+  get topics(): SessionRouter["topics"] {
+    return this.router.topics;
+  }
+
+  onFenced(session: Session): void {
+    this.counters.fenced++;
+    session.channel?.close(ReasonCode.SessionTakenOver);
+    this.wheel.stop(session);
+    for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
+    if (this.byId.get(session.clientId) === session) this.byId.delete(session.clientId);
+    session.clear();
   }
 
   /**
@@ -124,10 +178,8 @@ export class Sessions implements SessionHost, ConnectionHost {
       this.lastWill = publishWill(session);
     } else if (session.will !== null) session.willDueMs = now + delayMs;
     const { clientId, epoch, persistent } = session;
-    if (persistent) {
-      session.endDueMs = now + session.expiryMs;
-      this.arm(session, now);
-    } else this.end(session);
+    if (persistent) this.keepWaiting(session);
+    else this.end(session);
     this.directory.released(clientId, epoch, persistent);
   }
 
@@ -184,59 +236,107 @@ export class Sessions implements SessionHost, ConnectionHost {
     done: (outcome: ConnectOutcome) => void,
   ): void {
     const { clientId } = request;
-    const { epoch, sessionAt } = result;
+    const { epoch } = result;
     if (!channel.isOpen) {
       this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
       return;
     }
     // Still connected when the directory gave up waiting for its close.
     this.byId.get(clientId)?.channel?.close(ReasonCode.SessionTakenOver);
-    if (sessionAt === null || this.byId.has(clientId)) {
-      this.open(request, channel, epoch, null, done);
-      return;
-    }
-    this.fetchSession(clientId, sessionAt, (state) => {
-      if (channel.isOpen) this.open(request, channel, epoch, state, done);
-      else {
-        // What was fetched must not be lost with the connection that asked for it.
-        const kept = state !== null && !this.byId.has(clientId);
-        if (kept) this.keepFetched(state, epoch);
-        this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
-      }
-    });
+    const before = this.byId.get(clientId);
+    const isOver = before !== undefined && before.endDueMs <= this.turn.refresh();
+    if (before !== undefined && (request.clean || isOver)) this.end(before); // [MQTT-3.1.2-4]
+    this.open({ request, channel, epoch, done });
   }
 
-  /** The session for this connection: the one there is, one that was fetched, or a new one. */
-  private open(
-    request: ConnectRequest,
-    channel: Channel,
-    epoch: number,
-    fetched: SessionState | null,
-    done: (outcome: ConnectOutcome) => void,
-  ): void {
-    const { clientId, clean, expiryMs, receiveMaximum, will } = request;
+  /** The session for this connection: the one there is, or a new one. */
+  private open(opening: Opening): void {
+    const { request, channel, epoch } = opening;
+    const { clientId, expiryMs } = request;
+    const ending = this.ending.get(clientId);
+    if (ending !== undefined) {
+      ending.push(() => this.open(opening));
+      return;
+    }
+    if (!channel.isOpen) {
+      this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
+      return;
+    }
     const before = this.byId.get(clientId);
-    if (clean && before !== undefined) this.end(before); // [MQTT-3.1.2-4]
-    let session = clean ? undefined : before;
-    if (session === undefined && fetched !== null && !clean) session = importState(fetched, this);
-    const present = session !== undefined;
-    if (session === undefined) {
-      session = new Session(clientId, request.user, this);
-      this.counters.sessionsCreated++;
-    } else this.counters.sessionsResumed++;
+    const session = before ?? new Session(clientId, request.user, this);
+    const isNew = before === undefined;
+    if (isNew && expiryMs > 0 && this.journals !== null) {
+      session.journal = this.journals.open(session);
+      session.expiryMs = expiryMs;
+    }
+    const { journal } = session;
+    if (journal === null) {
+      this.attach(opening, session, isNew);
+      return;
+    }
+    session.rules = request.rules;
+    this.byId.set(clientId, session);
+    this.attachStored(opening, session, journal, isNew);
+  }
+
+  /** A session with a journal: CONNACK says nothing that is not durable, and what is in flight is at hand. */
+  private attachStored(
+    opening: Opening,
+    session: Session,
+    journal: SessionJournal,
+    isNew: boolean,
+  ): void {
+    const { channel, epoch, done } = opening;
+    session.epoch = epoch;
+    if (isNew) journal.noteMeta();
+    if (journal.journals.stalled !== null) {
+      // It would have to wait for nobody knows how long.
+      done({ session: null, reason: ReasonCode.ServerUnavailable });
+      this.leave(session, epoch, isNew);
+      return;
+    }
+    const attach = (isLoaded: boolean): void => {
+      if (!channel.isOpen) this.leave(session, epoch, isNew);
+      // It has expired, or an operator has ended it.
+      else if (this.byId.get(session.clientId) !== session) this.open(opening);
+      else if (isLoaded) this.attach(opening, session, isNew);
+      else {
+        done({ session: null, reason: ReasonCode.ServerUnavailable });
+        this.leave(session, epoch, isNew);
+      }
+    };
+    const load = (): void => {
+      if (session.window.anyUnloaded) void journal.journals.pages.loadWindow(journal).then(attach);
+      else attach(true);
+    };
+    if (journal.isClean) load();
+    else session.whenDurable(load);
+  }
+
+  /** Nobody attaches to it: it stays as it is, unless it was made for that. */
+  private leave(session: Session, epoch: number, isNew: boolean): void {
+    if (isNew && this.byId.get(session.clientId) === session) this.end(session);
+    const isHere = this.byId.get(session.clientId) === session;
+    this.directory.released(session.clientId, epoch, isHere && session.persistent);
+  }
+
+  private attach(opening: Opening, session: Session, isNew: boolean): void {
+    const { request, channel, epoch, done } = opening;
+    const { clientId, expiryMs, receiveMaximum, will } = request;
+    if (isNew) this.counters.sessionsCreated++;
+    else this.counters.sessionsResumed++;
     session.access = request.access;
     this.byId.set(clientId, session);
-    done({ session, present });
-    session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: present });
+    done({ session, present: !isNew });
+    session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: !isNew });
     this.directory.attached(clientId, epoch);
   }
 
-  private keepFetched(state: SessionState, epoch: number): void {
-    const session = importState(state, this);
-    session.epoch = epoch;
-    this.byId.set(session.clientId, session);
+  /** A session without connection: its time runs. */
+  private keepWaiting(session: Session): void {
     const now = this.turn.refresh();
     session.endDueMs = now + session.expiryMs;
+    session.journal?.noteMeta();
     this.arm(session, now);
   }
 
@@ -245,9 +345,26 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.wheel.stop(session);
     for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
     session.subscriptions.clear();
-    this.counters.droppedSessionEnd += session.clear();
     if (this.byId.get(session.clientId) === session) this.byId.delete(session.clientId);
+    if (session.journal === null) this.counters.droppedSessionEnd += session.clear();
+    else this.endStored(session, session.journal);
     if (session.will !== null) publishWill(session);
+  }
+
+  private endStored(session: Session, journal: SessionJournal): void {
+    const { clientId } = session;
+    const waiting: (() => void)[] = [];
+    this.ending.set(clientId, waiting);
+    const end = (): void => {
+      journal.end(() => {
+        this.ending.delete(clientId);
+        for (const next of waiting) next();
+      });
+      this.counters.droppedSessionEnd += session.clear();
+    };
+    // Until others have what they get instead of it, it is in the journal.
+    if (session.hadShared) giveAwayStored(session, true, end);
+    else end();
   }
 
   private arm(session: Session, nowMs: number): void {

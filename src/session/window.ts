@@ -32,6 +32,9 @@ export class OutgoingWindow {
   private lastReceipt = 0;
   private messages: (Message | null)[] = [];
   private deliveries: (Delivery | null)[] = [];
+  /** Numbers of the messages in the session's journal, and of their body records; empty without one. */
+  private seqs: number[] = [];
+  private bodies: number[] = [];
   private oldest = 1;
   private next = 1;
   /** Sent on this connection and not completed: what the client's Receive Maximum limits. */
@@ -59,14 +62,15 @@ export class OutgoingWindow {
     );
   }
 
-  /** A message leaves under `nextId`. */
-  take(qos: number, message: Message, delivery: Delivery): void {
+  /** A message leaves under `nextId`. `seq`, `body`: where the session's journal has it, if it has one. */
+  take(qos: number, message: Message, delivery: Delivery, seq = 0, body = 0): void {
     const id = this.next;
     if (((id - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
     const place = id & (this.states.length - 1);
     this.states[place] = qos; // QoS 1 waits for PUBACK, QoS 2 for PUBREC
     // What a share group's member does not acknowledge may go to another.
     if (this.keeps || delivery.share !== null) this.keep(place, message, delivery);
+    if (seq !== 0) this.note(place, seq, body);
     this.inFlight++;
     this.outstanding++;
     this.next = id === idMask ? 1 : id + 1;
@@ -155,6 +159,42 @@ export class OutgoingWindow {
     return this.deliveries[id & (this.states.length - 1)] ?? null;
   }
 
+  /** The number of the message in flight in the session's journal; 0: it has none, or is not needed any more. */
+  seqOf(id: number): number {
+    return this.seqs[id & (this.states.length - 1)] ?? 0;
+  }
+
+  /** Number of the record that holds its body; 0: the journal itself. */
+  bodyOf(id: number): number {
+    return this.bodies[id & (this.states.length - 1)] ?? 0;
+  }
+
+  /** Leaves the messages to the journal until the client is back. */
+  unload(): void {
+    this.messages = [];
+    this.deliveries = [];
+    this.keptBytes = 0;
+  }
+
+  /** A message in flight was read from the journal. */
+  load(id: number, message: Message, delivery: Delivery): void {
+    this.keep(id & (this.states.length - 1), message, delivery);
+  }
+
+  /** Are there messages in flight that have to be read from the journal first? */
+  get anyUnloaded(): boolean {
+    if (this.inFlight === 0) return false;
+    for (const id of this.ids()) if (this.isUnloaded(id)) return true;
+    return false;
+  }
+
+  /** Must a message be read from the journal before it can be sent again? */
+  isUnloaded(id: number): boolean {
+    const state = this.stateOf(id);
+    if (state !== Awaiting.Puback && state !== Awaiting.Pubrec) return false;
+    return this.messageOf(id) === null;
+  }
+
   /** Ids in flight, oldest first. */
   *ids(): Iterable<number> {
     for (let id = this.oldest; id !== this.next; id = (id + 1) & idMask) {
@@ -167,6 +207,12 @@ export class OutgoingWindow {
     const ids: number[] = [];
     for (const id of this.ids()) if (this.stateOf(id) === Awaiting.Pubcomp) ids.push(id);
     return ids.sort((one, other) => this.receiptOf(one) - this.receiptOf(other));
+  }
+
+  /** At start: an id in flight whose message is in the session's journal; ids come in their order. */
+  restoreStored(id: number, state: Awaiting, seq: number, body: number): void {
+    this.restore(id, state, null, null);
+    if (seq !== 0) this.note(id & (this.states.length - 1), seq, body);
   }
 
   /** Puts back an id in flight of a session that comes from elsewhere; ids come in their order. */
@@ -215,7 +261,17 @@ export class OutgoingWindow {
     this.keptBytes += message.size;
   }
 
+  private note(place: number, seq: number, body: number): void {
+    while (this.seqs.length < this.states.length) {
+      this.seqs.push(0);
+      this.bodies.push(0);
+    }
+    this.seqs[place] = seq;
+    this.bodies[place] = body;
+  }
+
   private forget(place: number): void {
+    if (this.seqs.length > 0) this.seqs[place] = this.bodies[place] = 0;
     if (this.messages.length === 0) return;
     const message = this.messages[place];
     if (message === undefined || message === null) return;
@@ -241,17 +297,26 @@ export class OutgoingWindow {
     }
     const oldMask = this.states.length - 1;
     const receipts = this.receipts.length === 0 ? noReceipts : new Uint32Array(length);
+    const noted = this.seqs.length > 0;
+    const seqs = new Array<number>(noted ? length : 0).fill(0);
+    const bodies = seqs.slice();
     for (let id = this.oldest; id !== this.next; id = (id + 1) & idMask) {
       const from = id & oldMask;
       const to = id & (length - 1);
       states[to] = this.states[from] ?? 0;
       if (receipts.length > 0) receipts[to] = this.receipts[from] ?? 0;
+      if (noted) {
+        seqs[to] = this.seqs[from] ?? 0;
+        bodies[to] = this.bodies[from] ?? 0;
+      }
       if (messages.length === 0) continue;
       messages[to] = this.messages[from] ?? null;
       deliveries[to] = this.deliveries[from] ?? null;
     }
     this.states = states;
     this.receipts = receipts;
+    this.seqs = seqs;
+    this.bodies = bodies;
     this.messages = messages;
     this.deliveries = deliveries;
   }

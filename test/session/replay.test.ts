@@ -5,7 +5,6 @@ import { Message } from "../../src/routing/message.js";
 import { stepsPerShare, stepsPerTurn } from "../../src/session/replay-turns.js";
 import { replayOf } from "../../src/session/replays.js";
 import type { Session } from "../../src/session/session.js";
-import { exportState } from "../../src/session/state.js";
 import { type FakeChannel, subscribe, type World, world } from "./support.js";
 
 /** Publishes a retained message; without payload it deletes. */
@@ -170,24 +169,9 @@ test("UNSUBSCRIBE ends a replay [MQTT-3.10.4-2]; a second SUBSCRIBE begins it an
   replay(session, "r/#", 0);
   replay(session, "r/#", 0);
   assert.deepEqual(session.replaying, ["r/#"]);
-  session.endReplay("r/#");
+  session.unsubscribe("r/#");
   channel.take();
   turn(one);
   assert.deepEqual(channel.take(), []);
   assert.equal(session.replaying.length, 0);
-});
-
-test("a session that moves takes its replays along", () => {
-  const one = world();
-  retainMany(one, 100);
-  const { session } = one.connect("c", { expiryMs: 60_000, receiveMaximum: 10 });
-  replay(session, "r/#", 1);
-  one.disconnect("c");
-  assert.deepEqual(exportState(session).replays, ["r/#"]);
-  const there = world({}, exportState(session));
-  retainMany(there, 100);
-  const moved = there.connect("c", { expiryMs: 60_000, clean: false });
-  turn(there);
-  const fresh = moved.channel.take().filter((line) => !line.endsWith("dup"));
-  assert.equal(fresh.length, 100);
 });

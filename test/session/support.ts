@@ -1,7 +1,11 @@
 /** Sessions without a network: a router, a channel that writes down what it is told, and fake time. */
 import { Acl } from "../../src/auth/acl/acl.js";
 import type { Clock, Timer } from "../../src/lib/clock.js";
+import { seededRandom } from "../../src/lib/random.js";
 import { silentLog } from "../../src/lib/log.js";
+import { Backoff } from "../../src/lib/backoff.js";
+import { Commits } from "../../src/store/commits.js";
+import type { Store } from "../../src/store/store.js";
 import { TimerWheel } from "../../src/lib/timer-wheel.js";
 import { type AckType, AckType as Ack } from "../../src/protocol/acks.js";
 import type { Qos } from "../../src/protocol/publish.js";
@@ -12,7 +16,6 @@ import { TopicTable } from "../../src/routing/topic.js";
 import type { Channel, ChannelInfo } from "../../src/session/channel.js";
 import type { Session } from "../../src/session/session.js";
 import { Sessions } from "../../src/session/sessions.js";
-import type { SessionState } from "../../src/session/state.js";
 import { Turn } from "../../src/session/turn.js";
 import { LoneCluster, type Settings, testConfig } from "../support/front-end.js";
 
@@ -154,11 +157,15 @@ export interface World {
   readonly router: Router;
   readonly sessions: Sessions;
   readonly reports: string[];
+  /** Null: nothing is durable. */
+  readonly commits: Commits | null;
   /** Connects a client; `expiryMs` 0: clean. */
   connect(clientId: string, options?: ConnectOptions): { session: Session; channel: FakeChannel };
   /** Loses its connection. */
   disconnect(clientId: string): void;
   publish(topic: string, payload: string, qos: Qos): Message;
+  /** Takes up what the store holds. */
+  load(): Promise<void>;
 }
 
 export interface ConnectOptions {
@@ -167,14 +174,16 @@ export interface ConnectOptions {
   readonly receiveMaximum?: number;
 }
 
-/** Sessions over a real router, alone in their cluster. `elsewhere`: a session that another node holds. */
-export function world(settings: Settings = {}, elsewhere: SessionState | null = null): World {
+/** Sessions over a real router, alone in their cluster. `store`: where those are durable that outlive a connection. */
+export function world(settings: Settings = {}, store: Store | null = null): World {
   const { limits, auth } = testConfig(settings);
   const clock = new ManualClock();
   const retained = { messages: 1_000_000, bytes: 1e9, forgetAfterMs: 1, ttlMs: 0 };
   const router = new Router(new LoneCluster(), retained, clock);
   const reports: string[] = [];
   let epoch = 0;
+  const commits = store === null ? null : commitsOn(store, clock);
+  const incarnation = ++incarnations;
   const sessions = new Sessions({
     authorizer: new Acl(auth, silentLog),
     router,
@@ -182,14 +191,15 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
     wheel: new TimerWheel(clock),
     turn: new Turn(clock),
     directory: {
-      claim: (_claim, done) =>
-        done({ granted: true, epoch: ++epoch, sessionAt: elsewhere && "other@host" }),
+      claim: (_claim, done) => done({ granted: true, epoch: ++epoch, sessionAt: null }),
       attached: (clientId) => reports.push(`attached ${clientId}`),
       released: (clientId, _epoch, kept) => reports.push(`released ${clientId} ${kept}`),
       ended: (clientId) => reports.push(`ended ${clientId}`),
     },
-    fetchSession: (_clientId, _node, done) => done(elsewhere),
-    journals: null,
+    journals:
+      store === null || commits === null
+        ? null
+        : { store, commits, clock, log: silentLog, incarnation: () => incarnation },
   });
   const connect = (clientId: string, options: ConnectOptions = {}) => {
     const { expiryMs = 0, clean = expiryMs === 0, receiveMaximum = 65_535 } = options;
@@ -198,6 +208,7 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
       clientId,
       user: "",
       access: null,
+      rules: null,
       clean,
       expiryMs,
       receiveMaximum,
@@ -208,10 +219,14 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
     sessions.connect(request, channel, (outcome) => {
       session = outcome.session;
     });
+    channel.onClose = () => {
+      const open = sessions.get(clientId);
+      if (open !== undefined) sessions.detach(open, channel, true);
+    };
     const found = session as Session | null; // set in the callback
-    if (found === null) throw new Error("refused");
-    channel.onClose = () => sessions.detach(found, channel, true);
-    return { session: found, channel };
+    if (found === null && store === null) throw new Error("refused");
+    // With a store it may wait for its commit.
+    return { session: found ?? (sessions.get(clientId) as Session), channel };
   };
   const disconnect = (clientId: string): void => {
     const session = sessions.get(clientId);
@@ -223,7 +238,23 @@ export function world(settings: Settings = {}, elsewhere: SessionState | null = 
     router.publish(one);
     return one;
   };
-  return { clock, router, sessions, reports, connect, disconnect, publish };
+  const load = async (): Promise<void> => {
+    const loaded = await sessions.load(() => undefined);
+    epoch = loaded.highestEpoch;
+    sessions.publishRecovered();
+  };
+  return { clock, router, sessions, reports, commits, connect, disconnect, publish, load };
+}
+
+let incarnations = 0;
+
+function commitsOn(store: Store, clock: Clock): Commits {
+  return new Commits({
+    ...{ store, clock, intervalMs: 0, slowMs: 1000 },
+    backoff: new Backoff(seededRandom(1), 100, 100),
+    onStalled: () => undefined,
+    onBroken: () => undefined,
+  });
 }
 
 /** Subscribes without a SUBSCRIBE packet. */

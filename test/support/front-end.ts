@@ -14,7 +14,6 @@ import { TimerWheel } from "../../src/lib/timer-wheel.js";
 import { FrontEnd } from "../../src/net/front-end.js";
 import { Router } from "../../src/routing/router.js";
 import type { JournalParts } from "../../src/session/host.js";
-import type { FetchSession } from "../../src/session/sessions.js";
 
 export type Settings = {
   readonly limits?: Partial<Config["limits"]>;
@@ -101,7 +100,6 @@ export interface BrokerOptions {
   readonly settings?: Settings;
   readonly clock?: Clock;
   readonly directory?: Directory;
-  readonly fetchSession?: FetchSession;
   readonly journals?: JournalParts;
   readonly connectionsMax?: number;
   readonly log?: Log;
@@ -133,7 +131,6 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     users: options.users ?? nobody,
     authorizer: options.authorizer ?? new Acl(config.auth, silentLog),
     connectionsMax: options.connectionsMax ?? 10_000,
-    fetchSession: options.fetchSession ?? ((_clientId, _node, done) => done(null)),
     journals: options.journals ?? null,
   });
   directory.attachHost(frontEnd.sessions);

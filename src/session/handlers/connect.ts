@@ -133,7 +133,7 @@ function admit(
     return;
   }
   const request = {
-    ...{ clientId, user, access, expiryMs },
+    ...{ clientId, user, access, expiryMs, rules: rules ?? null },
     clean: packet.clean,
     receiveMaximum: packet.receiveMaximum,
     will: packet.will,

@@ -39,7 +39,10 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
     }
     if (replays.size > 0) session.pump();
   };
-  session.reply(answer, (ready) => host.router.whenSynced(ready));
+  // The rows of peers and the commit, whichever is later.
+  session.reply(answer, (ready) => {
+    session.whenDurable(() => host.router.whenSynced(ready));
+  });
 }
 
 function refusalOf(session: Session, filter: string, limits: Config["limits"]): number {
@@ -70,5 +73,7 @@ function subscribeOne(
   // A group gets what is published from now on.
   if (isShared(filter) || !session.host.limits.retain_available) return null;
   if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return null; // [MQTT-3.3.1-10..11]
-  return replayOf(session, filter, options);
+  const replay = replayOf(session, filter, options);
+  if (qos > 0 && !replay.walk.done) session.noteReplay(filter, true);
+  return replay;
 }

@@ -7,16 +7,13 @@ import type { Session } from "../session.js";
 export function unsubscribe(session: Session, channel: Channel, packet: UnsubscribePacket): void {
   const codes: number[] = [];
   for (const filter of packet.filters) {
-    if (session.subscriptions.delete(filter)) {
-      session.host.router.unsubscribe(session, filter);
-      session.endReplay(filter);
-      codes.push(ReasonCode.Success);
-    } else codes.push(ReasonCode.NoSubscriptionExisted);
+    const existed = session.unsubscribe(filter);
+    codes.push(existed ? ReasonCode.Success : ReasonCode.NoSubscriptionExisted);
   }
   const answer = (): void => {
     if (session.channel !== channel) return;
     channel.send(encodeUnsuback(channel.version, packet.packetId, codes));
   };
   // Not before the SUBACKs of earlier requests.
-  session.reply(answer, (ready) => ready());
+  session.reply(answer, (ready) => session.whenDurable(ready));
 }
