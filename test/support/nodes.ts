@@ -184,6 +184,15 @@ export class TestClient {
     return this.received.map(({ payload }) => payload);
   }
 
+  /** Waits until `condition` holds. */
+  async waitFor(what: string, condition: () => boolean): Promise<void> {
+    await until(
+      what,
+      () => condition() || undefined,
+      () => this.received.map(({ topic, payload }) => `${topic} ${payload}`).join(", "),
+    );
+  }
+
   async closed(): Promise<void> {
     await until("the close of a client", () => !this.mqtt.connected || undefined);
   }
