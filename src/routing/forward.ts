@@ -6,10 +6,14 @@ import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "./message.js";
+import { ownOrigins } from "./origins.js";
 import type { TopicTable } from "./topic.js";
 
 const qosBits = 3;
 const retainBit = 4;
+/** 8 is of share groups (shared-forward.ts). */
+const identityBit = 16;
+const identityBytes = 17;
 /** Where the seconds until it expires are in the frame. */
 const expiryPlace = forwardHeaderBytes + 9;
 const fixedBytes = 1 + 8 + 4 + 2 + 2 + 2 + 4;
@@ -22,9 +26,12 @@ export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer 
   const publisherBytes = Buffer.byteLength(message.publisher);
   const userBytes = message.user === "" ? 0 : Buffer.byteLength(message.user);
   const propertyBytes = message.propertiesEnd - message.propertiesStart;
+  const { origin } = message;
+  const kind = origin === null ? -1 : ownOrigins.indexOf(origin.name);
   const length =
     forwardHeaderBytes +
     fixedBytes +
+    (kind === -1 ? 0 : identityBytes) +
     topic.length +
     publisherBytes +
     userBytes +
@@ -32,7 +39,8 @@ export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer 
     message.payloadLength;
   const frame = Buffer.allocUnsafe(length);
   let at = forwardHeaderBytes;
-  at = frame.writeUInt8(qos | (message.retain ? retainBit : 0), at);
+  const flags = qos | (message.retain ? retainBit : 0) | (kind === -1 ? 0 : identityBit);
+  at = frame.writeUInt8(flags, at);
   at = frame.writeDoubleBE(message.stamp, at);
   at = frame.writeUInt32BE(expiryOf(message, clock), at);
   at = frame.writeUInt16BE(topic.length, at);
@@ -41,6 +49,11 @@ export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer 
   at += frame.write(message.publisher, at);
   at = frame.writeUInt16BE(userBytes, at);
   if (userBytes > 0) at += frame.write(message.user, at);
+  if (kind !== -1) {
+    at = frame.writeUInt8(kind, at);
+    at = frame.writeDoubleBE(origin?.incarnation ?? 0, at);
+    at = frame.writeDoubleBE(message.identity, at);
+  }
   at = frame.writeUInt32BE(propertyBytes, at);
   if (propertyBytes > 0) {
     at += message.bytes.copy(frame, at, message.propertiesStart, message.propertiesEnd);
@@ -76,9 +89,11 @@ export function decodeForward(
   const publisherEnd = publisherStart + bytes.readUInt16BE(topicEnd);
   const userStart = endOf(bytes, publisherEnd, end) + 2;
   const userEnd = userStart + bytes.readUInt16BE(publisherEnd);
-  if (userEnd + 4 > end) throw new Error("forward cut off in its user");
-  const propertiesStart = userEnd + 4;
-  const propertiesEnd = propertiesStart + bytes.readUInt32BE(userEnd);
+  const hasIdentity = (flags & identityBit) !== 0;
+  const headEnd = hasIdentity ? userEnd + identityBytes : userEnd;
+  if (headEnd + 4 > end) throw new Error("forward cut off in its user");
+  const propertiesStart = headEnd + 4;
+  const propertiesEnd = propertiesStart + bytes.readUInt32BE(headEnd);
   if (propertiesEnd > end || (flags & qosBits) === 3) throw new Error("forward with wrong fields");
   const message = new Message(
     topics.intern(bytes, topicStart, topicEnd),
@@ -98,6 +113,12 @@ export function decodeForward(
     const nowMs = Math.floor(clock.monotonicMs());
     message.expireIn(expirySeconds, nowMs);
     message.countDown(nowMs);
+  }
+  if (hasIdentity) {
+    const name = ownOrigins[bytes.readUInt8(userEnd)];
+    if (name === undefined) throw new Error("forward of an unknown origin");
+    message.origin = { name, incarnation: bytes.readDoubleBE(userEnd + 1) };
+    message.identity = bytes.readDoubleBE(userEnd + 9);
   }
   if (userEnd > userStart) message.user = bytes.toString("utf8", userStart, userEnd);
   return message;

@@ -30,6 +30,8 @@ export function headOf({ clientId, user, version }: Publisher): Buffer {
 /** May the message leave as it came, for a peer whose subscribers have this QoS at most? */
 export function leavesAsItCame(message: Message, peerQos: number): boolean {
   if (message.via === null || message.shape === 0) return false;
+  // Nor for what it was committed under.
+  if (message.origin !== null) return false;
   // What waits in a stream has its time to live counted down, for which these have no place.
   return message.qos === 0 || (peerQos > 0 && message.expiresMs === 0);
 }

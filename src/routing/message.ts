@@ -81,7 +81,7 @@ export class Message {
     readonly qos: Qos,
     readonly retain: boolean,
     /** Client id of the publisher. */
-    readonly publisher: string,
+    public publisher: string,
     /** Holds properties and payload. Replaced by `own()`. */
     public bytes: Buffer,
     /** Raw MQTT 5 properties, without their length prefix; empty range: none. */

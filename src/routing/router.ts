@@ -18,6 +18,7 @@ import { isRowValue, packedDurable } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, type RetainedOutcome, RetainedStore } from "./retained.js";
 import type { RetainedWalk } from "./retained-tree.js";
+import { PeerOrigins } from "./origins.js";
 import { RetainedSync } from "./retained-sync.js";
 import { RouteIndex } from "./route-index.js";
 import { SharedGroups, type SharedHost, type SharedSettings } from "./shared.js";
@@ -64,6 +65,7 @@ export class Router implements ClusterUser {
   readonly shared: SharedGroups;
   private readonly retainedSync: RetainedSync;
   private readonly forwards: ForwardsReader;
+  private readonly origins: PeerOrigins;
 
   constructor(
     private readonly cluster: ClusterPort,
@@ -75,6 +77,7 @@ export class Router implements ClusterUser {
     private readonly commits: Pick<Commits, "touch" | "stalled"> | null = null,
   ) {
     this.shared = new SharedGroups(this.sharedHost(), shared);
+    this.origins = new PeerOrigins((peer) => cluster.nameOf(peer));
     this.retained = new RetainedStore(retainedLimits, clock, commits);
     this.forwards = new ForwardsReader(topics, clock);
     this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);
@@ -181,6 +184,7 @@ export class Router implements ClusterUser {
     const message = this.decode(bytes, start, shared?.rest ?? end);
     if (message === null) return true;
     message.counter = counter;
+    this.origins.set(message, peer, incarnation, counter);
     const forAll = shared === null || !shared.part.only;
     if (message.retain && forAll) this.storeRetained(message);
     if (this.isOver(message)) return true;
@@ -203,6 +207,7 @@ export class Router implements ClusterUser {
   ): void {
     const { forwards } = this;
     let number = counter;
+    const origin = counter === 0 ? null : this.origins.of(peer, incarnation);
     forwards.open(bytes, start, end);
     for (let message = forwards.next(); message !== null; message = forwards.next()) {
       if (number === 0) {
@@ -211,6 +216,8 @@ export class Router implements ClusterUser {
       }
       message.counter = number++;
       if (!taker.take(incarnation, message.counter)) continue;
+      message.origin = origin;
+      message.identity = message.counter;
       const accepted = this.receive(message);
       if (!accepted) message.sink = new ForwardSink(this.cluster, peer, incarnation);
       taker.settle(message.counter, accepted);
@@ -396,7 +403,7 @@ export class Router implements ClusterUser {
    * anything of it happens. A publish that nobody answers (a will) waits instead.
    */
   private refuseStalled(message: Message, { local, peers }: Targets): boolean {
-    if (message.sink === null) return false;
+    if (message.sink?.tellsRefusal === undefined) return false;
     const isDurable =
       message.retain ||
       peers.some((target) => target.durable && target.qos > 0) ||
@@ -404,6 +411,7 @@ export class Router implements ClusterUser {
     if (!isDurable) return false;
     this.counters.refusedStalled++;
     message.refused = ReasonCode.QuotaExceeded;
+    message.pending = 0;
     return true;
   }
 
@@ -414,6 +422,7 @@ export class Router implements ClusterUser {
       if (target.qos === 0 || !target.durable) continue;
       if (this.cluster.hasRoom(target.peer, bytes)) continue;
       message.refused = ReasonCode.QuotaExceeded;
+      message.pending = 0;
       return false;
     }
     return true;

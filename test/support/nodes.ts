@@ -54,7 +54,7 @@ export class TestNode {
     return this.child?.pid ?? 0;
   }
 
-  /** Starts the process and waits for its report. The MQTT port stays the same over restarts. */
+  /** Starts the process and waits for its report. Its ports stay the same over restarts. */
   async start(): Promise<void> {
     this.output = "";
     const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
@@ -70,7 +70,7 @@ export class TestNode {
           HOME: this.folder,
           BROKER_COOKIE: this.cookie,
           BROKER_NODE__RUN_DIR: join(this.folder, "run"),
-          BROKER_CLUSTER__PORT_RANGE: "0-0",
+          BROKER_CLUSTER__PORT_RANGE: `${this.linkPort}-${this.linkPort}`,
         },
         stdio: ["ignore", "pipe", "pipe"],
       },
