@@ -15,6 +15,7 @@ import {
   sessionControl,
   subscriptionControl,
 } from "./admin/node/session-control.js";
+import { storeControl } from "./admin/node/store-control.js";
 import type { ListenerInfo, Parts, StartReport } from "./admin/parts.js";
 import { Acl } from "./auth/acl/acl.js";
 import type { ScryptCost } from "./auth/password-hash.js";
@@ -344,6 +345,7 @@ class Node implements Broker {
       publisher: publisher(router),
       users: this.users,
       acl: aclControl(this.acl, sessions),
+      store: storeControl({ kept: this.kept, config: this.options.config, clock: this.clock }),
       log: {
         level: () => log.level,
         setLevel: (level) => {

@@ -278,6 +278,34 @@ export interface StartReport {
   readonly members: readonly string[];
 }
 
+/** Where and how much this node has stored. */
+export interface StoreStats {
+  readonly kind: string;
+  /** Null: it takes everything. Otherwise why it does not, and since when. */
+  readonly alarm: string | null;
+  /** Counters and gauges by name. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface StoreControl {
+  /** @throws Refusal when nothing is stored (`store.kind: memory`), like all of these */
+  stats(): StoreStats;
+  /** Reads all records and their checksums. `damaged`: where wrong ones are, the first hundred. */
+  verify(): Promise<{
+    readonly partitions: number;
+    readonly records: number;
+    readonly bytes: number;
+    readonly wrong: number;
+    readonly damaged: readonly { readonly partition: string; readonly key: string }[];
+  }>;
+  /** Gives freed space back to the disk; the node runs on. Bytes of the file before and after. */
+  compact(): Promise<{ readonly before: number; readonly after: number }>;
+  /** Copies what a node needs to start from into `directory`, an absolute path that is missing or empty. */
+  backup(
+    directory: string,
+  ): Promise<{ readonly records: number; readonly files: readonly string[] }>;
+}
+
 /** Everything that a command may use. */
 export interface Parts {
   readonly cluster: ClusterControl;
@@ -291,6 +319,7 @@ export interface Parts {
   readonly publisher: Publisher;
   readonly users: UserControl;
   readonly acl: AclControl;
+  readonly store: StoreControl;
   readonly log: LogControl;
   listeners(): readonly ListenerInfo[];
   /** Reads all certificates again. @throws Refusal when no listener has any */

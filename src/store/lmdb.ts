@@ -61,7 +61,7 @@ const spareMapBytes = 1024 * 1024 * 1024;
 
 export class LmdbStore implements Store {
   readonly atomic = true;
-  readonly counters = { commits: 0, puts: 0, deletes: 0, bytes: 0, failures: 0 };
+  private readonly done = { commits: 0, puts: 0, deletes: 0, put_bytes: 0, failures: 0 };
   private database: Database;
   /** Settled when all writes so far have their outcomes. */
   private last: Promise<unknown>;
@@ -135,6 +135,12 @@ export class LmdbStore implements Store {
     return { kind: "full", why: `the disk has only ${freeBytes} bytes left` };
   }
 
+  get counters(): Readonly<Record<string, number>> {
+    const { records, liveBytes, maxBytes, fileBytes } = this.use();
+    const use = { records, live_bytes: liveBytes, max_bytes: maxBytes, file_bytes: fileBytes };
+    return { ...this.done, ...use, unflushed: this.unflushed };
+  }
+
   /** As of the last commit. */
   use(): StoreUse {
     // Not in the package's types: what lmdb says of the whole file and of its trees.
@@ -197,7 +203,7 @@ export class LmdbStore implements Store {
     const outcomes = writes.map((write) => this.checkFence(write));
     try {
       await this.transact(writes, outcomes);
-      this.counters.commits++;
+      this.done.commits++;
       return outcomes;
     } catch (error) {
       const failure = this.fail(error);
@@ -249,8 +255,8 @@ export class LmdbStore implements Store {
       for (const [at, operation] of operations.entries()) {
         if (operation.kind === "put") {
           const { key, value } = operation;
-          this.counters.puts++;
-          this.counters.bytes += value.length;
+          this.done.puts++;
+          this.done.put_bytes += value.length;
           void this.database.put(rowKey(partition, key), asBuffer(value));
         } else if (operation.kind === "delete") {
           this.remove(rowKey(partition, operation.key));
@@ -262,7 +268,7 @@ export class LmdbStore implements Store {
   }
 
   private remove(name: string): void {
-    this.counters.deletes++;
+    this.done.deletes++;
     void this.database.remove(name);
   }
 
@@ -319,7 +325,7 @@ export class LmdbStore implements Store {
   }
 
   private fail(error: unknown, kind?: "broken"): StoreFailure {
-    this.counters.failures++;
+    this.done.failures++;
     let failure = this.broken ?? storeFailure(error);
     if (kind !== undefined) failure = { kind, why: failure.why };
     if (failure.kind === "broken") this.broken = failure;

@@ -35,7 +35,7 @@ export const partitionBytesMax = 512;
 export const keyBytesMax = 1024;
 
 export interface Store {
-  /** What it has counted, for metrics. */
+  /** What it did, and what it takes up, by name; for metrics. */
   readonly counters?: Readonly<Record<string, number>>;
   /** All writes of one call happen, or none; only what is `fenced` is left out by itself. */
   readonly atomic: boolean;

@@ -207,3 +207,20 @@ test("stop begins the stop and says which process is to end", async () => {
     pid: process.pid,
   });
 });
+
+test("store: what it holds, whether it is whole, its size after compaction, and a backup", async () => {
+  assert.match(await textOf("store stats"), /kind: +lmdb\nalarm: +none\ncommits: +5/);
+  const verified = await textOf("store verify");
+  assert.match(verified, /10 records .* in 2 partitions, 1 with a wrong checksum/);
+  assert.match(verified, /session\/c1/);
+  assert.doesNotMatch(verified, /\u001b/);
+  assert.equal(await textOf("store compact"), "The file of the store has 1MiB instead of 3MiB");
+  const parts = fakeParts();
+  const args = { directory: "/backups/1" };
+  const request = JSON.stringify({ command: "store backup", args, force: false });
+  const answer = await respond(request, parts, silentLog);
+  assert.ok("ok" in answer && answer.ok);
+  assert.match(answer.text, /10 records are in \/backups\/1/);
+  assert.deepEqual(parts.asked, [["backup", "/backups/1"]]);
+  assert.match(await refusal("store backup", { directory: "backups" }), /absolute/);
+});

@@ -63,6 +63,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
         return { allowed: request.action === "publish", because: "line 3 of the ACL file says so" };
       },
     },
+    store: storeParts(asked),
     log: {
       level: () => level,
       setLevel: (given) => {
@@ -161,6 +162,21 @@ function messageParts(
         asked.push(["publish", request]);
         return { matched: request.topic === "nowhere" ? 0 : 1 };
       },
+    },
+  };
+}
+
+function storeParts(asked: unknown[]): Parts["store"] {
+  return {
+    stats: () => ({ kind: "lmdb", alarm: null, counters: { commits: 5, file_bytes: 8192 } }),
+    verify: async () => ({
+      ...{ partitions: 2, records: 10, bytes: 1000, wrong: 1 },
+      damaged: [{ partition: "session/c1", key: "log/\u001b1" }],
+    }),
+    compact: async () => ({ before: 3 * 1024 * 1024, after: 1024 * 1024 }),
+    backup: async (directory) => {
+      asked.push(["backup", directory]);
+      return { records: 10, files: ["store/data.mdb", "cluster.state"] };
     },
   };
 }

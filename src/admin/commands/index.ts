@@ -25,6 +25,10 @@ import { sessionsList } from "./sessions-list.js";
 import { sessionsShow } from "./sessions-show.js";
 import { status } from "./status.js";
 import { stop } from "./stop.js";
+import { storeBackup } from "./store-backup.js";
+import { storeCompact } from "./store-compact.js";
+import { storeStats } from "./store-stats.js";
+import { storeVerify } from "./store-verify.js";
 import { subscriptionsList } from "./subscriptions-list.js";
 import { usersAdd } from "./users-add.js";
 import { usersDelete } from "./users-delete.js";
@@ -60,6 +64,10 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["users list", usersList],
   ["acl check", aclCheck],
   ["acl reload", aclReload],
+  ["store stats", storeStats],
+  ["store verify", storeVerify],
+  ["store compact", storeCompact],
+  ["store backup", storeBackup],
   ["listeners", listeners],
   ["metrics", metrics],
   ["log level", logLevel],
