@@ -2,6 +2,7 @@
 import { PeerRows } from "../src/cluster/peer-rows.js";
 import type { ClusterPort } from "../src/cluster/ports.js";
 import { type RowFollower, type RowLink, RowTable } from "../src/cluster/row-table.js";
+import { encode } from "../src/cluster/wire/messages.js";
 import { realClock } from "../src/lib/clock.js";
 import { Router } from "../src/routing/router.js";
 import type { Subscriber } from "../src/routing/targets.js";
@@ -41,11 +42,16 @@ export function subscriberOf(clientId: string): Subscriber {
 class Follower implements RowFollower {
   ackedSeq = Number.MAX_SAFE_INTEGER;
   sentBytes = 0;
+  onEnd = (): void => {};
   readonly link: RowLink = {
-    send: () => {},
+    send: (kind, body) => {
+      this.sentBytes += encode(kind, body).length;
+      if (kind === "rowsEnd") this.onEnd();
+    },
     sendControl: (frame) => {
       this.sentBytes += frame.length;
     },
+    controlBufferedBytes: 0,
   };
   isWaitedFor(): boolean {
     return true;
@@ -54,7 +60,8 @@ class Follower implements RowFollower {
 
 /** The cluster as a router sees it, with real rows and without links. */
 export class BenchCluster implements ClusterPort {
-  private readonly followers = [new Follower()];
+  private readonly follower = new Follower();
+  private readonly followers = [this.follower];
   readonly table = new RowTable(realClock, () => this.followers, 1000);
   private counter = 0;
   nameOf(peer: number): string {
@@ -82,6 +89,13 @@ export class BenchCluster implements ClusterPort {
   livePeers(): readonly number[] {
     return [];
   }
+  /** Sends all rows to the peer. */
+  snapshot(): Promise<void> {
+    return new Promise((resolve) => {
+      this.follower.onEnd = resolve;
+      this.table.sendSnapshot(this.follower.link);
+    });
+  }
   setRow(key: string, value: number): void {
     this.table.set(key, value);
   }
@@ -102,11 +116,15 @@ export function newRouter(cluster = new BenchCluster()): Router {
 }
 
 /** The copy of a peer's rows, in this router. */
-export function copyIn(router: Router, peer: number): PeerRows {
-  return new PeerRows({
-    set: (key, value) => router.setPeerRow(peer, key, value),
-    replace: (rows) => router.replacePeerRows(peer, rows),
-  });
+export function copyIn(router: Router, peer: number, onHeld: () => void): PeerRows {
+  return new PeerRows(
+    {
+      set: (key, value) => router.setPeerRow(peer, key, value),
+      keys: () => router.peerRowKeys(peer),
+    },
+    realClock,
+    onHeld,
+  );
 }
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -4,6 +4,7 @@
  * second of the process (all threads, garbage collection too).
  * `npm run bench:routes`, or `node --expose-gc --import tsx bench/routes.ts [--count N] [--runs N] [--only CASE]`
  */
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 import { rowHash } from "../src/cluster/row-table.js";
 import { decode, encode } from "../src/cluster/wire/messages.js";
@@ -13,6 +14,7 @@ import { RouteIndex } from "../src/routing/route-index.js";
 import type { Router } from "../src/routing/router.js";
 import type { Topic } from "../src/routing/topic.js";
 import {
+  BenchCluster,
   copyIn,
   exactOf,
   mixedOf,
@@ -136,28 +138,63 @@ async function storm(router: Router, name: string, filterOf: ((i: number) => str
   for (const { name: filter } of topics) router.unsubscribe(taker, filter);
 }
 
-/** What the rows of a peer take, as they come in a snapshot of frames. */
+/** What the rows of a peer take, as they come in a snapshot of frames, and what that does to the event loop. */
 async function copying(name: string, keyOf: (index: number) => string): Promise<void> {
   const before = memory();
   const router = newRouter();
-  const copy = copyIn(router, 0);
-  let peak = 0;
+  let held = (): void => {};
+  const copy = copyIn(router, 0, () => held());
   copy.begin();
-  let at = 0;
-  while (at < count) {
+  let hash = 0;
+  for (let at = 0; at < count; ) {
     const rows: (string | number)[] = [];
-    for (let i = 0; i < 2000 && at < count; i++) rows.push(keyOf(at++), 13);
+    for (let i = 0; i < 2000 && at < count; i++) {
+      const key = keyOf(at++);
+      rows.push(key, 13);
+      hash = (hash + rowHash(key, 13)) >>> 0;
+    }
     const frame = encode("rowsPart", rows);
     copy.part(decode("rowsPart", frame, frameHeaderBytes, frame.length));
     await turn();
   }
-  peak = memory() - before;
-  note(`peer row, ${name}: bytes while the snapshot comes`, peak / count);
-  let hash = 0;
-  for (let i = 0; i < count; i++) hash = (hash + rowHash(keyOf(i), 13)) >>> 0;
-  copy.end({ seq: 1, count, hash });
+  const watch = monitorEventLoopDelay({ resolution: 1 });
+  watch.enable();
+  await turn();
+  const done = new Promise<void>((resolve) => {
+    held = resolve;
+  });
+  let peak = 0;
+  setImmediate(() => {
+    copy.end({ seq: 1, count, hash });
+    peak = process.memoryUsage().heapUsed + process.memoryUsage().external - before;
+  });
+  await done;
+  peak = Math.max(peak, process.memoryUsage().heapUsed + process.memoryUsage().external - before);
+  watch.disable();
+  note(`a snapshot of ${name} replaces the rows: loop blocked at most, ms`, watch.max / 1e6);
+  note(`peer row, ${name}: bytes at the end of the snapshot, garbage included`, peak / count);
+  await turn();
   note(`peer row, ${name}: bytes`, (memory() - before) / count);
   if (copy.count !== count) throw new Error("rows are missing");
+}
+
+/** Sending a snapshot of all rows. */
+async function sending(): Promise<void> {
+  const cluster = new BenchCluster();
+  for (let i = 0; i < count; i++) {
+    cluster.setRow(mixedOf(i), 13);
+    if (i % 2000 === 0) await turn();
+  }
+  await turn();
+  for (let run = 0; run < runs; run++) {
+    memory();
+    const watch = monitorEventLoopDelay({ resolution: 1 });
+    watch.enable();
+    await turn();
+    await cluster.snapshot();
+    watch.disable();
+    note("a snapshot is sent: loop blocked at most, ms", watch.max / 1e6);
+  }
 }
 
 /**
@@ -199,6 +236,7 @@ async function main(): Promise<void> {
       await copying("exact filters", exactOf);
       await copying("wildcards", wildOf);
     }
+    await sending();
   }
   const before = memory();
   const router = await filled();

@@ -483,7 +483,10 @@ export class Cluster implements ClusterPort, PeerHost {
     delete this.byIndex[slot.peer.index];
     // What is not accepted goes to others, if they can take it: not to this one any more.
     this.user.onPeerState(slot.peer.index, "down");
-    this.user.replacePeerRows(slot.peer.index, new Map());
+    const { index } = slot.peer;
+    for (const key of this.user.peerRowKeys(index)) {
+      if (key !== undefined) this.user.setPeerRow(index, key, 0);
+    }
     slot.peer.sender.discard();
     slot.peer.forget();
     slot.peer.receiver.acceptAll();

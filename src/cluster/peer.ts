@@ -78,14 +78,15 @@ export class Peer implements LinkListener, RowFollower {
           };
     const onChanged = (key: string, before: number, value: number): void =>
       this.onRowChanged(key, before, value);
-    this.rows = new PeerRows({
-      set: (key, value) => {
+    const store = {
+      set: (key: string, value: number): number => {
         const before = user.setPeerRow(index, key, value);
         onChanged(key, before, value);
         return before;
       },
-      replace: (rows) => user.replacePeerRows(index, rows, onChanged),
-    });
+      keys: () => user.peerRowKeys(index),
+    };
+    this.rows = new PeerRows(store, clock, (fault) => this.onRowsHeld(fault));
     const { incarnation } = context.identity();
     const countDown = (frame: Buffer, expiresMs: number): void =>
       user.countDownForward(frame, expiresMs);
@@ -240,8 +241,6 @@ export class Peer implements LinkListener, RowFollower {
         return;
       case FrameType.rowsEnd:
         this.rows.end(decode("rowsEnd", bytes, start, end));
-        this.acknowledgeRows();
-        this.checkSynced();
         return;
       case FrameType.rowsDelta: {
         if (this.rows.delta(decode("rowsDelta", bytes, start, end))) {
@@ -261,6 +260,17 @@ export class Peer implements LinkListener, RowFollower {
         this.counters.unknownFrames++;
         throw new WireError(`frame of unknown type ${type}`);
     }
+  }
+
+  /** A snapshot has taken the place of what was held before, or cannot. */
+  private onRowsHeld(fault: WireError | null): void {
+    if (fault !== null) {
+      this.context.log.warn({ peer: this.name, fault: fault.message }, "its routes make no sense");
+      this.drop();
+      return;
+    }
+    this.acknowledgeRows();
+    this.checkSynced();
   }
 
   /** What was durable before, or is now, is stored. */

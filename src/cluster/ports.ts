@@ -114,12 +114,11 @@ export interface ClusterUser {
   isDurableRow(key: string, value: number): boolean;
   /** Sets a peer's row (0 deletes it); returns the value it had. Throws WireError on another value. */
   setPeerRow(peer: number, key: string, value: number): number;
-  /** These are all rows of the peer from now on; `onChanged` is told which are other than before (0: none). */
-  replacePeerRows(
-    peer: number,
-    rows: ReadonlyMap<string, number>,
-    onChanged?: (key: string, before: number, value: number) => void,
-  ): void;
+  /**
+   * The keys of all rows of the peer. It walks through more than these, and gives `undefined` for the others, so that
+   * who reads on can stop in time. Rows may be set and deleted meanwhile.
+   */
+  peerRowKeys(peer: number): Iterable<string | undefined>;
   /**
    * How this node sees a peer from now on; down until something else was said, and when it is no member
    * any more.

@@ -14,7 +14,7 @@ export function rowHash(key: string, value: number): number {
 }
 
 /** What rows need of a link. */
-export type RowLink = Pick<Link, "send" | "sendControl">;
+export type RowLink = Pick<Link, "send" | "sendControl" | "controlBufferedBytes">;
 
 /** A place where snapshots and deltas are sent, and what it has acknowledged. */
 export interface RowFollower {
@@ -31,13 +31,19 @@ interface Waiter {
   readonly done: () => void;
 }
 
-/** Rows in one frame of a snapshot. */
+/** Rows in one frame of a snapshot, and frames in one turn: about 5 ms. */
 const partRows = 2_000;
+const turnParts = 4;
+/** A snapshot waits while the peer has not taken this much. */
+const backlogBytes = 4 * 2 ** 20;
+const backlogMs = 5;
 
 export class RowTable {
   readonly counters = { syncTimeouts: 0, snapshotsSent: 0, deltasSent: 0 };
   private readonly rows = new Map<string, number>();
   private readonly changed = new Map<string, number>();
+  /** Snapshots that are being sent, as far as they have come. */
+  private readonly snapshots = new Map<RowLink, Iterator<[string, number]>>();
   private readonly waiters = new Ring<Waiter>();
   private hash = 0;
   private seq = 0;
@@ -92,20 +98,41 @@ export class RowTable {
     this.timer ??= this.clock.setTimer(this.syncTimeoutMs, () => this.onTimer());
   }
 
-  /** Sends every row to a peer whose link came up, or that asked for it. */
+  /**
+   * Sends every row to a peer whose link came up, or that asked for it: the first at once, the rest in the
+   * turns that follow, as the link takes them. Rows that change meanwhile are in deltas between the parts.
+   */
   sendSnapshot(link: RowLink): void {
     this.flush();
     this.counters.snapshotsSent++;
     link.send("rowsBegin", { seq: this.seq });
-    let part: Body<"rowsPart"> = [];
-    for (const [key, value] of this.rows) {
-      part.push(key, value);
-      if (part.length < partRows * 2) continue;
-      link.send("rowsPart", part);
-      part = [];
+    this.sendParts(link, this.rows.entries());
+  }
+
+  private sendParts(link: RowLink, rows: Iterator<[string, number]>): void {
+    this.snapshots.set(link, rows);
+    for (let i = 0; i < turnParts; i++) {
+      const part = nextPart(rows);
+      if (part.length > 0) link.send("rowsPart", part);
+      if (part.length === partRows * 2) continue;
+      this.snapshots.delete(link);
+      this.flush();
+      link.send("rowsEnd", { seq: this.seq, count: this.rows.size, hash: this.hash });
+      return;
     }
-    if (part.length > 0) link.send("rowsPart", part);
-    link.send("rowsEnd", { seq: this.seq, count: this.rows.size, hash: this.hash });
+    const goOn = (): void => {
+      // Another snapshot may have taken its place, or the link be over.
+      if (this.snapshots.get(link) !== rows) return;
+      if (!this.isLinked(link)) this.snapshots.delete(link);
+      else if (link.controlBufferedBytes > backlogBytes) this.clock.setTimer(backlogMs, goOn);
+      else this.sendParts(link, rows);
+    };
+    this.clock.defer(goOn);
+  }
+
+  private isLinked(link: RowLink): boolean {
+    for (const follower of this.followers()) if (follower.link === link) return true;
+    return false;
   }
 
   /** A peer acknowledged something, or is no longer waited for: some may have waited just for that. */
@@ -159,4 +186,15 @@ export class RowTable {
       first.done();
     }
   }
+}
+
+/** The next rows, as many as a frame takes. */
+function nextPart(rows: Iterator<[string, number]>): Body<"rowsPart"> {
+  const part: Body<"rowsPart"> = [];
+  while (part.length < partRows * 2) {
+    const next = rows.next();
+    if (next.done === true) break;
+    part.push(next.value[0], next.value[1]);
+  }
+  return part;
 }

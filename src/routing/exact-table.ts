@@ -52,11 +52,13 @@ export class ExactTable {
     this.free.push(place);
   }
 
-  /** Every filter with its entry, in no order. */
-  *all(): Iterable<[string, Entry]> {
-    for (let id = 1; id < this.filters.length; id++) {
-      const entry = this.get(id);
-      if (entry !== undefined) yield [this.filters[id] as string, entry];
-    }
+  /** One more than the highest place ever in use: whoever walks all of them starts at 0. */
+  get end(): number {
+    return this.filters.length;
+  }
+
+  /** The filter of a place that has an entry. */
+  filterAt(place: number): string {
+    return this.filters[place] as string; // as above
   }
 }

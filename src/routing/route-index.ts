@@ -131,10 +131,28 @@ export class RouteIndex {
     }
   }
 
+  /** The keys of one peer's rows, and `undefined` for each place that was looked at in vain. */
+  *peerKeys(peer: number): Iterable<string | undefined> {
+    for (const table of [this.exact, this.wild]) {
+      for (let place = 0; place < table.end; place++) {
+        const entry = table.get(place);
+        const has = entry !== undefined && packedOf(entry, peer) !== undefined;
+        yield has ? table.filterAt(place) : undefined;
+      }
+    }
+    for (const group of this.shared.values()) {
+      yield group.peerRow(peer) === null ? undefined : group.key;
+    }
+  }
+
   /** Every filter with what is subscribed to it, in no order. */
   *entries(): Iterable<[filter: string, entry: Entry]> {
-    yield* this.exact.all();
-    yield* this.wild.all();
+    for (const table of [this.exact, this.wild]) {
+      for (let place = 0; place < table.end; place++) {
+        const entry = table.get(place);
+        if (entry !== undefined) yield [table.filterAt(place), entry];
+      }
+    }
   }
 
   /** Everything subscribed to one filter, to the letter. */

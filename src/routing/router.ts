@@ -241,19 +241,8 @@ export class Router implements ClusterUser {
     return packedDurable(value);
   }
 
-  replacePeerRows(
-    peer: number,
-    rows: ReadonlyMap<string, number>,
-    onChanged?: (filter: string, before: number, value: number) => void,
-  ): void {
-    const gone: string[] = [];
-    for (const [filter] of this.index.peerRows(peer)) if (!rows.has(filter)) gone.push(filter);
-    const set = (filter: string, value: number): void => {
-      const before = this.setPeerRow(peer, filter, value);
-      if (before !== value) onChanged?.(filter, before, value);
-    };
-    for (const filter of gone) set(filter, 0);
-    for (const [filter, value] of rows) set(filter, value);
+  peerRowKeys(peer: number): Iterable<string | undefined> {
+    return this.index.peerKeys(peer);
   }
 
   onPeerState(peer: number, state: PeerState): void {

@@ -125,12 +125,9 @@ export class FilterTrie {
     return levels.reverse().join("/");
   }
 
-  /** Every filter with its entry, in no order. */
-  *all(): Iterable<[string, Entry]> {
-    for (let place = 0; place < this.nodes.end * 2; place++) {
-      const entry = this.get(place);
-      if (entry !== undefined) yield [this.filterAt(place), entry];
-    }
+  /** One more than the highest place ever in use: whoever walks all of them starts at 0. */
+  get end(): number {
+    return this.nodes.end * 2;
   }
 
   private offer(node: number, field: typeof Field.entry | typeof Field.hashEntry, to: MatchSink) {

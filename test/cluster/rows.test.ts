@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { PeerRows } from "../../src/cluster/peer-rows.js";
 import { type RowFollower, type RowLink, rowHash, RowTable } from "../../src/cluster/row-table.js";
 import { FrameReader, FrameType, WireError } from "../../src/cluster/wire/frames.js";
+import type { Clock } from "../../src/lib/clock.js";
 import { decode, encode } from "../../src/cluster/wire/messages.js";
 import { World } from "../sim/world/world.js";
 
@@ -20,20 +21,26 @@ class Follower implements RowFollower {
   resyncs = 0;
   private wire: Buffer[] = [];
 
-  constructor() {
+  /** How often a snapshot has replaced the rows. */
+  held = 0;
+
+  constructor(clock: Clock) {
     this.link = this.newLink();
-    this.copy = new PeerRows({
-      set: (key, value) => {
-        const before = this.rows.get(key) ?? 0;
-        if (value === 0) this.rows.delete(key);
-        else this.rows.set(key, value);
-        return before;
+    this.copy = new PeerRows(
+      {
+        set: (key, value) => {
+          const before = this.rows.get(key) ?? 0;
+          if (value === 0) this.rows.delete(key);
+          else this.rows.set(key, value);
+          return before;
+        },
+        keys: () => this.rows.keys(),
       },
-      replace: (rows) => {
-        this.rows.clear();
-        for (const [key, value] of rows) this.rows.set(key, value);
+      clock,
+      () => {
+        this.held++;
       },
-    });
+    );
   }
 
   isWaitedFor(): boolean {
@@ -45,6 +52,7 @@ class Follower implements RowFollower {
     return {
       send: (kind, body) => void this.wire.push(encode(kind, body)),
       sendControl: (frame) => void this.wire.push(frame),
+      controlBufferedBytes: 0,
     };
   }
 
@@ -78,8 +86,8 @@ class Follower implements RowFollower {
 
 function scene(count = 1) {
   const world = new World(1);
-  const followers = Array.from({ length: count }, () => new Follower());
   const { clock } = world.node("a@ha").boot();
+  const followers = Array.from({ length: count }, () => new Follower(clock));
   const table = new RowTable(clock, () => followers, syncTimeoutMs);
   return { world, table, followers, clock };
 }
@@ -144,6 +152,120 @@ test("a snapshot replaces the rows only at its end, and a second one at once tak
   follower.copy.end({ seq: 4, count: 1, hash: rowHash("new", 8) });
   assert.deepEqual([...follower.rows.keys()], ["new"]);
 });
+
+test("a snapshot of many rows takes turns at both ends, and what changes meanwhile is in it", async () => {
+  const { world, table, follower } = synced();
+  for (let i = 0; i < 30_000; i++) table.set(`filter/${i}`, 8);
+  for (let i = 0; i < 10_000; i++) follower.rows.set(`old/${i}`, 8);
+  const { link } = follower;
+  assert.ok(link !== null);
+  follower.copy.reset();
+  table.sendSnapshot(link);
+  assert.ok(follower.underWay < 10, "not all of it in one turn");
+  for (let turn = 0; turn < 40; turn++) {
+    // Some that were sent, some that are still to be sent, some new ones.
+    table.set(`filter/${turn}`, 0);
+    table.set(`filter/${20_000 + turn}`, turn % 2 === 0 ? 0 : 9);
+    table.set(`new/${turn}`, 10);
+    if (turn > 0) table.set(`new/${turn - 1}`, 0);
+    follower.receive();
+    await world.run(1);
+  }
+  await heldAll(world, follower, 2);
+  await world.run(1);
+  follower.receive();
+  assert.deepEqual(new Map([...follower.rows].sort()), new Map([...table.entries()].sort()));
+  assert.equal(follower.copy.seq, table.digest().seq);
+  assert.ok(!follower.copy.differs(table.digest()));
+  assert.equal(follower.copy.count, follower.rows.size);
+  assert.equal(follower.resyncs, 0);
+});
+
+test("a snapshot that is asked for again starts anew, one whose link is over ends", async () => {
+  const { world, table, follower } = synced();
+  for (let i = 0; i < 20_000; i++) table.set(`filter/${i}`, 8);
+  const { link } = follower;
+  assert.ok(link !== null);
+  table.sendSnapshot(link);
+  table.sendSnapshot(link);
+  await world.run(10);
+  follower.receive();
+  await heldAll(world, follower, 2);
+  assert.ok(!follower.copy.differs(table.digest()));
+  table.sendSnapshot(link);
+  follower.link = follower.newLink();
+  await world.run(10);
+  assert.equal(follower.underWay, 0);
+});
+
+test("a link that does not take its snapshot is not given more of it", async () => {
+  const { world, table, follower } = synced();
+  for (let i = 0; i < 40_000; i++) table.set(`filter/${i}`, 8);
+  const { link } = follower;
+  assert.ok(link !== null);
+  const slow = { ...link, controlBufferedBytes: 2 ** 30 };
+  follower.link = slow;
+  table.sendSnapshot(slow);
+  await world.run(50);
+  assert.ok(follower.underWay < 10);
+  slow.controlBufferedBytes = 0;
+  await world.run(50);
+  follower.receive();
+  await heldAll(world, follower, 2);
+  assert.equal(follower.rows.size, 40_000);
+});
+
+test("a snapshot that is being put in place gives way to a broken link, and to a gap in the deltas", async () => {
+  const { world, follower } = synced();
+  const { copy } = follower;
+  const keys = Array.from({ length: 10_000 }, (_, i) => `filter/${i}`);
+  const rows = keys.flatMap((key) => [key, 8]);
+  const hash = keys.reduce((sum, key) => (sum + rowHash(key, 8)) >>> 0, 0);
+  const held = follower.held;
+  for (const breaks of [true, false]) {
+    copy.begin();
+    copy.part(rows);
+    copy.end({ seq: 7, count: keys.length, hash });
+    assert.equal(copy.seq, -1, "some turns are needed");
+    assert.throws(() => copy.part(["late", 8]), WireError);
+    assert.ok(copy.delta({ seq: 7, rows: ["before", 8] }), "it is part of the snapshot");
+    if (!breaks) assert.ok(!copy.delta({ seq: 9, rows: [] }));
+    copy.reset();
+    await world.run(10);
+    assert.equal(follower.held, held);
+  }
+});
+
+test("a row that is refused in a later turn is told as a fault", async () => {
+  const world = new World(1);
+  const { clock } = world.node("a@ha").boot();
+  const faults: (WireError | null)[] = [];
+  const set = (key: string): number => {
+    if (key === "filter/9000") throw new WireError("no such row");
+    return 0;
+  };
+  const copy = new PeerRows({ set, keys: () => [] }, clock, (fault) => void faults.push(fault));
+  const keys = Array.from({ length: 10_000 }, (_, i) => `filter/${i}`);
+  copy.begin();
+  copy.part(keys.flatMap((key) => [key, 8]));
+  const hash = keys.reduce((sum, key) => (sum + rowHash(key, 8)) >>> 0, 0);
+  copy.end({ seq: 1, count: keys.length, hash });
+  await world.run(10);
+  assert.deepEqual(
+    faults.map((fault) => fault?.message),
+    ["no such row"],
+  );
+  assert.equal(copy.seq, -1);
+});
+
+/** Turns until the follower holds its n-th snapshot. */
+async function heldAll(world: World, follower: Follower, times: number): Promise<void> {
+  for (let turn = 0; turn < 1000 && follower.held < times; turn++) {
+    await world.run(1);
+    follower.receive();
+  }
+  assert.ok(follower.held >= times);
+}
 
 test("a gap in the deltas asks for a snapshot; what comes before it is ignored", async () => {
   const { world, table, follower } = synced();

@@ -1,6 +1,8 @@
 /** A cluster without links that writes down what routing sends to its peers. */
 import assert from "node:assert/strict";
+import { PeerRows } from "../../src/cluster/peer-rows.js";
 import type { ClusterPort, Receipt } from "../../src/cluster/ports.js";
+import { rowHash } from "../../src/cluster/row-table.js";
 import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
 import { realClock } from "../../src/lib/clock.js";
 import { seededRandom } from "../../src/lib/random.js";
@@ -169,4 +171,24 @@ export function member(
   const { qos = 1, durable = false, online = true } = how;
   const options = { qos, noLocal: false, retainAsPublished: false, subscriptionId: 0 };
   router.subscribe(taker, filter, options, durable, online);
+}
+
+/** These are all rows of the peer from now on, as after a snapshot. */
+export function replacePeerRows(
+  router: Router,
+  peer: number,
+  rows: ReadonlyMap<string, number>,
+): void {
+  const set = (key: string, value: number): number => router.setPeerRow(peer, key, value);
+  const store = { set, keys: () => router.peerRowKeys(peer) };
+  let held = false;
+  const copy = new PeerRows(store, realClock, (fault) => {
+    held = fault === null;
+  });
+  let hash = 0;
+  for (const [key, value] of rows) hash = (hash + rowHash(key, value)) >>> 0;
+  copy.begin();
+  copy.part([...rows].flat());
+  copy.end({ seq: 1, count: rows.size, hash });
+  assert.ok(held);
 }

@@ -11,6 +11,7 @@ import { Message } from "../../src/routing/message.js";
 import { deliveryQos, Router } from "../../src/routing/router.js";
 import type { SubscriptionOptions } from "../../src/routing/targets.js";
 import { TopicTable } from "../../src/routing/topic.js";
+import { replacePeerRows } from "./recording-cluster.js";
 import { FakeSubscriber } from "../sim/fakes.js";
 
 interface Sent {
@@ -185,7 +186,8 @@ test("a snapshot replaces all rows of that peer and of no other", () => {
   const scene = new Scene();
   for (const peer of [1, 2])
     for (const filter of ["a", "b/+"]) scene.router.setPeerRow(peer, filter, 9);
-  scene.router.replacePeerRows(
+  replacePeerRows(
+    scene.router,
     1,
     new Map([
       ["b/+", 10],

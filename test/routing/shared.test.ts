@@ -16,7 +16,7 @@ import { isSharedRowValue, sharedRow, sharedRowValue } from "../../src/routing/s
 import type { Router } from "../../src/routing/router.js";
 import type { Qos } from "../../src/protocol/publish.js";
 import { TopicTable } from "../../src/routing/topic.js";
-import { member, publish, recordingRouter, Taker } from "./recording-cluster.js";
+import { member, publish, recordingRouter, replacePeerRows, Taker } from "./recording-cluster.js";
 
 const key = "$share/g/t";
 const onlineRow = sharedRowValue({ qos: 1, durable: false, online: 1, waiting: 0 });
@@ -453,7 +453,7 @@ test("a peer's rows are replaced, groups included", () => {
   router.setPeerRow(0, key, onlineRow);
   router.setPeerRow(0, "$share/h/t", onlineRow);
   router.setPeerRow(1, "$share/h/t", onlineRow);
-  router.replacePeerRows(0, new Map([[key, waitingRow]]));
+  replacePeerRows(router, 0, new Map([[key, waitingRow]]));
   assert.deepEqual([...router.index.peerRows(0)], [[key, waitingRow]]);
   assert.deepEqual([...router.index.peerRows(1)], [["$share/h/t", onlineRow]]);
 });
