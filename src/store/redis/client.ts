@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import type { ConnectionOptions } from "node:tls";
 import { Cluster, type CommonRedisOptions, Redis, type SentinelConnectionOptions } from "ioredis";
 import type { RedisSettings } from "../../config/redis-settings.js";
+import type { Clock } from "../../lib/clock.js";
 import { Refusal } from "../../lib/refusal.js";
 import { withoutArguments } from "./failures.js";
 import { bucketSlots } from "./keys.js";
@@ -27,8 +28,8 @@ export interface Master {
 }
 
 export interface RedisClient {
-  /** Who holds a bucket, as far as is known now; null: nobody is known. */
-  masterOf(bucket: number): Master | null;
+  /** Who holds each bucket, as far as is known now; null: nobody is known. For use at once. */
+  route(): (bucket: number) => Master | null;
   /** All that are known. */
   masters(): Master[];
   /** Has the distribution looked up again; resolves when that is done, however it went. */
@@ -44,17 +45,28 @@ const redialFirstMs = 50;
 const redialMostMs = 1000;
 
 /** @throws Refusal when a file of the TLS settings cannot be read */
-export function openClient(settings: RedisSettings, nodeName: string): RedisClient {
+export function openClient(settings: RedisSettings, nodeName: string, clock: Clock): RedisClient {
   const options = connectionOptions(settings, nodeName);
-  if (settings.mode === "cluster") return new ClusterClient(settings, options);
-  return new SingleClient(settings, options);
+  if (settings.mode === "cluster") return new ClusterClient(settings, options, clock);
+  return new SingleClient(settings, options, clock);
+}
+
+/** Some failures in the middle of dialling end a client of ioredis for good: it is begun again. */
+function keepDialling(redis: Redis | Cluster, clock: Clock, isClosed: () => boolean): void {
+  redis.on("end", () => {
+    clock.setTimer(redialMostMs, () => {
+      if (!isClosed() && redis.status === "end") redis.connect().catch(() => undefined);
+    });
+  });
 }
 
 class SingleClient implements RedisClient {
   trouble = "";
   private readonly master: Master;
 
-  constructor(settings: RedisSettings, options: Options) {
+  private closed = false;
+
+  constructor(settings: RedisSettings, options: Options, clock: Clock) {
     const redis = new Redis({ ...options, ...whereIsIt(settings), retryStrategy: redialMs });
     const { mode, sentinel_name: name, addresses } = settings;
     this.master = { name: mode === "sentinel" ? name : (addresses[0] ?? ""), redis };
@@ -64,10 +76,12 @@ class SingleClient implements RedisClient {
     redis.on("ready", () => {
       this.trouble = "";
     });
+    keepDialling(redis, clock, () => this.closed);
   }
 
-  masterOf(): Master | null {
-    return this.master.redis.status === "ready" ? this.master : null;
+  route(): () => Master | null {
+    const master = this.master.redis.status === "ready" ? this.master : null;
+    return () => master;
   }
 
   masters(): Master[] {
@@ -83,6 +97,7 @@ class SingleClient implements RedisClient {
   }
 
   close(): void {
+    this.closed = true;
     this.master.redis.disconnect();
     this.master.redis.stream?.destroy();
   }
@@ -93,10 +108,12 @@ class ClusterClient implements RedisClient {
   private readonly cluster: Cluster;
   private scout: Redis | null = null;
   private scouted = 0;
+  private closed = false;
 
   constructor(
     { addresses, call_timeout: callTimeoutMs }: RedisSettings,
     private readonly options: Options,
+    clock: Clock,
   ) {
     const places = addresses.map(parseAddress);
     this.cluster = new Cluster(places, {
@@ -119,12 +136,14 @@ class ClusterClient implements RedisClient {
     this.cluster.on("ready", () => {
       this.trouble = "";
     });
+    keepDialling(this.cluster, clock, () => this.closed);
   }
 
-  masterOf(bucket: number): Master | null {
-    if (this.cluster.status !== "ready") return null;
-    const name = this.cluster.slots[bucketSlots[bucket] ?? 0]?.[0];
-    return this.masters().find((master) => master.name === name) ?? null;
+  route(): (bucket: number) => Master | null {
+    if (this.cluster.status !== "ready") return () => null;
+    const { slots } = this.cluster;
+    const masters = new Map(this.masters().map((master) => [master.name, master]));
+    return (bucket) => masters.get(slots[bucketSlots[bucket] ?? 0]?.[0] ?? "") ?? null;
   }
 
   masters(): Master[] {
@@ -160,6 +179,7 @@ class ClusterClient implements RedisClient {
   }
 
   close(): void {
+    this.closed = true;
     const nodes = this.cluster.nodes();
     this.scout?.disconnect();
     this.cluster.disconnect();

@@ -90,10 +90,13 @@ export class Exchange {
     const outcomes: Outcome[] = new Array(calls.length);
     let left = calls.map((call, index): Pending => ({ call, index }));
     for (let round = 1; left.length > 0; round++) {
-      const groups = this.byMaster(left, outcomes);
+      const { groups, lost } = this.byMaster(left);
       const last = { writing, final: round === roundsMax, outcomes };
       const runs = groups.map(([master, group]) => this.run(master, group, last));
       left = (await Promise.all(runs)).flat();
+      // A connection that idled too long is closed: looked up again, the server is dialled again.
+      if (round === 1) left.push(...lost);
+      else for (const { index } of lost) outcomes[index] = this.notConnected();
       if (left.length > 0) await this.refresh();
     }
     for (const { failure } of outcomes) if (failure !== null) this.counters.failures++;
@@ -106,7 +109,7 @@ export class Exchange {
    */
   async problem(): Promise<StoreFailure | null> {
     const { client } = this.options;
-    const masters = client.masterOf(0) === null ? [] : client.masters();
+    const masters = client.route()(0) === null ? [] : client.masters();
     if (masters.length === 0)
       return { kind: "unavailable", why: client.trouble || "not connected" };
     for (const master of masters) {
@@ -119,31 +122,26 @@ export class Exchange {
     return null;
   }
 
-  /** Calls by master; those whose bucket nobody is known to hold fail. */
-  private byMaster(pending: readonly Pending[], outcomes: Outcome[]): [Master, Pending[]][] {
-    const { client } = this.options;
-    const known = new Map<number, Master | null>();
+  private notConnected(): Outcome {
+    return failed("unavailable", `Redis: ${this.options.client.trouble || "not connected"}`);
+  }
+
+  /** Calls by master, and those whose bucket nobody is known to hold. */
+  private byMaster(pending: readonly Pending[]): {
+    groups: [Master, Pending[]][];
+    lost: Pending[];
+  } {
+    const masterOf = this.options.client.route();
     const groups = new Map<string, [Master, Pending[]]>();
-    let lost = false;
+    const lost: Pending[] = [];
     for (const one of pending) {
-      const { bucket } = one.call;
-      let master = known.get(bucket);
-      if (master === undefined) {
-        master = client.masterOf(bucket);
-        known.set(bucket, master);
-      }
-      if (master === null) {
-        lost = true;
-        outcomes[one.index] = failed("unavailable", `Redis: ${client.trouble || "not connected"}`);
-        continue;
-      }
-      const group = groups.get(master.name);
-      if (group === undefined) groups.set(master.name, [master, [one]]);
-      else group[1].push(one);
+      const master = masterOf(one.call.bucket);
+      const group = master === null ? undefined : groups.get(master.name);
+      if (group !== undefined) group[1].push(one);
+      else if (master !== null) groups.set(master.name, [master, [one]]);
+      else lost.push(one);
     }
-    // It may be there again, or another in its place: the next call knows.
-    if (lost) void client.refresh();
-    return [...groups.values()];
+    return { groups: [...groups.values()], lost };
   }
 
   /**

@@ -25,7 +25,7 @@ const pollMs = 50;
 /** Rejects with a Refusal when Redis cannot be reached, does not know us, or is not fit; nothing is left behind. */
 export async function openRedisStore(opening: RedisOpening): Promise<RedisStore> {
   const { settings, durability, nodeName, clock, log } = opening;
-  const client = openClient(settings, nodeName);
+  const client = openClient(settings, nodeName, clock);
   const exchange = new Exchange({
     ...{ client, clock, log, waitReplicas: settings.wait_replicas },
     breaker: { failures: settings.breaker_failures, pauseMs: settings.breaker_pause },
