@@ -178,6 +178,7 @@ class Node implements Broker {
       host: this.frontEnd.sessions,
       load: () => this.load(),
     });
+    if (kept !== null) kept.onStall = (stalled) => this.frontEnd.stallWatch.setStalled(stalled);
     this.joiner = new Joiner(this.cluster);
     this.discovery = new Discovery({
       ...{ clock, random, log, strategies: openStrategies(config.cluster.discovery) },

@@ -23,6 +23,8 @@ export class Acks implements AcceptanceSink {
   qos1 = 0;
   private readonly waiting = new Ring<Message>();
   private isOpen = true;
+  /** Stands for an MQTT 3 client's first publish that was refused: it has no word for that, so it is not answered. */
+  private withheld: object | null = null;
 
   constructor(
     private readonly session: Session,
@@ -40,6 +42,15 @@ export class Acks implements AcceptanceSink {
   /** Publishes that are not answered. */
   get length(): number {
     return this.waiting.length;
+  }
+
+  /** What the client has waited for the longest; null: nothing. */
+  get oldest(): object | null {
+    return this.withheld ?? this.waiting.peek() ?? null;
+  }
+
+  get hasWithheld(): boolean {
+    return this.withheld !== null;
   }
 
   /** A message was published: answers it now, or in its turn. */
@@ -86,5 +97,6 @@ export class Acks implements AcceptanceSink {
         message.matched === 0 && type === AckType.Puback ? ReasonCode.NoMatchingSubscribers : 0;
       this.output.acknowledge(type, packetId, refused === 0 ? unmatched : refused);
     } else if (refused === 0) this.output.acknowledge(type, packetId, 0);
+    else this.withheld ??= {};
   }
 }

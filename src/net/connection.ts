@@ -42,6 +42,7 @@ import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
 import { LoginExpiry } from "./login-expiry.js";
 import type { Mount } from "./mount.js";
 import { Output, type OutputOwner, type OutputShare } from "./output.js";
+import type { StallSubject } from "./stall-watch.js";
 import { tellOfStranger } from "./strangers.js";
 
 /** What all connections of a front end share. */
@@ -61,7 +62,9 @@ export interface ConnectionShare extends ConnectParts {
   onGone(connection: Connection): void;
 }
 
-export class Connection implements Channel, FrameHandler, OutputOwner, KeepAliveOwner, AcksOwner {
+export class Connection
+  implements Channel, FrameHandler, OutputOwner, KeepAliveOwner, AcksOwner, StallSubject
+{
   /** 0 until CONNECT says it. */
   version = 0;
   isOpen = true;
@@ -115,6 +118,25 @@ export class Connection implements Channel, FrameHandler, OutputOwner, KeepAlive
 
   get clientId(): string | undefined {
     return this.session?.clientId;
+  }
+
+  get oldestUnanswered(): object | null {
+    const { session, inbound } = this;
+    if (session !== null) return inbound?.oldestUnanswered ?? session.oldestReply;
+    // A CONNECT that waits for its session.
+    return this.version !== 0 && this.auth === null ? this : null;
+  }
+
+  get hasWithheld(): boolean {
+    return this.inbound?.hasWithheld ?? false;
+  }
+
+  /** The store took nothing for too long; what became of the unanswered is not known. */
+  closeStalled(): void {
+    if (this.session === null) {
+      this.send(encodeConnack(this.version, false, ReasonCode.ServerUnavailable, {}));
+      this.finish("store stalled", false);
+    } else this.close(ReasonCode.QuotaExceeded);
   }
 
   private get clientAddress(): string {

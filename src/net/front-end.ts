@@ -24,6 +24,7 @@ import { FrameEncoder } from "./frames.js";
 import type { Place } from "./listeners/listener.js";
 import { Mount, MountedConnection } from "./mount.js";
 import { OutputShare } from "./output.js";
+import { StallWatch } from "./stall-watch.js";
 
 export interface FrontEndParts {
   readonly config: Config;
@@ -50,6 +51,7 @@ export class FrontEnd {
   readonly counters = new NetCounters();
   readonly sessions: Sessions;
   readonly authenticator: Authenticator;
+  readonly stallWatch: StallWatch;
   private readonly connections = new Set<Connection>();
   private readonly share: Omit<ConnectionShare, "onGone" | "mount">;
   readonly doors: Doors;
@@ -77,6 +79,8 @@ export class FrontEnd {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
       ...{ authenticator, counters: this.counters },
     };
+    const { stall_timeout: stallMs } = config.store;
+    this.stallWatch = new StallWatch(clock, stallMs, () => this.connections);
     this.doors = new Doors({
       ...{ config, clock, wheel, log },
       hasRoom: () => this.connections.size + this.doors.pending < parts.connectionsMax,
@@ -106,6 +110,7 @@ export class FrontEnd {
 
   /** Accepts no more clients and closes those there are (v5: DISCONNECT 0x8B). */
   async stop(): Promise<void> {
+    this.stallWatch.stop();
     const closed = this.doors.close();
     for (const connection of this.connections) connection.close(ReasonCode.ServerShuttingDown);
     await closed;

@@ -103,6 +103,15 @@ export class Inbound {
     return true;
   }
 
+  /** The client's oldest publish that is not answered; null: all are. */
+  get oldestUnanswered(): object | null {
+    return this.acks?.oldest ?? null;
+  }
+
+  get hasWithheld(): boolean {
+    return this.acks?.hasWithheld ?? false;
+  }
+
   /** The connection is gone. */
   close(): void {
     this.acks?.close();

@@ -19,6 +19,11 @@ export class Replies {
     return this.waiting.length;
   }
 
+  /** The one that has waited the longest. */
+  get oldest(): object | null {
+    return this.waiting.peek() ?? null;
+  }
+
   /** Calls `send` when `whenReady` has called back and every earlier reply is sent. */
   push(send: () => void, whenReady: (ready: () => void) => void): void {
     const reply: Reply = { ready: false, send };

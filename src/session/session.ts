@@ -106,6 +106,11 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return this.incomingQos2 === null ? 0 : this.incomingQos2.fresh;
   }
 
+  /** The request of the client that has waited for its answer the longest; null: none does. */
+  get oldestReply(): object | null {
+    return this.replies?.oldest ?? null;
+  }
+
   /** So many requests wait for their answers that no more should be read for now. */
   get backlogged(): boolean {
     const replies = this.replies?.length ?? 0;

@@ -28,7 +28,7 @@ export function nodeMetrics({
   const { sessions, authenticator } = frontEnd;
   const { heapUsed, rss } = process.memoryUsage();
   const sources: Record<string, CounterSource> = {
-    net: { ...frontEnd.counters, connected: frontEnd.connected },
+    net: { ...frontEnd.counters, ...frontEnd.stallWatch.counters, connected: frontEnd.connected },
     listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
     session: { ...sessions.counters, held: sessions.size },
     auth: {
