@@ -1,0 +1,430 @@
+/**
+ * What makes one persistent session durable. Everything that happens to the session is noted here; with each group
+ * commit it goes to the store as one record, and only then are those told who wait for it: publishers whose
+ * messages the session took, and the client (PUBLISH with QoS 2, PUBREL, PUBCOMP). A session that ends
+ * takes its whole partition with it.
+ */
+import type { Message } from "../../routing/message.js";
+import type { Delivery } from "../../routing/targets.js";
+import { AckType } from "../../protocol/acks.js";
+import { ReasonCode } from "../../protocol/reason-codes.js";
+import { assert } from "../../lib/assert.js";
+import { numberKey } from "../../store/keys.js";
+import { sealRecord } from "../../store/record.js";
+import type { Journaled } from "../../store/journaled.js";
+import type { Operation } from "../../store/store.js";
+import type { Session } from "../session.js";
+import { Answer, type Batch } from "./batch.js";
+import { checkpointKey, checkpointOf } from "./checkpoint.js";
+import type { Journals } from "./journals.js";
+import { LogIndex } from "./log-index.js";
+import { Event, logVersion } from "./log-record.js";
+import { Marks } from "./marks.js";
+import { encodeMeta, encodeSubscription, metaKey, subscriptionKey } from "./meta.js";
+
+export const sessionPrefix = "session/";
+export const logPrefix = "log/";
+/** Behind every key of a partition. */
+const lastKey = "\u{10ffff}";
+/** A record ends when it is so long; a page of a queue is a few of them. */
+const recordBytes = 64 * 1024;
+/** A checkpoint is due when so many records hold nothing that is due. */
+const deadMax = 64;
+
+export class SessionJournal implements Journaled {
+  readonly partition: string;
+  touched = false;
+  readonly index = new LogIndex();
+  readonly marks = new Marks();
+  /** The number of the next message that the session takes, and of the next record. */
+  nextSeq = 1;
+  nextRecord = 1;
+  /** Records up to this number are in the store. */
+  committedRecord = 0;
+  /** The body record of the message that was taken last; 0: the log itself holds it. */
+  takenBody = 0;
+  private gathering: Batch | null = null;
+  private committing: Batch | null = null;
+  private metaDue = false;
+  private subscriptionsDue: Set<string> | null = null;
+  private state: "open" | "ending" | "over" = "open";
+  /** Called when the session's end is committed. */
+  private onEnded: (() => void) | null = null;
+  private pageUnderWay = false;
+  /** The number of the last record of the commit under way. */
+  private collectedRecord = 0;
+
+  constructor(
+    readonly session: Session,
+    readonly journals: Journals,
+  ) {
+    this.partition = `${sessionPrefix}${session.clientId}`;
+  }
+
+  get fence(): number | undefined {
+    return this.session.epoch;
+  }
+
+  get online(): boolean {
+    return this.session.channel !== null;
+  }
+
+  /** Everything that happened so far is in the store. */
+  get isClean(): boolean {
+    return !this.touched && this.committing === null;
+  }
+
+  /** Takes a message that stays in memory, until it is acknowledged or the client leaves. Returns its number. */
+  takeLive(message: Message, delivery: Delivery): number {
+    const batch = this.batch();
+    if (batch.emptyLength < 0) this.openRecord(batch);
+    // The body is written now, from the bytes as they are; `own` may move them.
+    this.takeBody(message);
+    message.own();
+    const seq = this.nextSeq++;
+    if (batch.fresh.length === 0) batch.freshFirst = seq;
+    batch.fresh.push(message);
+    batch.freshDeliveries.push(delivery);
+    batch.freshBodies.push(this.takenBody);
+    this.index.addLive(1);
+    if (message.origin !== null) this.marks.note(message, message.origin);
+    return seq;
+  }
+
+  /** Takes a message that is not kept in memory. Returns its number. */
+  takeStored(message: Message, delivery: Delivery): number {
+    const batch = this.batch();
+    this.writeFresh(batch);
+    if (batch.writer.length > recordBytes) this.finishRecord(batch);
+    if (batch.emptyLength < 0) this.openRecord(batch);
+    this.takeBody(message);
+    const isShared = this.takenBody !== 0;
+    batch.writer.message(message, delivery, isShared, this.journals.wallOffsetMs());
+    this.index.addLive(1);
+    if (message.origin !== null) this.marks.note(message, message.origin);
+    return this.nextSeq++;
+  }
+
+  /** `message.accept()` is called when it is committed. */
+  awaitCommit(message: Message): void {
+    this.batch().accepts.push(message);
+  }
+
+  /** Has the session taken this message, or a later one of its origin, before? */
+  isRepeat(message: Message): boolean {
+    return message.origin !== null && this.marks.isRepeat(message, message.origin);
+  }
+
+  /** A message left under a packet id, or will after the commit (QoS 2). */
+  sent(packetId: number, seq: number, qos: number): void {
+    const batch = this.batch();
+    batch.events.add(qos === 2 ? Event.Sent2 : Event.Sent1, packetId, seq);
+    if (qos === 2) batch.answer(Answer.Publish, packetId);
+  }
+
+  /** A packet id belongs to a message that was not sent. */
+  passed(packetId: number): void {
+    this.batch().events.add(Event.Passed, packetId, 0);
+  }
+
+  /** An exchange is complete. `seq` 0: its message was not needed any more. */
+  done(packetId: number, seq: number, body: number): void {
+    this.batch().events.add(Event.Done, packetId, 0);
+    if (seq !== 0) this.release(seq, body);
+  }
+
+  /** PUBREC came: the message is not needed any more. */
+  received(packetId: number, seq: number, body: number): void {
+    const batch = this.batch();
+    batch.events.add(Event.Received, packetId, 0);
+    if (seq !== 0) this.release(seq, body);
+  }
+
+  /** PUBREL leaves after the commit. */
+  answerPubrel(packetId: number): void {
+    this.batch().answer(Answer.Pubrel, packetId);
+  }
+
+  /** A message will not be sent. */
+  gone(seq: number, body: number): void {
+    this.batch().events.add(Event.Gone, seq, 0);
+    this.release(seq, body);
+  }
+
+  /**
+   * An incoming QoS 2 message: it is published once it is durable that it was taken, and never twice, whatever happens
+   * in between. `message.pending` is not 0 then, and `message.sink` is told; or `message.refused`.
+   */
+  publish(message: Message): void {
+    if (this.journals.stalled !== null) {
+      message.refused = ReasonCode.QuotaExceeded;
+      return;
+    }
+    const batch = this.batch();
+    message.own();
+    batch.opened.push(this.journals.publishes.add(message));
+    // After the messages taken before it, which the record begins with.
+    if (batch.emptyLength < 0) this.openRecord(batch);
+    batch.writer.opened(message.packetId, message, this.journals.wallOffsetMs());
+  }
+
+  /** An incoming QoS 2 message is accepted by all. */
+  accepted(packetId: number): void {
+    this.batch().events.add(Event.Accepted, packetId, 0);
+  }
+
+  /** An incoming QoS 2 exchange is over. `answers`: PUBCOMP leaves after the commit. */
+  released(packetId: number, answers: boolean): void {
+    const batch = this.batch();
+    batch.events.add(Event.Released, packetId, 0);
+    if (answers) batch.answer(Answer.Pubcomp, packetId);
+  }
+
+  /** User, expiry or connection are others than before. */
+  noteMeta(): void {
+    this.metaDue = true;
+    this.journals.commits.touch(this);
+  }
+
+  /** A subscription was made, changed or ended. */
+  noteSubscription(filter: string): void {
+    this.subscriptionsDue ??= new Set();
+    this.subscriptionsDue.add(filter);
+    this.journals.commits.touch(this);
+  }
+
+  /** The connection is gone: what was to be answered on it is not, and nothing is worth its memory. */
+  detached(): void {
+    this.gathering?.dropAnswers();
+    this.committing?.dropAnswers();
+    if (this.isClean) this.unload();
+  }
+
+  /** The session is over: its partition goes with the next commit, then `done` is called. */
+  end(done: () => void): void {
+    assert(this.state === "open", "a session ends once");
+    const { window, pages } = this.session;
+    for (const id of window.ids()) this.releaseBody(window.bodyOf(id));
+    for (const seq of pages?.seqs() ?? []) this.releaseBody(pages?.bodyOf(seq) ?? 0);
+    this.state = "ending";
+    this.onEnded = done;
+    for (const entry of this.gathering?.opened ?? []) entry.isDropped = true;
+    this.journals.commits.touch(this);
+  }
+
+  /** The first messages of the queue are fetched; the session is told when they are there. */
+  requestPage(): void {
+    if (this.pageUnderWay || this.state !== "open") return;
+    const first = this.session.pages?.firstStored ?? 0;
+    if (first === 0) return;
+    const index = Math.max(0, this.index.indexOf(first));
+    const number = this.index.numberAt(index);
+    // One that is not committed is there when it is: `committed` asks again.
+    if (number < 0 || number > this.committedRecord) return;
+    this.pageUnderWay = true;
+    void this.journals.pages.loadQueue(this, first).then(() => {
+      this.pageUnderWay = false;
+      if (this.state === "open") this.session.pump();
+    });
+  }
+
+  collect(into: Operation[]): void {
+    const batch = this.gathering;
+    this.gathering = null;
+    this.committing = batch;
+    this.marks.forgetCurrent();
+    if (this.state !== "open") {
+      if (this.state === "ending") into.push({ kind: "deleteRange", from: "", to: lastKey });
+      this.state = "over";
+      return;
+    }
+    if (batch !== null) this.collectBatch(batch, into);
+    if (this.metaDue) {
+      into.push({ kind: "put", key: metaKey, value: encodeMeta(this.session) });
+      this.metaDue = false;
+    }
+    if (this.subscriptionsDue !== null) this.collectSubscriptions(this.subscriptionsDue, into);
+  }
+
+  committed(): void {
+    const batch = this.committing;
+    this.committing = null;
+    this.committedRecord = this.collectedRecord;
+    if (batch !== null) {
+      this.tell(batch);
+      this.journals.batches.give(batch);
+    }
+    if (this.state === "over") this.ended();
+    else if (this.online) this.requestPageIfEmpty();
+    else if (this.isClean) this.unload();
+  }
+
+  fenced(): void {
+    this.state = "over";
+    for (const batch of [this.committing, this.gathering]) {
+      for (const entry of batch?.opened ?? []) entry.isDropped = entry.isCommitted = true;
+    }
+    this.gathering = this.committing = null;
+    this.journals.publishes.proceed();
+    this.journals.onFenced(this.session);
+    this.ended();
+  }
+
+  private requestPageIfEmpty(): void {
+    const { pages } = this.session;
+    if (pages !== null && pages.inMemory === 0 && pages.length > 0) this.session.pump();
+  }
+
+  private ended(): void {
+    const done = this.onEnded;
+    this.onEnded = null;
+    done?.();
+  }
+
+  /** Everything is in the store and nobody is there to send it to. */
+  private unload(): void {
+    if (this.online || this.state !== "open") return;
+    this.session.pages?.unload();
+    this.session.window.unload();
+  }
+
+  private tell(batch: Batch): void {
+    const { accepts, opened } = batch;
+    for (let i = 0; i < accepts.length; i++) (accepts[i] as Message).accept(); // below length
+    if (opened.length > 0) {
+      for (const entry of opened) entry.isCommitted = true;
+      this.journals.publishes.proceed();
+    }
+    batch.giveAnswers(this.give);
+  }
+
+  private readonly give = (kind: number, packetId: number): void => {
+    const { session } = this;
+    const { channel } = session;
+    if (channel === null) return;
+    if (kind === Answer.Publish) session.sendStored(channel, packetId);
+    else if (kind === Answer.Pubrel) channel.acknowledge(AckType.Pubrel, packetId, 0);
+    else channel.acknowledge(AckType.Pubcomp, packetId, ReasonCode.Success);
+  };
+
+  private batch(): Batch {
+    const { gathering } = this;
+    if (gathering !== null) return gathering;
+    const batch = this.journals.batches.take();
+    this.gathering = batch;
+    this.journals.commits.touch(this);
+    return batch;
+  }
+
+  /** Has the body stored once for all sessions, where several get the message. */
+  private takeBody(message: Message): void {
+    const { bodies } = this.journals;
+    if (bodies === null || message.fanOut <= 1) {
+      this.takenBody = 0;
+      return;
+    }
+    bodies.take(message);
+    this.takenBody = message.body;
+  }
+
+  private releaseBody(body: number): void {
+    if (body !== 0) this.journals.bodies?.release(body);
+  }
+
+  private openRecord(batch: Batch): void {
+    this.index.push(this.nextRecord++, this.nextSeq);
+    batch.writer.begin(this.nextSeq);
+    batch.emptyLength = batch.writer.length;
+  }
+
+  private finishRecord(batch: Batch): void {
+    if (batch.emptyLength < 0) return;
+    batch.emptyLength = -1;
+    batch.finished.push({ number: this.nextRecord - 1, bytes: batch.writer.take() });
+  }
+
+  /** A message is done with: its record may go when all of it is. */
+  private release(seq: number, body: number): void {
+    this.index.release(seq);
+    const batch = this.gathering;
+    if (batch !== null && seq >= batch.freshFirst && seq - batch.freshFirst < batch.fresh.length) {
+      batch.fresh[seq - batch.freshFirst] = null;
+    }
+    this.releaseBody(body);
+  }
+
+  /** Writes the messages that are in memory too; those done with already are left out. */
+  private writeFresh(batch: Batch): void {
+    const { fresh, freshDeliveries, freshBodies, writer } = batch;
+    if (fresh.length === 0) return;
+    const offset = this.journals.wallOffsetMs();
+    let skipped = 0;
+    for (let i = 0; i < fresh.length; i++) {
+      const message = fresh[i] as Message | null; // below length
+      if (message === null) {
+        skipped++;
+        continue;
+      }
+      if (writer.length > recordBytes) this.splitRecord(batch, i);
+      else if (skipped > 0) writer.skip(skipped);
+      skipped = 0;
+      const delivery = freshDeliveries[i] as Delivery; // as long as `fresh`
+      writer.message(message, delivery, freshBodies[i] !== 0, offset);
+    }
+    if (skipped > 0) writer.skip(skipped);
+    fresh.length = freshDeliveries.length = freshBodies.length = 0;
+  }
+
+  /** The record is long enough: the messages in memory from this place on go into another. */
+  private splitRecord(batch: Batch, place: number): void {
+    const { fresh, freshFirst, writer } = batch;
+    let moved = 0;
+    for (let i = place; i < fresh.length; i++) if (fresh[i] !== null) moved++;
+    this.index.addLive(-moved);
+    this.finishRecord(batch);
+    this.index.push(this.nextRecord++, freshFirst + place);
+    this.index.addLive(moved);
+    writer.begin(freshFirst + place);
+    batch.emptyLength = writer.length;
+  }
+
+  private collectBatch(batch: Batch, into: Operation[]): void {
+    if (batch.emptyLength < 0) this.openRecord(batch);
+    this.writeFresh(batch);
+    batch.writer.events(batch.events);
+    this.marks.writeDue(batch.writer);
+    if (batch.writer.length === batch.emptyLength) {
+      batch.writer.take();
+      batch.emptyLength = -1;
+      this.index.pop();
+      this.nextRecord--;
+    } else this.finishRecord(batch);
+    for (const { number, bytes } of batch.finished) {
+      const key = `${logPrefix}${numberKey(number)}`;
+      into.push({ kind: "put", key, value: sealRecord(logVersion, bytes) });
+    }
+    this.collectedRecord = this.nextRecord - 1;
+    if (this.index.dead >= deadMax) this.collectCheckpoint(into);
+  }
+
+  private collectCheckpoint(into: Operation[]): void {
+    const bytes = checkpointOf(this.session, this, this.nextRecord - 1);
+    into.push({ kind: "put", key: checkpointKey, value: sealRecord(logVersion, bytes) });
+    this.index.sweep((from, to) => {
+      into.push({
+        kind: "deleteRange",
+        from: `${logPrefix}${numberKey(from)}`,
+        to: `${logPrefix}${numberKey(to)}`,
+      });
+    });
+  }
+
+  private collectSubscriptions(filters: ReadonlySet<string>, into: Operation[]): void {
+    this.subscriptionsDue = null;
+    for (const filter of filters) {
+      const key = subscriptionKey(filter);
+      const value = encodeSubscription(this.session, filter);
+      into.push(value === null ? { kind: "delete", key } : { kind: "put", key, value });
+    }
+  }
+}

@@ -1,0 +1,410 @@
+/**
+ * Messages that wait for a persistent session, in order. All of them are in its log; in memory are the first ones,
+ * which will be sent soon, and of the others a few numbers each. Those within the limits count as
+ * accepted as soon as they are committed; while a client is slow but alive some more are parked behind
+ * them, in memory alone and unaccepted.
+ */
+import { Ring } from "../../lib/ring.js";
+import type { Message } from "../../routing/message.js";
+import type { Delivery } from "../../routing/targets.js";
+import type { QueueLimits } from "../queue.js";
+
+/** What a queue uses of its session's journal. */
+export interface QueueJournal {
+  /** Is a client connected, for which messages are worth keeping in memory? */
+  readonly online: boolean;
+  /** The number that the next message taken will get. */
+  readonly nextSeq: number;
+  /** Takes a message that stays in memory; returns its number. `message.accept()` follows where it waits. */
+  /** The body record of the message taken last; 0: the log itself holds it. */
+  readonly takenBody: number;
+  takeLive(message: Message, delivery: Delivery): number;
+  /** Takes a message that is read again when its turn comes. */
+  takeStored(message: Message, delivery: Delivery): number;
+  awaitCommit(message: Message): void;
+  /** A message will not be sent. */
+  gone(seq: number, body: number): void;
+  /** The first messages are wanted in memory: `offer` and `pageRead` follow. */
+  requestPage(): void;
+}
+
+/** Most messages and bytes in memory before they are left in the log, and when the next are fetched. */
+const headMessages = 1024;
+const headBytesMax = 1024 * 1024;
+const lowWater = 256;
+/** A page ends after so many messages or bytes, as far as records allow. */
+const pageMessages = 1024;
+const pageBytes = 256 * 1024;
+const expiryScanMs = 1000;
+/** In place of the size of a message that is no longer here. */
+const goneSize = -1;
+
+export class PagedQueue {
+  /** Size of each message from number `base` on, -1 where it is gone; its expiry and body record if any has one. */
+  private sizes: number[] = [];
+  private expiries: number[] | null = null;
+  private bodies: number[] | null = null;
+  private base = 1;
+  /** How many places at the beginning are gone. */
+  private start = 0;
+  private readonly head = new Ring<Message>();
+  private readonly headDeliveries = new Ring<Delivery>();
+  private readonly headSeqs = new Ring<number>();
+  private headBytes = 0;
+  /** Messages from this number on are not in memory. */
+  private loadedTo = 1;
+  private accepted = 0;
+  private acceptedBytes = 0;
+  private readonly parkedMessages = new Ring<Message>();
+  private readonly parkedDeliveries = new Ring<Delivery>();
+  private nextExpiryMs = Number.POSITIVE_INFINITY;
+  private scanDueMs = 0;
+
+  constructor(
+    private readonly journal: QueueJournal,
+    private readonly limits: QueueLimits,
+  ) {}
+
+  /** All that wait, parked ones included. */
+  get length(): number {
+    return this.accepted + this.parkedMessages.length;
+  }
+
+  /** Bytes of those that are accepted. */
+  get bytes(): number {
+    return this.acceptedBytes;
+  }
+
+  get parked(): number {
+    return this.parkedMessages.length;
+  }
+
+  /** Messages in memory. */
+  get inMemory(): number {
+    return this.head.length;
+  }
+
+  /** The number of the first message that is not in memory; 0: all are. */
+  get firstStored(): number {
+    return this.accepted > this.head.length ? this.loadedTo : 0;
+  }
+
+  /** Could a message of this size be accepted now? Nothing overtakes a parked one. */
+  hasRoom(size: number): boolean {
+    return this.parkedMessages.length === 0 && this.fits(size);
+  }
+
+  /** Puts a message behind all others. The caller has seen that there is room. */
+  push(message: Message, delivery: Delivery): void {
+    const { journal } = this;
+    const stays =
+      journal.online &&
+      this.firstStored === 0 &&
+      this.head.length < headMessages &&
+      this.headBytes < headBytesMax;
+    if (stays) {
+      const seq = journal.takeLive(message, delivery);
+      this.note(seq, message.size, message.expiresMs, journal.takenBody);
+      this.keep(seq, message, delivery);
+    } else {
+      const seq = journal.takeStored(message, delivery);
+      this.note(seq, message.size, message.expiresMs, journal.takenBody);
+    }
+  }
+
+  /** Puts a message behind all others; it is taken when it comes within the limits. */
+  park(message: Message, delivery: Delivery): void {
+    message.own();
+    this.parkedMessages.push(message);
+    this.parkedDeliveries.push(delivery);
+  }
+
+  /** The oldest; undefined: none, or it has to be fetched first. */
+  peekMessage(): Message | undefined {
+    if (this.head.length === 0 && this.accepted > 0) this.journal.requestPage();
+    return this.head.peek();
+  }
+
+  peekDelivery(): Delivery | undefined {
+    return this.headDeliveries.peek();
+  }
+
+  /** The number of the message that `peekMessage` gave. */
+  peekSeq(): number {
+    return this.headSeqs.peek() ?? 0;
+  }
+
+  /** Where its body is; 0: in the log. */
+  peekBody(): number {
+    return this.bodies?.[this.peekSeq() - this.base] ?? 0;
+  }
+
+  /** Takes the oldest out. `sent`: it goes on elsewhere in the session; else it is done with. */
+  shift(sent: boolean): void {
+    const seq = this.peekSeq();
+    const body = this.peekBody();
+    this.remove(seq);
+    this.unkeep();
+    if (!sent) this.journal.gone(seq, body);
+    if (this.head.length < lowWater && this.firstStored > 0) this.journal.requestPage();
+    this.admit();
+  }
+
+  /** The drop policy: takes out the oldest until a message of `size` bytes fits. Returns how many. */
+  makeRoom(size: number): number {
+    let lost = this.admitParked();
+    for (; this.accepted > 0 && !this.fits(size); lost++) this.dropOldest();
+    return lost;
+  }
+
+  /** The drop policy for parked messages: they push out the oldest. Returns how many were lost. */
+  admitParked(): number {
+    let lost = 0;
+    for (; this.parked > 0 && this.accepted > 0; lost++) this.dropOldest();
+    return lost;
+  }
+
+  /** Takes out what has expired; looks through the queue once a second at most. Returns how many. */
+  dropExpired(nowMs: number): number {
+    const { expiries } = this;
+    if (expiries === null || nowMs < this.nextExpiryMs || nowMs < this.scanDueMs) return 0;
+    this.scanDueMs = nowMs + expiryScanMs;
+    let next = Number.POSITIVE_INFINITY;
+    const expired: number[] = [];
+    for (let i = this.start; i < this.sizes.length; i++) {
+      const expiresMs = expiries[i] ?? 0;
+      if (expiresMs === 0 || this.sizes[i] === goneSize) continue;
+      if (expiresMs <= nowMs) expired.push(this.base + i);
+      else if (expiresMs < next) next = expiresMs;
+    }
+    for (const seq of expired) this.drop(seq);
+    this.nextExpiryMs = next;
+    this.admit();
+    return expired.length;
+  }
+
+  /** A message that waits goes elsewhere: it is in the queue no more. False: it was not. */
+  takeOut(seq: number): boolean {
+    if (!this.holds(seq)) return false;
+    this.forgetInHead(seq);
+    this.remove(seq);
+    return true;
+  }
+
+  /** Is this message waiting here? */
+  holds(seq: number): boolean {
+    return (this.sizes[seq - this.base] ?? goneSize) !== goneSize;
+  }
+
+  /** Its body record; 0: in the log. */
+  bodyOf(seq: number): number {
+    return this.bodies?.[seq - this.base] ?? 0;
+  }
+
+  /** When it expires, on the monotonic clock; 0: never. */
+  expiryOf(seq: number): number {
+    return this.expiries?.[seq - this.base] ?? 0;
+  }
+
+  /** Numbers of the messages, oldest first; parked ones have none yet. */
+  *seqs(): Iterable<number> {
+    for (let i = this.start; i < this.sizes.length; i++) {
+      if (this.sizes[i] !== goneSize) yield this.base + i;
+    }
+  }
+
+  /** A message that is parked, for whoever looks through them. */
+  *parkedEntries(): Iterable<[Message, Delivery]> {
+    for (let i = 0; i < this.parked; i++) {
+      const message = this.parkedMessages.at(i);
+      const delivery = this.parkedDeliveries.at(i);
+      if (message !== undefined && delivery !== undefined) yield [message, delivery];
+    }
+  }
+
+  /** Keeps those parked of which `stays` says so; one that goes is the caller's to have accepted. */
+  siftParked(stays: (message: Message, delivery: Delivery) => boolean): void {
+    for (let left = this.parked; left > 0; left--) {
+      const message = this.parkedMessages.shift();
+      const delivery = this.parkedDeliveries.shift();
+      if (message === undefined || delivery === undefined || !stays(message, delivery)) continue;
+      this.parkedMessages.push(message);
+      this.parkedDeliveries.push(delivery);
+    }
+  }
+
+  /** Leaves all messages to the log, where every one of them is committed. */
+  unload(): void {
+    this.loadedTo = this.base + this.start;
+    if (this.head.length === 0) return;
+    this.head.clear();
+    this.headDeliveries.clear();
+    this.headSeqs.clear();
+    this.headBytes = 0;
+  }
+
+  /** The number before which a page should end that begins with this one. */
+  pageEnd(first: number): number {
+    let bytes = 0;
+    let seq = first;
+    for (let i = first - this.base; i < this.sizes.length; i++, seq++) {
+      bytes += Math.max(0, this.sizes[i] ?? 0);
+      if (seq - first >= pageMessages || (bytes > pageBytes && seq > first)) break;
+    }
+    return seq;
+  }
+
+  /** A message was read from the log. Returns whether it was wanted. */
+  offer(seq: number, message: Message, delivery: Delivery): boolean {
+    if (seq < this.loadedTo || !this.holds(seq)) return false;
+    this.loadedTo = seq;
+    this.keep(seq, message, delivery);
+    return true;
+  }
+
+  /** All messages before `end` were read: those that were not found are lost. Returns how many. */
+  pageRead(end: number): number {
+    let lost = 0;
+    for (let seq = this.loadedTo; seq < Math.min(end, this.base + this.sizes.length); seq++) {
+      if (!this.holds(seq)) continue;
+      this.dropAt(seq);
+      lost++;
+    }
+    this.loadedTo = Math.max(this.loadedTo, end);
+    return lost;
+  }
+
+  /** At start: a message that waits; they come in their order. */
+  restore(seq: number, size: number, expiresMs: number, body: number): void {
+    this.note(seq, size, expiresMs, body);
+    this.loadedTo = this.base;
+  }
+
+  /** Empties the queue; parked ones count as accepted, for nobody waits for them any more. */
+  clear(): void {
+    const parked = [...this.parkedMessages];
+    this.parkedMessages.clear();
+    this.parkedDeliveries.clear();
+    this.sizes = [];
+    this.start = 0;
+    this.bodies = this.expiries = null;
+    this.accepted = this.acceptedBytes = 0;
+    this.unload();
+    for (const message of parked) message.accept();
+  }
+
+  private fits(size: number): boolean {
+    return this.accepted < this.limits.messages && this.acceptedBytes + size <= this.limits.bytes;
+  }
+
+  /** Counts a message that was taken under the next number. */
+  private note(seq: number, size: number, expiresMs: number, body: number): void {
+    const { sizes } = this;
+    if (this.accepted === 0) {
+      sizes.length = 0;
+      this.bodies = this.expiries = null;
+      this.base = this.loadedTo = seq;
+      this.start = 0;
+    }
+    // Numbers between belong to messages that never waited.
+    while (this.base + sizes.length < seq) sizes.push(goneSize);
+    sizes.push(size);
+    const at = seq - this.base;
+    if (expiresMs !== 0) {
+      this.expiries ??= [];
+      while (this.expiries.length < at) this.expiries.push(0);
+      this.expiries[at] = expiresMs;
+      if (expiresMs < this.nextExpiryMs) this.nextExpiryMs = expiresMs;
+    }
+    if (body !== 0) {
+      this.bodies ??= [];
+      while (this.bodies.length < at) this.bodies.push(0);
+      this.bodies[at] = body;
+    }
+    this.accepted++;
+    this.acceptedBytes += size;
+  }
+
+  private keep(seq: number, message: Message, delivery: Delivery): void {
+    this.head.push(message);
+    this.headDeliveries.push(delivery);
+    this.headSeqs.push(seq);
+    this.headBytes += message.size;
+    this.loadedTo = seq + 1;
+  }
+
+  private unkeep(): void {
+    const message = this.head.shift();
+    this.headDeliveries.shift();
+    this.headSeqs.shift();
+    if (message !== undefined) this.headBytes -= message.size;
+  }
+
+  /** The place of a message is empty from now on. */
+  private remove(seq: number): void {
+    const at = seq - this.base;
+    const size = this.sizes[at] ?? goneSize;
+    if (size === goneSize) return;
+    this.accepted--;
+    this.acceptedBytes -= size;
+    this.sizes[at] = goneSize;
+    while (this.start < this.sizes.length && this.sizes[this.start] === goneSize) this.start++;
+    if (this.start > 1024 && this.start > this.sizes.length / 2) this.compact();
+  }
+
+  private compact(): void {
+    const { start } = this;
+    this.sizes = this.sizes.slice(start);
+    if (this.expiries !== null) this.expiries = this.expiries.slice(start);
+    if (this.bodies !== null) this.bodies = this.bodies.slice(start);
+    this.base += start;
+    this.start = 0;
+  }
+
+  private dropOldest(): void {
+    this.drop(this.base + this.start);
+    this.admit();
+  }
+
+  private drop(seq: number): void {
+    this.forgetInHead(seq);
+    this.dropAt(seq);
+  }
+
+  private dropAt(seq: number): void {
+    const body = this.bodyOf(seq);
+    this.remove(seq);
+    this.journal.gone(seq, body);
+  }
+
+  private forgetInHead(seq: number): void {
+    if (seq >= this.loadedTo) return;
+    if (this.headSeqs.peek() === seq) {
+      this.unkeep();
+      return;
+    }
+    for (let left = this.head.length; left > 0; left--) {
+      const message = this.head.peek();
+      const delivery = this.headDeliveries.peek();
+      const own = this.headSeqs.peek();
+      if (message === undefined || delivery === undefined || own === undefined) return;
+      this.unkeep();
+      if (own === seq) continue;
+      this.head.push(message);
+      this.headDeliveries.push(delivery);
+      this.headSeqs.push(own);
+      this.headBytes += message.size;
+    }
+  }
+
+  private admit(): void {
+    for (let message = this.parkedMessages.peek(); message; message = this.parkedMessages.peek()) {
+      const delivery = this.parkedDeliveries.peek();
+      if (delivery === undefined || !this.fits(message.size)) return;
+      this.parkedMessages.shift();
+      this.parkedDeliveries.shift();
+      this.push(message, delivery);
+      this.journal.awaitCommit(message);
+    }
+  }
+}
