@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type TestContext, test } from "node:test";
 import { Redis } from "ioredis";
 import { until } from "./nodes.js";
 
@@ -20,6 +21,11 @@ export const redisMissing: string | false =
   spawnSync("redis-server", ["--version"]).error === undefined
     ? false
     : "redis-server is not installed";
+
+/** A test that is skipped, saying so, where there is no redis-server. */
+export function redisTest(name: string, body: (t: TestContext) => Promise<void>): void {
+  test(name, { skip: redisMissing }, body);
+}
 
 /** One redis-server process; it can be ended, stopped and started again, with what it has on its disk. */
 export class RedisServer {
