@@ -9,6 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../src/lib/clock.js";
+import type { GroupStatus } from "../src/cli/workers/status.js";
+import type { Case } from "./cases.js";
 import { accepting, Child, core, findProgram, freePort } from "./children.js";
 
 /** A broker that accepts connections; of a cluster, the first node comes first. */
@@ -20,8 +22,10 @@ export interface RunningBroker {
 
 export interface Broker {
   readonly name: string;
-  /** How many nodes it can form a cluster of. */
-  readonly nodesMax: number;
+  /** Whether it can run the case: a cluster, MQTT 5. */
+  can(one: Case): boolean;
+  /** Left out unless it is named. */
+  readonly special?: true;
   /** Why it cannot be started here, or undefined. */
   missing(): string | undefined;
   version(): string;
@@ -34,7 +38,7 @@ const commandMs = 20_000;
 
 const trellis: Broker = {
   name: "trellis",
-  nodesMax: 2,
+  can: () => true,
   missing: () => (existsSync(launcher) ? undefined : "bin/broker is missing"),
   version: () => packageVersion(join(root, "package.json")),
   start: startTrellis,
@@ -42,21 +46,24 @@ const trellis: Broker = {
 
 const aedes: Broker = {
   name: "aedes",
-  nodesMax: 1,
+  can: ({ nodes, args }) => nodes === 1 && !args.includes("--v5"),
   missing: () =>
     existsSync(join(root, "node_modules/aedes")) ? undefined : "the package aedes is missing",
   version: () => packageVersion(join(root, "node_modules/aedes/package.json")),
-  async start(clock) {
-    const port = await freePort();
-    const peer = join(root, "bench/peers/aedes.ts");
-    const args = ["--import", "tsx", peer, String(port)];
-    return single(clock, new Child(clock, process.execPath, args, core.broker), port);
-  },
+  start: (clock) => startPeer(clock, "bench/peers/aedes.ts"),
+};
+
+const acceptLoop: Broker = {
+  name: "accept loop",
+  can: ({ unit }) => unit === "connects/s",
+  missing: () => undefined,
+  version: () => "of Node",
+  start: (clock) => startPeer(clock, "bench/peers/accept-loop.ts"),
 };
 
 const mosquitto: Broker = {
   name: "mosquitto",
-  nodesMax: 1,
+  can: ({ nodes }) => nodes === 1,
   missing: () => (findProgram("mosquitto") ? undefined : "mosquitto is not installed"),
   version: mosquittoVersion,
   async start(clock) {
@@ -70,7 +77,21 @@ const mosquitto: Broker = {
   },
 };
 
-export const brokers: readonly Broker[] = [trellis, aedes, mosquitto];
+/** Trellis with workers: one on the broker's core, or two that share both cores with the load. */
+function workers(count: 1 | 2): Broker {
+  return {
+    ...trellis,
+    name: `workers-${count}`,
+    can: ({ nodes }) => nodes === 1,
+    special: true,
+    start: (clock) => startWorkers(clock, count),
+  };
+}
+
+export const brokers: readonly Broker[] = [
+  ...[trellis, aedes, mosquitto, acceptLoop],
+  ...[workers(1), workers(2)],
+];
 
 /** No limit on queues and on messages in flight: with its defaults it would drop QoS 1 and 2. */
 export function mosquittoConfig(port: number): string {
@@ -103,6 +124,45 @@ async function single(
     throw error;
   }
   return { ports: [port], pids: [child.pid], stop };
+}
+
+/** A broker that is a program of ours. */
+async function startPeer(clock: Clock, file: string): Promise<RunningBroker> {
+  const port = await freePort();
+  const args = ["--import", "tsx", join(root, file), String(port)];
+  return single(clock, new Child(clock, process.execPath, args, core.broker), port);
+}
+
+async function startWorkers(clock: Clock, count: 1 | 2): Promise<RunningBroker> {
+  const folder = mkdtempSync(join(tmpdir(), "bench-"));
+  const environment = {
+    BROKER_NODE__RUN_DIR: join(folder, "run"),
+    BROKER_CLUSTER__COOKIE_FILE: join(folder, "cookie"),
+  };
+  const port = await freePort();
+  const onCores = count === 1 ? core.broker : [core.broker, core.load];
+  const broker = (...args: string[]): Child =>
+    new Child(clock, process.execPath, [launcher, ...args], onCores, environment);
+  const settings = ["--set", `listeners.tcp.port=${port}`, "--data", join(folder, "data")];
+  const child = broker("foreground", "--workers", String(count), ...settings);
+  const stop = async (): Promise<void> => {
+    await child.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    await accepting(clock, child, port);
+    const started = broker("started");
+    if ((await started.end(commandMs)) !== 0) throw new Error(started.tail.trim());
+    const status = broker("ctl", "--json", "status");
+    if ((await status.end(commandMs)) !== 0) throw new Error(status.tail.trim());
+    // Our own command's answer.
+    const { workers } = JSON.parse(status.output) as GroupStatus;
+    const pids = [child.pid, ...workers.map(({ pid }) => pid ?? 0)];
+    return { ports: [port], pids, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** Starts `nodes` nodes with these settings (`key=value`), all on the broker's core, and joins them. */

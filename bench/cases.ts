@@ -1,11 +1,16 @@
-/** What the comparison measures: the generator's arguments for each case. Payloads have 100 bytes. */
+/** What the comparison measures: the generator's arguments for each case. Payloads have 100 bytes unless they say. */
+
+export type Unit = "msg/s" | "MB/s" | "connects/s" | "bytes per client";
 
 export interface Case {
   readonly id: string;
   readonly title: string;
+  readonly unit: Unit;
   /** 2: publishers connect to the first node of a cluster, subscribers to the second. */
   readonly nodes: 1 | 2;
   readonly args: readonly string[];
+  /** Measured with MQTT 5 as well. */
+  readonly both?: true;
 }
 
 /** 100 subscribers: as many deliveries per subscriber may be outstanding as with few of them. */
@@ -16,30 +21,77 @@ const wideBacklog = ["--backlog", "100000"];
  * different publishers: nothing can be handled in bulk.
  */
 const mixed = ["throughput", "--publishers", "10", "--subscribers", "10", "--topics", "10"];
+/** 100,000 messages may be outstanding at the end, and some brokers are slow. */
+const longDrain = ["--drain", "40"];
+const thousand = ["--publishers", "1000", "--subscribers", "1000", "--topics", "1000"];
+
+function messages(
+  id: string,
+  title: string,
+  args: readonly string[],
+  more: Partial<Case> = {},
+): Case {
+  return { id, title, unit: "msg/s", nodes: 1, args, ...more };
+}
+
+const both = { both: true } as const;
 
 export const cases: readonly Case[] = [
-  { id: "1to1-qos0", title: "1 → 1, QoS 0", nodes: 1, args: ["throughput", "--qos", "0"] },
-  { id: "1to1-qos1", title: "1 → 1, QoS 1", nodes: 1, args: ["throughput", "--qos", "1"] },
-  { id: "1to1-qos2", title: "1 → 1, QoS 2", nodes: 1, args: ["throughput", "--qos", "2"] },
-  {
-    id: "fanout-qos0",
-    title: "1 → 100, QoS 0",
-    nodes: 1,
-    args: ["fanout", "--qos", "0", ...wideBacklog],
-  },
-  { id: "fanin-qos1", title: "100 → 1, QoS 1", nodes: 1, args: ["fanin", "--qos", "1"] },
-  { id: "mixed-qos0", title: "10 → 10 mixed, QoS 0", nodes: 1, args: [...mixed, "--qos", "0"] },
-  { id: "mixed-qos1", title: "10 → 10 mixed, QoS 1", nodes: 1, args: [...mixed, "--qos", "1"] },
-  {
-    id: "nodes-qos0",
-    title: "node A → node B, QoS 0",
-    nodes: 2,
-    args: ["throughput", "--qos", "0"],
-  },
-  {
-    id: "nodes-qos1",
-    title: "node A → node B, QoS 1",
-    nodes: 2,
-    args: ["throughput", "--qos", "1"],
-  },
+  messages("1to1-qos0", "1 → 1, QoS 0", ["throughput", "--qos", "0"], both),
+  messages("1to1-qos1", "1 → 1, QoS 1", ["throughput", "--qos", "1"], both),
+  messages("1to1-qos1-w1000", "1 → 1, QoS 1, 1,000 in flight", [
+    ...["throughput", "--qos", "1", "--window", "1000"],
+  ]),
+  messages("1to1-qos2", "1 → 1, QoS 2", ["throughput", "--qos", "2"], both),
+  messages("fanout-qos0", "1 → 100, QoS 0", ["fanout", "--qos", "0", ...wideBacklog], both),
+  messages("fanin-qos1", "100 → 1, QoS 1", ["fanin", "--qos", "1"], both),
+  messages("mixed-qos0", "10 → 10 mixed, QoS 0", [...mixed, "--qos", "0"]),
+  messages("mixed-qos1", "10 → 10 mixed, QoS 1", [...mixed, "--qos", "1"]),
+  messages(
+    "thousand-qos1",
+    "1,000 → 1,000, QoS 1",
+    ["throughput", ...thousand, "--own-topic", "--qos", "1", ...wideBacklog, ...longDrain],
+    both,
+  ),
+  messages("rate-qos1", "10 → 10, QoS 1, 2,000 msg/s", [
+    ...["latency", "--rate", "2000", "--qos", "1", ...mixed.slice(1)],
+  ]),
+  messages(
+    "large-qos1",
+    "1 → 1, QoS 1, 16 KiB",
+    ["throughput", "--qos", "1", "--size", "16384", "--backlog", "1000"],
+    { unit: "MB/s" },
+  ),
+  messages("nodes-qos0", "node A → node B, QoS 0", ["throughput", "--qos", "0"], { nodes: 2 }),
+  messages("nodes-qos1", "node A → node B, QoS 1", ["throughput", "--qos", "1"], { nodes: 2 }),
+  messages("connect", "connects, 10,000 clients", ["connect", "--clients", "10000"], {
+    unit: "connects/s",
+  }),
+  messages(
+    "idle",
+    "memory of an idle subscriber, 15,000 of them",
+    ["connect", "--clients", "15000", "--subscribe", "1", "--hold", "3"],
+    { unit: "bytes per client" },
+  ),
 ];
+
+/** The case as it is with MQTT 5. */
+export function withMqtt5(one: Case): Case {
+  return {
+    ...one,
+    id: `${one.id}-v5`,
+    title: `${one.title}, MQTT 5`,
+    args: [...one.args, "--v5"],
+  };
+}
+
+/** The case with few clients: for trying out. */
+export function quick(one: Case): Case {
+  const at = one.args.indexOf("--clients");
+  if (at < 0) return one;
+  return {
+    ...one,
+    title: one.title.replace(/1[05],000/, "1,000"),
+    args: one.args.with(at + 1, "1000"),
+  };
+}

@@ -42,7 +42,7 @@ export class Child {
     private readonly clock: Clock,
     program: string,
     args: readonly string[],
-    onCore: number,
+    onCore: number | readonly number[],
     environment: Readonly<Record<string, string>> = {},
   ) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("BROKER_"));

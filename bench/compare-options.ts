@@ -1,16 +1,20 @@
 /** The comparison's command line: every option with its default and limits, and its refusals. */
 import { parseArgs } from "node:util";
 import { type Broker, brokers } from "./brokers.js";
-import { type Case, cases } from "./cases.js";
+import { type Case, cases, quick, withMqtt5 } from "./cases.js";
 import { UsageError } from "../src/cli/usage.js";
 import { seconds, whole } from "./options.js";
 
 export const compareUsage = `usage: npm run bench -- [options]
-  --runs N (3)          medians of N runs
+  --runs N (5)          median, least and most of N runs
   --seconds N (4)  --warm-up N (2)    of each run
   --only CASE[,...]     ${cases.map(({ id }) => id).join(", ")}
   --brokers NAME[,...]  ${brokers.map(({ name }) => name).join(", ")}
-  --json                all figures as one JSON document instead of a table
+  --mqtt 4|5|4,5 (4,5)  MQTT 3.1.1, 5 or both; with 5 the cases that are the same but for that
+  --mqttload PATH       let this program make the load where it can
+  --docs FOLDER (docs)  where the table and the chart are written
+  --quick               to try: one run of a second, MQTT 3.1.1, few clients, nothing written without --docs
+  --json                all figures as one JSON document instead of a table, nothing written
 `;
 
 export interface CompareOptions {
@@ -19,38 +23,62 @@ export interface CompareOptions {
   readonly warmUpMs: number;
   readonly cases: readonly Case[];
   readonly brokers: readonly Broker[];
+  /** Path of a generator that takes the place of ours; null: none. */
+  readonly mqttload: string | null;
+  /** Where to write; null: nowhere. */
+  readonly docs: string | null;
+  /** A run that others disturbed is made again. */
+  readonly repeats: boolean;
   readonly json: boolean;
 }
 
 /** Reads the arguments after the program's name; throws `UsageError` for any that make no sense. */
 export function parseCompareOptions(args: readonly string[]): CompareOptions {
-  const { values } = parse(args);
+  const values = parse(args);
+  const isQuick = values.quick;
+  const picked = chosen("only", cases, ({ id }) => id, values.only);
+  const docs = values.docs ?? (isQuick || values.json ? null : "docs");
   return {
-    runs: whole("runs", values.runs, 1, 100),
-    durationMs: seconds("seconds", values.seconds, 0.1),
-    warmUpMs: seconds("warm-up", values["warm-up"], 0),
-    cases: chosen("only", cases, ({ id }) => id, values.only),
-    brokers: chosen("brokers", brokers, ({ name }) => name, values.brokers),
+    runs: whole("runs", values.runs ?? (isQuick ? "1" : "5"), 1, 100),
+    durationMs: seconds("seconds", values.seconds ?? (isQuick ? "1" : "4"), 0.1),
+    warmUpMs: seconds("warm-up", values["warm-up"] ?? (isQuick ? "0.5" : "2"), 0),
+    cases: versions(isQuick ? picked.map(quick) : picked, values.mqtt ?? (isQuick ? "4" : "4,5")),
+    brokers:
+      values.brokers === undefined
+        ? brokers.filter(({ special }) => special !== true)
+        : chosen("brokers", brokers, ({ name }) => name, values.brokers),
+    mqttload: values.mqttload ?? null,
+    docs,
+    repeats: !isQuick,
     json: values.json,
   };
 }
 
 function parse(args: readonly string[]) {
   try {
-    return parseArgs({
+    const { values } = parseArgs({
       args: [...args],
       options: {
-        runs: { type: "string", default: "3" },
-        seconds: { type: "string", default: "4" },
-        "warm-up": { type: "string", default: "2" },
-        only: { type: "string" },
-        brokers: { type: "string" },
+        ...{ runs: { type: "string" }, seconds: { type: "string" }, "warm-up": { type: "string" } },
+        ...{ only: { type: "string" }, brokers: { type: "string" }, mqtt: { type: "string" } },
+        ...{ mqttload: { type: "string" }, docs: { type: "string" } },
+        quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
       },
     });
+    return values;
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** The cases in the versions of MQTT that were asked for, those of one next to each other. */
+function versions(picked: readonly Case[], mqtt: string): Case[] {
+  if (!["4", "5", "4,5"].includes(mqtt)) throw new UsageError("--mqtt must be 4, 5 or 4,5");
+  return picked.flatMap((one) => [
+    ...(mqtt.includes("4") ? [one] : []),
+    ...(mqtt.includes("5") && one.both === true ? [withMqtt5(one)] : []),
+  ]);
 }
 
 /** Those of `all` that `list` names, in the order of `all`; all of them without a list. */

@@ -8,12 +8,17 @@ import { fileURLToPath } from "node:url";
 import { realClock } from "../src/lib/clock.js";
 import type { Broker } from "./brokers.js";
 import type { Case } from "./cases.js";
+import type { ConnectResult } from "../src/cli/bench/connects.js";
+import type { LoadResult } from "../src/cli/bench/run.js";
 import { canPin, Child, core, stopAll } from "./children.js";
 import { type CompareOptions, compareUsage, parseCompareOptions } from "./compare-options.js";
 import { UsageError } from "../src/cli/usage.js";
-import type { LoadResult } from "../src/cli/bench/run.js";
+import { chart } from "./chart.js";
+import { writeDocuments } from "./documents.js";
+import { type Figures, figuresOf, figuresOfMqttload, mqttloadArguments } from "./figures.js";
 import { type Measured, notes, table } from "./table.js";
 
+const generator = fileURLToPath(new URL("load.ts", import.meta.url));
 const disturbedPercent = 25;
 const triesMore = 2;
 
@@ -26,7 +31,7 @@ async function compare(options: CompareOptions): Promise<Measured[]> {
   });
   const pairs = options.cases.flatMap((one) =>
     present
-      .filter(({ nodesMax }) => nodesMax >= one.nodes)
+      .filter((broker) => broker.can(one))
       .map((broker) => ({
         broker,
         measured: newMeasured(one, broker),
@@ -38,7 +43,7 @@ async function compare(options: CompareOptions): Promise<Measured[]> {
       try {
         const result = await measureUndisturbed(measured.case, broker, options);
         measured.results.push(result);
-        console.error(`${label}: ${result.msgsPerSecond} msg/s`);
+        console.error(`${label}: ${Math.round(result.value)} ${measured.case.unit}`);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         measured.errors.push(reason);
@@ -61,41 +66,47 @@ async function measureUndisturbed(
   one: Case,
   broker: Broker,
   options: CompareOptions,
-): Promise<LoadResult> {
+): Promise<Figures> {
   let best = await measure(one, broker, options);
-  for (let again = 0; again < triesMore && taken(best) > disturbedPercent; again++) {
+  for (
+    let again = 0;
+    options.repeats && again < triesMore && taken(best) > disturbedPercent;
+    again++
+  ) {
     const next = await measure(one, broker, options);
     if (taken(next) < taken(best)) best = next;
   }
   return best;
 }
 
-function taken(result: LoadResult): number {
+function taken(result: Figures): number {
   return result.othersCpuPercent ?? 0;
 }
 
 /** One broker, started for this alone, under one load. */
-async function measure(one: Case, broker: Broker, options: CompareOptions): Promise<LoadResult> {
+async function measure(one: Case, broker: Broker, options: CompareOptions): Promise<Figures> {
   const running = await broker.start(realClock, one.nodes);
   try {
-    const first = running.ports[0];
-    const last = running.ports.at(-1);
-    const load = new Child(
-      realClock,
-      process.execPath,
-      [
-        ...["--import", "tsx", fileURLToPath(new URL("load.ts", import.meta.url)), ...one.args],
-        ...["--pub", `127.0.0.1:${first}`, "--sub", `127.0.0.1:${last}`],
-        ...["--seconds", String(options.durationMs / 1000)],
-        ...["--warm-up", String(options.warmUpMs / 1000), "--pid", running.pids.join(",")],
-      ],
-      core.load,
-    );
-    // The load's own limits: twice 20 s for the set-up, 10 s for what is outstanding.
-    const code = await load.end(options.durationMs + options.warmUpMs + 60_000);
+    const args = [
+      ...one.args,
+      ...["--pub", `127.0.0.1:${running.ports[0]}`, "--sub", `127.0.0.1:${running.ports.at(-1)}`],
+      ...["--seconds", String(options.durationMs / 1000)],
+      ...["--warm-up", String(options.warmUpMs / 1000), "--pid", running.pids.join(",")],
+    ];
+    const { mqttload } = options;
+    const theirs = mqttload === null ? null : mqttloadArguments(args);
+    const load =
+      mqttload === null || theirs === null
+        ? new Child(realClock, process.execPath, ["--import", "tsx", generator, ...args], core.load)
+        : new Child(realClock, mqttload, theirs, core.load);
+    // The load's own limits: a minute for the set-up, 10 s for what is outstanding.
+    const code = await load.end(options.durationMs + options.warmUpMs + 90_000);
     if (code !== 0) throw new Error(load.tail.trim());
-    // Our own generator's line: its form is that of LoadResult.
-    return JSON.parse(load.output) as LoadResult;
+    const line = load.output.trim().split("\n").at(-1) ?? "";
+    // Our own generator's line: its form is that of its results.
+    return theirs === null
+      ? figuresOf(one, JSON.parse(line) as LoadResult | ConnectResult)
+      : figuresOfMqttload(one, line);
   } finally {
     await running.stop();
   }
@@ -109,11 +120,18 @@ function description(options: CompareOptions): string {
   const pinned = canPin()
     ? `brokers on core ${core.broker}, load on core ${core.load}`
     : "not pinned to cores";
-  const { runs, durationMs, warmUpMs } = options;
+  const { runs, durationMs, warmUpMs, mqttload } = options;
+  const generatedBy =
+    mqttload === null ? "our own generator" : "mqttload (idle: our own generator)";
   return (
     `${versions.join(", ")}; Node ${process.versions.node}, ${availableParallelism()} cores, ` +
-    `${pinned}; medians of ${runs} runs of ${durationMs / 1000} s after ${warmUpMs / 1000} s.`
+    `${pinned}; load by ${generatedBy}; ${runs} runs of ${durationMs / 1000} s after ` +
+    `${warmUpMs / 1000} s, ${today()}.`
   );
+}
+
+function today(): string {
+  return new Date(realClock.wallMs()).toISOString().slice(0, 10);
 }
 
 /** The command. Exit 0 when every run was whole, 1 when one failed, 2 for wrong usage. */
@@ -126,8 +144,14 @@ async function main(args: readonly string[]): Promise<number> {
     const options = parseCompareOptions(args);
     const measured = await compare(options);
     const text = description(options);
-    console.log(options.json ? JSON.stringify({ description: text, measured }, null, 2) : text);
-    if (!options.json) console.log(["", table(measured), "", ...notes(measured)].join("\n"));
+    const body = [text, "", table(measured), "", ...notes(measured).map((line) => `- ${line}`)];
+    if (options.json) console.log(JSON.stringify({ description: text, measured }, null, 2));
+    else console.log(body.join("\n"));
+    if (options.docs !== null) {
+      const picture = "![Messages per CPU second of each broker](performance.svg)";
+      writeDocuments(options.docs, [picture, "", ...body].join("\n"), chart(measured, text));
+      console.error(`written: performance.md and performance.svg in ${options.docs}`);
+    }
     return measured.some(({ errors }) => errors.length > 0) ? 1 : 0;
   } catch (error) {
     console.error(`Error: ${error instanceof Error ? error.message : String(error)}`);

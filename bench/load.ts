@@ -4,7 +4,8 @@
  */
 import { realClock } from "../src/lib/clock.js";
 import { UsageError } from "../src/cli/usage.js";
-import { parseLoadOptions, usage } from "./options.js";
+import { parseConnectOptions, parseLoadOptions, usage } from "./options.js";
+import { runConnects } from "../src/cli/bench/connects.js";
 import { runLoad } from "../src/cli/bench/run.js";
 
 async function main(args: readonly string[]): Promise<number> {
@@ -13,7 +14,11 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   try {
-    console.log(JSON.stringify(await runLoad(parseLoadOptions(args), realClock)));
+    const result =
+      args[0] === "connect"
+        ? await runConnects(parseConnectOptions(args.slice(1)), realClock)
+        : await runLoad(parseLoadOptions(args), realClock);
+    console.log(JSON.stringify(result));
     return 0;
   } catch (error) {
     console.error(`Error: ${error instanceof Error ? error.message : String(error)}`);

@@ -1,6 +1,7 @@
 /** The load generator's command line: every option with its default and limits, and its refusals. */
 import { parseArgs } from "node:util";
 import type { Address } from "../src/cli/bench/connection.js";
+import type { ConnectOptions } from "../src/cli/bench/connects.js";
 import { type LoadOptions, type Mode, modes } from "../src/cli/bench/load-options.js";
 import { publishersMax, stampBytes } from "../src/cli/bench/wire.js";
 import { UsageError } from "../src/cli/usage.js";
@@ -11,6 +12,8 @@ modes
   fanout      1 publisher, S subscribers (100) of one topic
   fanin       P publishers (100), each with a topic of its own, 1 subscriber of all
   latency     throughput at a fixed rate, with exact pacing (the generator keeps its core busy)
+  connect     --clients N (1000) connect, --concurrency C (64) at once, each subscribes with --subscribe QOS if
+              that is given, all stay for --hold SECONDS (0); takes --pub, --v5, --pid and --timeout, too
 options
   --pub HOST:PORT[,...]  --sub HOST:PORT[,...]   where publishers and subscribers connect (sub: as pub)
   --publishers P  --subscribers S  --topics T  --own-topic (publisher i stays on topic i)
@@ -67,8 +70,50 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
     warmUpMs: messages > 0 ? 0 : seconds("warm-up", values["warm-up"], 0),
     drainMs: seconds("drain", values.drain, 0),
     timeoutMs: seconds("timeout", values.timeout, 1),
-    pids: values.pid === undefined ? [] : values.pid.split(",").map((pid) => whole("pid", pid, 1)),
+    pids: pidsOf(values.pid),
   };
+}
+
+/** Reads the arguments of the mode connect; throws `UsageError`. What other modes take besides has no effect. */
+export function parseConnectOptions(args: readonly string[]): ConnectOptions {
+  const values = parseConnect(args);
+  const [address] = addresses("pub", values.pub);
+  if (address === undefined) throw new UsageError("--pub HOST:PORT is needed");
+  const qos = values.subscribe === undefined ? null : whole("subscribe", values.subscribe, 0, 2);
+  return {
+    ...{ address, login: null, tls: null, version: values.v5 ? 5 : 4 },
+    clients: whole("clients", values.clients, 1, 1_000_000),
+    concurrency: whole("concurrency", values.concurrency, 1, 10_000),
+    subscribe: qos === null ? null : qos === 0 ? 0 : qos === 1 ? 1 : 2,
+    holdMs: seconds("hold", values.hold, 0),
+    timeoutMs: seconds("timeout", values.timeout, 1),
+    pids: pidsOf(values.pid),
+  };
+}
+
+function parseConnect(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        ...{ pub: { type: "string" }, sub: { type: "string" }, pid: { type: "string" } },
+        ...{ seconds: { type: "string" }, "warm-up": { type: "string" } },
+        clients: { type: "string", default: "1000" },
+        concurrency: { type: "string", default: "64" },
+        subscribe: { type: "string" },
+        hold: { type: "string", default: "0" },
+        timeout: { type: "string", default: "60" },
+        v5: { type: "boolean", default: false },
+      },
+    });
+    return values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function pidsOf(list: string | undefined): number[] {
+  return list === undefined ? [] : list.split(",").map((pid) => whole("pid", pid, 1));
 }
 
 function parse(args: readonly string[]) {

@@ -1,28 +1,29 @@
 /**
- * The comparison's table: medians of the runs of each case and broker, in Markdown,
- * and notes on what went wrong.
+ * The comparison's table in Markdown: of the runs of each case and broker the median, least and most, and notes on
+ * what went wrong.
  */
-import type { Case } from "./cases.js";
 import { median } from "../src/cli/bench/histogram.js";
-import type { LoadResult } from "../src/cli/bench/run.js";
+import type { Case } from "./cases.js";
+import type { Figures } from "./figures.js";
 
 /** What the runs of one case with one broker gave. */
 export interface Measured {
   readonly case: Case;
   readonly broker: string;
-  readonly results: LoadResult[];
+  readonly results: Figures[];
   /** Why a run failed; such a run has no result. */
   readonly errors: string[];
 }
 
 const heading = [
-  "| case | broker | msg/s | times | msg per CPU s | times | p99 ms | lost | twice | load CPU | other CPU |",
-  "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+  "| case | broker | figure | median | least – most | times | per CPU s | least – most | times | p99 ms | lost | twice | load CPU | other CPU |",
+  "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
 ];
+const columns = heading[1]?.split("|").length ?? 0;
 
 /**
- * One line per case and broker. "times" is how many times as much the first broker of the case does,
- * in messages a second and in messages per CPU second of the broker.
+ * One line per case and broker. "times" is how many times as much the first broker of the case does (of memory: how
+ * many times as little it takes), for the figure and per CPU second of the broker.
  */
 export function table(measured: readonly Measured[]): string {
   const lines = measured.map((one) => {
@@ -36,45 +37,53 @@ export function table(measured: readonly Measured[]): string {
 export function notes(measured: readonly Measured[]): string[] {
   return measured.flatMap((one) => {
     const name = `${one.case.title}, ${one.broker}:`;
-    const odd = one.results.map(oddities).filter((text) => text !== "");
+    const odd = one.results.map((result) => result.odd).filter((text) => text !== "");
     return [...one.errors, ...odd].map((text) => `${name} ${text}`);
   });
 }
 
-function oddities(result: LoadResult): string {
-  const counts: [number, string][] = [
-    [result.outOfOrder, "out of order"],
-    [result.foreign, "strange"],
-    [result.refused, "refused"],
-    [result.unanswered, "unanswered"],
-  ];
-  const odd = counts.filter(([count]) => count > 0);
-  return odd.map(([count, what]) => `${thousands(count)} ${what}`).join(", ");
+/** The middle of what the runs have; undefined: none has it. */
+export function middle(one: Measured, of: (result: Figures) => number | null): number | undefined {
+  const values = valuesOf(one, of);
+  return values.length === 0 ? undefined : median(values);
 }
 
 function row(one: Measured, first: Measured | undefined): string {
-  const name = `| ${one.case.title} | ${one.broker}`;
-  if (one.results.length === 0) return `${name} | failed | | | | | | | | |`;
-  const rate = middle(one, (result) => result.msgsPerSecond);
-  const perCpu = middle(one, (result) => result.perCpuSecond);
+  const name = `| ${one.case.title} | ${one.broker} | ${one.case.unit}`;
+  if (one.results.length === 0) return `${name} | failed ${"| ".repeat(columns - 6)}|`;
+  const value = (result: Figures): number => result.value;
+  const perCpu = (result: Figures): number | null => result.perCpuSecond;
+  const isMemory = one.case.unit === "bytes per client";
+  const [mine, theirs] = [first && middle(first, value), middle(one, value)];
   const cells = [
-    thousands(rate),
-    times(first && middle(first, (result) => result.msgsPerSecond), rate),
-    thousands(perCpu),
-    times(first && middle(first, (result) => result.perCpuSecond), perCpu),
+    thousands(theirs),
+    range(valuesOf(one, value)),
+    isMemory ? times(theirs, mine) : times(mine, theirs),
+    thousands(middle(one, perCpu)),
+    range(valuesOf(one, perCpu)),
+    times(first && middle(first, perCpu), middle(one, perCpu)),
     middle(one, (result) => result.p99Ms)?.toFixed(1) ?? "–",
     // Of loss and duplicates the worst run counts, not the median.
-    thousands(Math.max(...one.results.map((result) => result.lost))),
-    thousands(Math.max(...one.results.map((result) => result.duplicates))),
-    percent(middle(one, (result) => result.generatorCpuPercent)),
+    worst(one, (result) => result.lost),
+    worst(one, (result) => result.duplicates),
+    percent(middle(one, (result) => result.loadCpuPercent)),
     percent(middle(one, (result) => result.othersCpuPercent)),
   ];
   return `${name} | ${cells.join(" | ")} |`;
 }
 
-function middle(one: Measured, of: (result: LoadResult) => number | null): number | undefined {
-  const values = one.results.map(of).filter((value) => value !== null);
-  return values.length === 0 ? undefined : median(values);
+function valuesOf(one: Measured, of: (result: Figures) => number | null): number[] {
+  return one.results.map(of).filter((value) => value !== null);
+}
+
+function worst(one: Measured, of: (result: Figures) => number | null): string {
+  const values = valuesOf(one, of);
+  return values.length === 0 ? "–" : Math.max(...values).toLocaleString("en-US");
+}
+
+function range(values: readonly number[]): string {
+  if (values.length < 2) return "";
+  return `${thousands(Math.min(...values))} – ${thousands(Math.max(...values))}`;
 }
 
 function times(first: number | undefined, own: number | undefined): string {
@@ -86,5 +95,6 @@ function percent(value: number | undefined): string {
 }
 
 function thousands(value: number | undefined): string {
-  return value === undefined ? "–" : Math.round(value).toLocaleString("en-US");
+  if (value === undefined) return "–";
+  return value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString("en-US");
 }

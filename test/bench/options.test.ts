@@ -1,9 +1,10 @@
 /** The command lines of the generator and of the comparison: defaults and refusals. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cases } from "../../bench/cases.js";
+import { brokers } from "../../bench/brokers.js";
+import { cases, withMqtt5 } from "../../bench/cases.js";
 import { parseCompareOptions } from "../../bench/compare-options.js";
-import { parseLoadOptions } from "../../bench/options.js";
+import { parseConnectOptions, parseLoadOptions } from "../../bench/options.js";
 import { UsageError } from "../../src/cli/usage.js";
 
 const pub = ["--pub", "127.0.0.1:1883"];
@@ -73,30 +74,59 @@ test("the comparison takes everything by default, and filters keep its order", (
   const all = parseCompareOptions([]);
   assert.deepEqual(
     all.brokers.map(({ name }) => name),
-    ["trellis", "aedes", "mosquitto"],
+    ["trellis", "aedes", "mosquitto", "accept loop"],
   );
-  assert.equal(all.cases.length, 9);
-  assert.equal(all.runs, 3);
-  const some = parseCompareOptions(["--only", "fanin-qos1,1to1-qos0", "--brokers", "aedes"]);
+  const both = cases.filter((one) => one.both === true);
+  assert.equal(all.cases.length, cases.length + both.length);
+  assert.deepEqual([all.runs, all.docs, all.repeats, all.mqttload], [5, "docs", true, null]);
+  const some = parseCompareOptions([
+    ...["--only", "fanin-qos1,1to1-qos0", "--brokers", "aedes,workers-2", "--mqtt", "5"],
+  ]);
   assert.deepEqual(
-    some.cases.map(({ id }) => id),
-    ["1to1-qos0", "fanin-qos1"],
+    some.cases.map(({ id, title }) => [id, title]),
+    [
+      ["1to1-qos0-v5", "1 → 1, QoS 0, MQTT 5"],
+      ["fanin-qos1-v5", "100 → 1, QoS 1, MQTT 5"],
+    ],
   );
-  assert.equal(some.brokers.length, 1);
+  assert.equal(some.brokers.length, 2);
 });
 
-test("the generator takes the arguments of every case", () => {
-  for (const one of cases) {
-    const { qos, sizeBytes } = parseLoadOptions([...one.args, ...pub]);
-    assert.equal(one.id.endsWith(`qos${qos}`), true, one.id);
-    assert.equal(sizeBytes, 100);
+test("a quick comparison writes nothing unless it is told where", () => {
+  const { runs, docs, cases: picked, repeats } = parseCompareOptions(["--quick"]);
+  assert.deepEqual([runs, docs, repeats, picked.length], [1, null, false, cases.length]);
+  assert.equal(parseCompareOptions(["--quick", "--docs", "d"]).docs, "d");
+  assert.equal(parseCompareOptions(["--json"]).docs, null);
+  const connect = picked.find(({ id }) => id === "connect");
+  assert.deepEqual(
+    [connect?.title, connect?.args],
+    ["connects, 1,000 clients", ["connect", "--clients", "1000"]],
+  );
+});
+
+test("the generator takes the arguments of every case, and brokers only what they can", () => {
+  for (const one of [...cases, ...cases.map(withMqtt5)]) {
+    if (one.args[0] === "connect") {
+      assert.ok(parseConnectOptions([...one.args.slice(1), ...pub]).clients >= 10_000);
+      continue;
+    }
+    const { qos, sizeBytes, version } = parseLoadOptions([...one.args, ...pub]);
+    assert.match(one.id, new RegExp(`qos${qos}(-w1000)?(-v5)?$`));
+    assert.equal(sizeBytes, one.id.startsWith("large") ? 16_384 : 100);
+    assert.equal(version, one.id.endsWith("-v5") ? 5 : 4);
+    const aedes = brokers.find(({ name }) => name === "aedes");
+    assert.equal(aedes?.can(one), version === 4 && one.nodes === 1);
   }
+  const one = parseConnectOptions([...pub, "--clients", "5", "--subscribe", "1", "--hold", "2"]);
+  assert.deepEqual([one.clients, one.subscribe, one.holdMs], [5, 1, 2000]);
+  assert.throws(() => parseConnectOptions(["--clients", "0"]), UsageError);
 });
 
 test("the comparison refuses what it does not know", () => {
   const refused: [string[], RegExp][] = [
     [["--only", "fanin"], /'fanin' is not one of 1to1-qos0, /],
     [["--brokers", "trellis,other"], /'other' is not one of trellis, aedes, mosquitto/],
+    [["--mqtt", "3"], /--mqtt must be 4, 5 or 4,5/],
     [["--runs", "0"], /--runs: '0' is not a whole number from 1 to 100/],
     [["now"], /now/],
   ];
