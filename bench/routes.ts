@@ -4,7 +4,6 @@
  * second of the process (all threads, garbage collection too).
  * `npm run bench:routes`, or `node --expose-gc --import tsx bench/routes.ts [--count N] [--runs N] [--only CASE]`
  */
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 import { rowHash } from "../src/cluster/row-table.js";
 import { decode, encode } from "../src/cluster/wire/messages.js";
@@ -45,6 +44,28 @@ const { note, print } = runTable();
 function cpuSeconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
+}
+
+/** The CPU time of the longest turn: the machine may have other work, and time on the wall is also theirs. */
+class TurnWatch {
+  maxMs = 0;
+  private before = cpuSeconds();
+  private stopped = false;
+
+  constructor() {
+    this.turn();
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  private turn(): void {
+    const now = cpuSeconds();
+    this.maxMs = Math.max(this.maxMs, (now - this.before) * 1000);
+    this.before = now;
+    if (!this.stopped) setImmediate(() => this.turn());
+  }
 }
 
 function memory(): number {
@@ -157,8 +178,7 @@ async function copying(name: string, keyOf: (index: number) => string): Promise<
     copy.part(decode("rowsPart", frame, frameHeaderBytes, frame.length));
     await turn();
   }
-  const watch = monitorEventLoopDelay({ resolution: 1 });
-  watch.enable();
+  const watch = new TurnWatch();
   await turn();
   const done = new Promise<void>((resolve) => {
     held = resolve;
@@ -170,8 +190,8 @@ async function copying(name: string, keyOf: (index: number) => string): Promise<
   });
   await done;
   peak = Math.max(peak, process.memoryUsage().heapUsed + process.memoryUsage().external - before);
-  watch.disable();
-  note(`a snapshot of ${name} replaces the rows: loop blocked at most, ms`, watch.max / 1e6);
+  watch.stop();
+  note(`a snapshot of ${name} replaces the rows: CPU time of the longest turn, ms`, watch.maxMs);
   note(`peer row, ${name}: bytes at the end of the snapshot, garbage included`, peak / count);
   await turn();
   note(`peer row, ${name}: bytes`, (memory() - before) / count);
@@ -188,12 +208,11 @@ async function sending(): Promise<void> {
   await turn();
   for (let run = 0; run < runs; run++) {
     memory();
-    const watch = monitorEventLoopDelay({ resolution: 1 });
-    watch.enable();
+    const watch = new TurnWatch();
     await turn();
     await cluster.snapshot();
-    watch.disable();
-    note("a snapshot is sent: loop blocked at most, ms", watch.max / 1e6);
+    watch.stop();
+    note("a snapshot is sent: CPU time of the longest turn, ms", watch.maxMs);
   }
 }
 
@@ -239,6 +258,10 @@ async function main(): Promise<void> {
     await sending();
   }
   const before = memory();
+  if (options.only === "memory") {
+    print(`${count} rows, Node ${process.versions.node}, ${runs} runs`);
+    return;
+  }
   const router = await filled();
   note("bytes for each of the filters held, half our own", (memory() - before) / count);
   for (let run = 0; run < runs; run++) {

@@ -17,8 +17,8 @@ export interface RowStore {
   keys(): Iterable<string | undefined>;
 }
 
-/** Rows set, or looked at, in one turn: about 5 ms. */
-const turnRows = 4_000;
+/** Rows set, or looked at, in one turn: some milliseconds. */
+const turnRows = 1_000;
 
 /** Rows that will be, or are becoming, those of the peer. */
 class Snapshot {
