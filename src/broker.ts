@@ -30,7 +30,7 @@ import { tcpTransport } from "./cluster/tcp.js";
 import { memberSchema } from "./cluster/wire/messages.js";
 import { fileDescriptorLimit } from "./config/file-descriptors.js";
 import type { Config } from "./config/schema.js";
-import { realClock, sleep } from "./lib/clock.js";
+import { LoopDelay, realClock, sleep } from "./lib/clock.js";
 import type { Log, LogLevel } from "./lib/log.js";
 import { realRandom } from "./lib/random.js";
 import { Refusal } from "./lib/refusal.js";
@@ -117,6 +117,7 @@ class Node implements Broker {
   private readonly clock = realClock;
   private readonly random = realRandom;
   private readonly wheel = new TimerWheel(realClock);
+  readonly loopDelay = new LoopDelay(realClock);
   readonly cluster: Cluster;
   readonly router: Router;
   readonly users: UsersFile;
@@ -216,6 +217,7 @@ class Node implements Broker {
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
     this.sweepRetained();
+    this.loopDelay.start();
   }
 
   private async loadStored({ store }: NodeStore): Promise<void> {
@@ -293,6 +295,7 @@ class Node implements Broker {
     this.users.close();
     this.cluster.stop();
     this.wheel.close();
+    this.loopDelay.stop();
     await this.ctl?.close();
   }
 

@@ -45,9 +45,9 @@ const retainAsPublishedBit = 0x08;
 /**
  * Decodes a SUBSCRIBE; `start` and `end` are its variable header and payload.
  * @throws ProtocolError malformed packet: bytes missing, packet id 0 [MQTT-2.2.1-3], a malformed filter,
- *   reserved bits, QoS or retain handling 3 [MQTT-3.8.3-5]; protocol error: no filter at all [MQTT-3.8.3-2], a malformed
- *   `$share` filter [MQTT-4.8.2-1, MQTT-4.8.2-2], no-local on a shared one [MQTT-3.8.3-4];
- *   whatever `checkProperties` throws
+ *   reserved or QoS 3 bits [MQTT-3.8.3-5]; protocol error: no filter at all [MQTT-3.8.3-2], a malformed
+ *   `$share` filter [MQTT-4.8.2-1, MQTT-4.8.2-2], no-local on a shared one [MQTT-3.8.3-4], retain
+ *   handling 3; whatever `checkProperties` throws
  */
 export function parseSubscribe(
   bytes: Buffer,
@@ -64,8 +64,7 @@ export function parseSubscribe(
     const options = cursor.byte();
     if ((options & 3) === 3 || (options & (version === 5 ? 0xc0 : 0xfc)) !== 0) malformed();
     const retainHandling = options >> 4;
-    // The text says protocol error; brokers, and mosquitto's conformance suite, treat all wrong option bits alike.
-    if (retainHandling === 3) malformed();
+    if (retainHandling === 3) throw protocolError("retain handling 3");
     const fault = sharedFault(filter);
     if (fault !== undefined) throw protocolError(fault);
     const noLocal = (options & noLocalBit) !== 0;

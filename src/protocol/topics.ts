@@ -10,8 +10,8 @@ const sharePrefixLength = "$share/".length;
 
 /**
  * The topic name in `bytes` from `start` to `end`.
- * @throws ProtocolError malformed packet: no text (see `isText`), empty [MQTT-4.7.3-1], a wildcard in it
- *   [MQTT-3.3.2-2]; topic name invalid: over 65,535 bytes [MQTT-4.7.3-3]
+ * @throws ProtocolError malformed packet: no text (see `isText`), empty [MQTT-4.7.3-1]; protocol error: a wildcard
+ *   in it [MQTT-3.3.2-2], which can be read but is not allowed; topic name invalid: over 65,535 bytes [MQTT-4.7.3-3]
  */
 export function topicName(bytes: Buffer, start: number, end: number): string {
   if (end <= start) throw new ProtocolError(ReasonCode.MalformedPacket);
@@ -19,7 +19,8 @@ export function topicName(bytes: Buffer, start: number, end: number): string {
   let plain = true;
   for (let i = start; i < end; i++) {
     const byte = bytes[i] as number; // below end
-    if (byte === plus || byte === hash) throw new ProtocolError(ReasonCode.MalformedPacket);
+    if (byte === plus || byte === hash)
+      throw new ProtocolError(ReasonCode.ProtocolError, "wildcard");
     if (byte < 0x20 || byte >= 0x7f) plain = false;
   }
   // ASCII without control characters is text, and the same in both encodings.

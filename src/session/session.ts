@@ -251,10 +251,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
       let sent = false;
-      if (this.isOver(message)) this.passId();
-      else if (!this.isDeniedNow(message, delivery)) {
-        sent = this.send(channel, message, delivery, deliveryQos(message, delivery), this.pages);
-      }
+      if (this.isOver(message) || this.isDeniedNow(message, delivery)) this.passId();
+      else sent = this.send(channel, message, delivery, deliveryQos(message, delivery), this.pages);
       queue.shift(sent);
     }
   }

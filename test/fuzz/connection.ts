@@ -70,12 +70,13 @@ function settledHeap(): number {
   return process.memoryUsage().heapUsed;
 }
 
-function bytesOf({ version, connects, packets }: Stream, clientId: string): Buffer[] {
+/** What a connection sends, piece by piece. */
+export function bytesOf({ version, connects, packets }: Stream, clientId: string): Buffer[] {
   return connects ? [connectPacket(version, clientId), ...packets] : [...packets];
 }
 
 /** Sends, ends, and waits until it is closed. */
-function overTcp(port: number, pieces: readonly Buffer[]): Promise<void> {
+export function overTcp(port: number, pieces: readonly Buffer[]): Promise<void> {
   return inTime((resolve) => {
     const socket = connectSocket({ port, host: "127.0.0.1" });
     socket.on("error", () => undefined);
@@ -87,7 +88,8 @@ function overTcp(port: number, pieces: readonly Buffer[]): Promise<void> {
   });
 }
 
-function overWebSocket(url: string, pieces: readonly Buffer[]): Promise<void> {
+/** The same, each piece in a message of its own. */
+export function overWebSocket(url: string, pieces: readonly Buffer[]): Promise<void> {
   return inTime((resolve) => {
     const webSocket = new WebSocket(url, ["mqtt"]);
     webSocket.on("error", () => undefined);

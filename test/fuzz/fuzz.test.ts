@@ -6,6 +6,7 @@ import { MqttClient } from "../support/mqtt-client.js";
 import { portOf } from "../net/listeners/support.js";
 import { fuzzConnections } from "./connection.js";
 import { fuzzDecoder } from "./decoder.js";
+import { fuzzProcess } from "./process.js";
 import { fuzzTrie } from "./trie.js";
 
 const cases = Number(process.env.FUZZ_CASES ?? 100_000);
@@ -34,4 +35,14 @@ test(`connections: ${Math.ceil(cases * 0.03)} cases`, async (t) => {
   );
   t.diagnostic(`heap grown by ${(found.grownBytes / 1e6).toFixed(1)} MB`);
   assert.ok(found.grownBytes < grownMax, `${found.grownBytes} bytes`);
+});
+
+test(`a node of its own: ${Math.ceil(cases * 0.01)} cases`, async (t) => {
+  const found = await fuzzProcess(t, Math.ceil(cases * 0.01), seed);
+  const [before, after] = [found.rssBefore, found.rssAfter].map((bytes) => Math.round(bytes / 1e6));
+  t.diagnostic(`delay of its loop: 99 % ${found.loopP99Ms} ms, longest ${found.loopMaxMs} ms`);
+  t.diagnostic(`resident memory: ${before} MB after a tenth, ${after} MB at the end`);
+  assert.ok(found.rssAfter - found.rssBefore < 128_000_000, `${before} MB, then ${after} MB`);
+  // How long something takes depends on the machine: judged only in the long run, which is asked for.
+  if (process.env.FUZZ_JUDGE !== undefined) assert.ok(found.loopMaxMs < 20, "blocks of 20 ms");
 });

@@ -21,7 +21,7 @@ const result = spawnSync(
   ],
   {
     stdio: "inherit",
-    env: { ...process.env, FUZZ_CASES: values.cases, FUZZ_SEED: values.seed },
+    env: { ...process.env, FUZZ_CASES: values.cases, FUZZ_SEED: values.seed, FUZZ_JUDGE: "1" },
   },
 );
 process.exitCode = result.status ?? 1;

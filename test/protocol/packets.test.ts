@@ -142,7 +142,7 @@ test("what no client may send is refused with the right code", () => {
     [0x81, 4, [0xe1, 0]], // DISCONNECT with flags
     [0x81, 5, [0xe0, 2, 0, 5]], // a property table that is not there
     [0x82, 5, [0xe0, 1, 0x8e]], // a reason that only a server gives
-    [0x81, 5, [0x82, 7, 0, 1, 0, 0, 1, 0x74, 0x30]], // retain handling 3
+    [0x82, 5, [0x82, 7, 0, 1, 0, 0, 1, 0x74, 0x30]], // retain handling 3
     [0x81, 5, [0x82, 7, 0, 1, 0, 0, 1, 0x74, 0x40]], // reserved option bit
     [0x82, 5, [0x82, 9, 0, 1, 2, 0x0b, 0, 0, 1, 0x74, 0]], // subscription identifier 0
     [0x81, 5, [0x82, 11, 0, 1, 4, 0x0b, 0x80, 0x80, 0x00, 0, 1, 0x74, 0]], // not its shortest form

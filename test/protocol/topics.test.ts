@@ -29,8 +29,8 @@ test("topic names are taken as they are [MQTT-4.7.3]", () => {
 test("what is no topic name is refused with its code", () => {
   const cases: [number, Buffer][] = [
     [0x81, Buffer.from("")],
-    [0x81, Buffer.from("a/+")],
-    [0x81, Buffer.from("#")],
+    [0x82, Buffer.from("a/+")],
+    [0x82, Buffer.from("#")],
     [0x90, Buffer.alloc(65_536, 0x61)],
     [0x81, Buffer.from([0x61, 0])],
     [0x81, Buffer.from([0xc0, 0x80])],

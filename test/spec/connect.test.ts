@@ -167,5 +167,5 @@ test("a will with a wrong topic is refused", async (t) => {
   assert.equal(deep.reasonCode, 0x90);
   const wild = await MqttClient.open(t, port);
   const connack = await wild.handshake({ version: 5, will: { topic: "a/#", payload: "x" } });
-  assert.equal(connack.reasonCode, 0x81);
+  assert.equal(connack.reasonCode, 0x82);
 });

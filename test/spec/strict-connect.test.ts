@@ -148,7 +148,7 @@ const mqtt5: readonly Row[] = [
   ["will QoS without will", "10['MQTT' 05 0a 000a {} 'p']", malformed],
   ["will QoS 3", "10['MQTT' 05 1e 000a {} 'p' {} 'w' 'x']", malformed],
   ["will retain without will", "10['MQTT' 05 22 000a {} 'p']", malformed],
-  ["a will on a wildcard", "10['MQTT' 05 06 000a {} 'p' {} 'w/+' 'x']", malformed],
+  ["a will on a wildcard", "10['MQTT' 05 06 000a {} 'p' {} 'w/+' 'x']", protocolError],
   ["a will on no topic", "10['MQTT' 05 06 000a {} 'p' {} '' 'x']", malformed],
   ["a will without properties", "10['MQTT' 05 06 000a {} 'p' 'w' 'x']", malformed],
   ["a user name flag, no name", "10['MQTT' 05 82 000a {} 'p']", malformed],

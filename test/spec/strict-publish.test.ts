@@ -17,6 +17,8 @@ const topics: readonly [string, string][] = [
   ["U+FFFE", "0005 746fefbfbe"],
   ["U+FDEF", "0005 746fefb7af"],
   ["U+10FFFF", "0005 74f48fbfbf"],
+];
+const wildcards: readonly [string, string][] = [
   ["+", "'a/+/b'"],
   ["a + in a name", "'+opic'"],
   ["#", "'a/#'"],
@@ -28,6 +30,7 @@ table(
   [3, 4, 5],
   [
     ...topics.map(([name, topic]): Row => [name, `31[${topic} {} 78]`, malformed]),
+    ...wildcards.map(([name, topic]): Row => [name, `31[${topic} {} 78]`, protocolError]),
     ["empty [MQTT-4.7.3-1]", "31['' {} 78]", protocolError],
     ["U+FEFF [MQTT-1.5.4-3]", "30[0005 efbbbf6161 {} 78]", ""],
     ["U+2A6D4", "30[0005 41f0aa9b94 {} 78]", ""],

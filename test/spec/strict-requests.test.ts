@@ -75,7 +75,7 @@ table(
     ["QoS 3 [MQTT-3.8.3-5]", "82[0001 {} 't' 03]", malformed],
     ["reserved bit 6 [MQTT-3.8.3-5]", "82[0001 {} 't' 40]", malformed],
     ["reserved bit 7", "82[0001 {} 't' 80]", malformed],
-    ["retain handling 3", "82[0001 {} 't' 30]", malformed],
+    ["retain handling 3", "82[0001 {} 't' 30]", protocolError],
     ["no options", "82[0001 {} 't']", malformed],
     ["a byte left over", "82[0001 {} 't' 00 00]", malformed],
     ["QoS 2", "82[04d2 {} 't' 02]", "90[04d2 {} 02]"],

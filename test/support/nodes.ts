@@ -83,7 +83,7 @@ export class TestNode {
       this.output += bytes;
     });
     this.t.after(() => child.kill("SIGKILL"));
-    const report = /mqtt 127\.0\.0\.1:(\d+)\n {2}link 127\.0\.0\.1:(\d+)/;
+    const report = /mqtt 127\.0\.0\.1:(\d+)\n(?: {2}\S.*\n)*? {2}link 127\.0\.0\.1:(\d+)/;
     const ports = await until(
       `start of ${this.name}`,
       () => report.exec(this.output) ?? undefined,

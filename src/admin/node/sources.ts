@@ -2,6 +2,7 @@
 import type { Acl } from "../../auth/acl/acl.js";
 import type { UsersFile } from "../../auth/users-file.js";
 import type { Cluster } from "../../cluster/cluster.js";
+import type { LoopDelay } from "../../lib/clock.js";
 import type { FrontEnd } from "../../net/front-end.js";
 import type { Router } from "../../routing/router.js";
 import type { NodeStore } from "../../store/node-store.js";
@@ -14,6 +15,7 @@ export interface CountingParts {
   readonly users: UsersFile;
   readonly acl: Acl;
   readonly kept: NodeStore | null;
+  readonly loopDelay: LoopDelay;
 }
 
 export function nodeMetrics({
@@ -23,6 +25,7 @@ export function nodeMetrics({
   users,
   acl,
   kept,
+  loopDelay,
 }: CountingParts): Record<string, number> {
   const { directory, acceptor, members, table } = cluster;
   const { sessions, authenticator } = frontEnd;
@@ -50,7 +53,7 @@ export function nodeMetrics({
     cluster: { ...cluster.counters, ...members.counters },
     link_port: { ...acceptor.counters },
     directory: { ...directory.counters, home: { ...directory.home.counters } },
-    process: { heap_used: heapUsed, rss },
+    process: { heap_used: heapUsed, rss, ...loopDelay.read() },
     ...(kept === null ? {} : { store: kept.counters }),
   };
   for (const peer of cluster.peers()) {

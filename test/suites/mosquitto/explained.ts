@@ -22,6 +22,10 @@ const levels =
   "a filter with too many levels gets a failure code in SUBACK [MQTT-3.9.3-1]; mosquitto closes";
 const delay =
   "a will whose session ends with its connection is not delayed [MQTT-3.1.3-9]; mosquitto waits";
+const alert =
+  "Node.js closes without a TLS alert when it does not take a client's certificate; refused all the same";
+const size =
+  "a client that takes 20 bytes is sent no packet of 21 [MQTT-3.1.2-24]; mosquitto does not count the first byte";
 const restart = "asks for messages and sessions that outlive the node";
 
 export const explained: Readonly<Record<string, string>> = {
@@ -65,6 +69,16 @@ export const explained: Readonly<Record<string, string>> = {
   "11-persistent-subscription.py": restart,
   "11-pub-props.py": restart,
   "11-subscription-id.py": restart,
+  "08-ssl-connect-cert-auth-expired.py": alert,
+  "08-ssl-connect-cert-auth-without.py": alert,
+  "08-ssl-connect-no-identity.py":
+    "who has no certificate is anonymous and not authorized (return code 5); mosquitto: a wrong password (4)",
+  "08-ssl-hup-disconnect.py":
+    "wants use_subject_as_username besides use_identity_as_username, which works",
+  "12-prop-maximum-packet-size-publish-qos1.py": size,
+  "12-prop-maximum-packet-size-publish-qos2.py": size,
+  "13-malformed-subscribe-v5.py":
+    "retain handling 3 and no filter at all are protocol errors, 0x82 [MQTT5 3.8.3.1, MQTT-3.8.3-2]; it wants 0x81",
   "12-prop-subpub-payload-format.py":
     "sends a payload format of 0xED, which must be 0 or 1 [MQTT5 3.3.2.3.2]: we refuse it, mosquitto passes it on",
 };
