@@ -49,8 +49,8 @@ test("what changes in one turn, in any number of partitions, is one write at its
   assert.deepEqual(commits.counters, {
     ...{ commits: 1, writes: 2, operations: 3, fenced: 0, retries: 0, stalls: 0 },
   });
-  await clock.advance(250);
-  await clock.advance(250);
+  await clock.advance(50);
+  await clock.advance(50);
   assert.equal(clock.timerCount, 0, "nothing ticks while nothing happens");
 });
 
@@ -235,7 +235,7 @@ test("when space runs out nothing new is to be taken, and commits go on, until t
   note(a, "1");
   await clock.turn();
   store.tight = full;
-  await clock.advance(250);
+  await clock.advance(50);
   assert.deepEqual(commits.stalled, full);
   assert.equal(commits.stalledSinceMs, clock.wallMs());
   note(a, "2");
@@ -244,7 +244,7 @@ test("when space runs out nothing new is to be taken, and commits go on, until t
   await clock.advance(1000);
   assert.deepEqual(alarms, ["full"]);
   store.tight = null;
-  await clock.advance(250);
+  await clock.advance(50);
   assert.equal(commits.stalled, null);
   assert.equal(commits.stalledSinceMs, null);
   assert.deepEqual(alarms, ["full", null]);

@@ -39,8 +39,13 @@ export async function until<T>(
 export class TestNode {
   mqttPort = 0;
   linkPort = 0;
+  /** Program and arguments that run the node's command line, if it is not to be run as it is. */
+  launcher: readonly string[] = [];
+  /** Further environment of the process. */
+  environment: Readonly<Record<string, string>> = {};
+  /** What it has written to its outputs since it was started. */
+  output = "";
   private child: ChildProcess | null = null;
-  private output = "";
 
   constructor(
     private readonly t: TestContext,
@@ -61,12 +66,17 @@ export class TestNode {
     const settings = [...this.settings, `listeners.tcp.port=${this.mqttPort}`];
     const flags = settings.flatMap((setting) => ["--set", setting]);
     const data = join(this.folder, "data", this.name);
+    const [program = process.execPath, ...first] = [...this.launcher, process.execPath];
     const child = spawn(
-      process.execPath,
-      ["--import", "tsx", entry, "foreground", "--node", this.name, "--data", data, ...flags],
+      program,
+      [
+        ...[...first, "--import", "tsx", entry],
+        ...["foreground", "--node", this.name, "--data", data, ...flags],
+      ],
       {
         env: {
           ...inherited,
+          ...this.environment,
           HOME: this.folder,
           BROKER_COOKIE: this.cookie,
           BROKER_NODE__RUN_DIR: join(this.folder, "run"),
@@ -92,6 +102,16 @@ export class TestNode {
     );
     this.mqttPort = Number(ports[1]);
     this.linkPort = Number(ports[2]);
+  }
+
+  /** Its data directory. */
+  get dataDirectory(): string {
+    return join(this.folder, "data", this.name);
+  }
+
+  /** Waits until the process has ended by itself; its exit code. */
+  async ended(): Promise<number | null> {
+    return await until("the end of the process", () => this.child?.exitCode ?? undefined);
   }
 
   /** kill -9; resolves when the process is gone. */
