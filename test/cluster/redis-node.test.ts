@@ -55,6 +55,28 @@ redisTest("killed and started again it has its retained messages", async (t) => 
   assert.ok((await node.metric("store.redis.calls")) > 0);
 });
 
+redisTest("killed and started again it has its persistent sessions", async (t) => {
+  const { node } = await nodeOnRedis(t);
+  const device = { clientId: "dev{ice}1", clean: false };
+  const before = await node.connect(device);
+  await before.subscribe("jobs/#");
+  await before.mqtt.endAsync();
+  const publisher = await node.connect();
+  const expected = Array.from({ length: 50 }, (_, i) => `job ${i}`);
+  for (const payload of expected.slice(0, 25)) await publisher.publish("jobs/1", payload);
+  await node.kill();
+  await node.start();
+  const second = await node.connect();
+  for (const payload of expected.slice(25)) {
+    await second.publish("jobs/1", payload, { qos: 2 });
+  }
+  await node.kill();
+  await node.start();
+  assert.equal(await node.metric("session.held"), 1);
+  const after = await node.connect(device);
+  assert.deepEqual(await after.payloads(expected.length), expected);
+});
+
 redisTest("Redis is away for a moment: acknowledgements wait, live traffic goes on", async (t) => {
   const { node, redis } = await nodeOnRedis(t);
   const subscriber = await node.connect();
@@ -80,22 +102,27 @@ redisTest("Redis is away for a moment: acknowledgements wait, live traffic goes 
   assert.equal(late.received[0]?.payload, "during");
 });
 
-redisTest("Redis hangs: what cannot be stored is refused, and it recovers", async (t) => {
-  const { node, redis } = await nodeOnRedis(t, ["store.stall_timeout=1s"]);
-  const v3 = await node.connect();
-  const v5 = await node.connect({ protocolVersion: 5 });
-  await v3.publish("kept", "before", { qos: 1, retain: true });
-  redis.pause();
-  // What is under way when it begins is not refused: nobody knows what became of it.
-  const first = publishing(v3, "kept", "during");
-  await until("the stall", async () => (await node.metric("store.stalled")) === 1 || undefined);
-  const second = publishing(v5, "kept", "refused");
-  await until("the refusal", () => second.over || undefined);
-  assert.match(second.error, /Quota exceeded/);
-  assert.equal(first.over, false);
-  redis.resume();
-  await until("the end", async () => (await node.metric("store.stalled")) === 0 || undefined);
-  const again = await node.connect();
-  await again.publish("kept", "after", { qos: 1, retain: true });
-  assert.equal(await node.metric("store.redis.breaker"), 0);
-});
+redisTest(
+  "Redis hangs: what cannot be stored is refused or ends unanswered, and it recovers",
+  async (t) => {
+    const { node, redis } = await nodeOnRedis(t, ["store.stall_timeout=1s"]);
+    const v3 = await node.connect();
+    const v5 = await node.connect({ protocolVersion: 5 });
+    await v3.publish("kept", "before", { qos: 1, retain: true });
+    redis.pause();
+    // What is under way when it begins is not refused: nobody knows what became of it.
+    const first = publishing(v3, "kept", "during");
+    await until("the stall", async () => (await node.metric("store.stalled")) === 1 || undefined);
+    const second = publishing(v5, "kept", "refused");
+    await until("the refusal", () => second.over || undefined);
+    assert.match(second.error, /Quota exceeded/);
+    assert.equal(first.over, false);
+    // After store.stall_timeout its connection ends without an answer.
+    await v3.closed();
+    redis.resume();
+    await until("the end", async () => (await node.metric("store.stalled")) === 0 || undefined);
+    const again = await node.connect();
+    await again.publish("kept", "after", { qos: 1, retain: true });
+    assert.equal(await node.metric("store.redis.breaker"), 0);
+  },
+);

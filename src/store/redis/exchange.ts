@@ -111,7 +111,7 @@ export class Exchange {
     const { client } = this.options;
     const masters = client.route()(0) === null ? [] : client.masters();
     if (masters.length === 0)
-      return { kind: "unavailable", why: client.trouble || "not connected" };
+      return { kind: "unavailable", why: client.trouble || "it is not connected" };
     for (const master of masters) {
       const before = this.counters.unfit;
       const outcome = await this.admit(master);
@@ -123,7 +123,8 @@ export class Exchange {
   }
 
   private notConnected(): Outcome {
-    return failed("unavailable", `Redis: ${this.options.client.trouble || "not connected"}`);
+    const { trouble } = this.options.client;
+    return failed("unavailable", trouble === "" ? "Redis is not connected" : `Redis: ${trouble}`);
   }
 
   /** Calls by master, and those whose bucket nobody is known to hold. */

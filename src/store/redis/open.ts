@@ -62,8 +62,11 @@ async function untilFit(
     }
     if (problem.kind === "broken") throw new Refusal(problem.why);
     if (clock.monotonicMs() >= endMs) throw new Refusal(sentence(where, problem));
-    if (!told) log.info({ redis: where, why: problem.why }, "waiting for Redis");
-    told = true;
+    // The first connection takes its time: that is nothing to tell.
+    if (!told && client.trouble !== "") {
+      log.info({ redis: where, why: problem.why }, "waiting for Redis");
+      told = true;
+    }
   }
 }
 
