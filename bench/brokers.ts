@@ -36,13 +36,19 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const launcher = join(root, "bin/broker");
 const commandMs = 20_000;
 
-const trellis: Broker = {
-  name: "trellis",
-  can: () => true,
-  missing: () => (existsSync(launcher) ? undefined : "bin/broker is missing"),
-  version: () => packageVersion(join(root, "package.json")),
-  start: startTrellis,
-};
+/** Trellis as it is built in `folder`. */
+export function trellisIn(folder: string, name: string): Broker {
+  const program = join(folder, "bin/broker");
+  return {
+    name,
+    can: () => true,
+    missing: () => (existsSync(program) ? undefined : `${program} is missing`),
+    version: () => packageVersion(join(folder, "package.json")),
+    start: (clock, nodes) => startTrellis(clock, nodes, [], program),
+  };
+}
+
+const trellis = trellisIn(root, "trellis");
 
 const aedes: Broker = {
   name: "aedes",
@@ -170,6 +176,7 @@ export async function startTrellis(
   clock: Clock,
   nodes: number,
   more: readonly string[] = [],
+  program = launcher,
 ): Promise<RunningBroker> {
   const folder = mkdtempSync(join(tmpdir(), "bench-"));
   const children: Child[] = [];
@@ -180,7 +187,7 @@ export async function startTrellis(
   };
   mkdirSync(join(folder, "run"), { mode: 0o700 });
   const broker = (...args: string[]): Child =>
-    new Child(clock, process.execPath, [launcher, ...args], core.broker, environment);
+    new Child(clock, process.execPath, [program, ...args], core.broker, environment);
   const stop = async (): Promise<void> => {
     await Promise.all(children.map((child) => child.stop()));
     rmSync(folder, { recursive: true, force: true });

@@ -60,7 +60,8 @@ export function chart(measured: readonly Measured[], caption: string): string {
     }
     y += groupGap;
   }
-  const height = y + bottom;
+  const lines = caption.match(/.{1,120}(?: |$)/g) ?? [];
+  const height = y + bottom + 14 * lines.length;
   const grid: string[] = [];
   for (let value = least; value <= most; value *= 10) {
     const at = x(value).toFixed(1);
@@ -75,11 +76,11 @@ export function chart(measured: readonly Measured[], caption: string): string {
   return `${[
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img">`,
     `<title>Messages per broker CPU second</title><style>${style}</style>`,
-    text(12, 22, "Messages per CPU second of the broker (logarithmic)", "title"),
+    text(12, 22, "Messages, or connects, per CPU second of the broker (logarithmic)", "title"),
     ...legend,
     ...grid,
     ...parts,
-    text(12, height - 6, caption, "small"),
+    ...lines.map((line, i) => text(12, y + bottom + 6 + 14 * i, line.trim(), "small")),
     "</svg>",
   ].join("\n")}\n`;
 }

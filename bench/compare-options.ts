@@ -12,7 +12,7 @@ export const compareUsage = `usage: npm run bench -- [options]
   --brokers NAME[,...]  ${brokers.map(({ name }) => name).join(", ")}
   --mqtt 4|5|4,5 (4,5)  MQTT 3.1.1, 5 or both; with 5 the cases that are the same but for that
   --mqttload PATH       let this program make the load where it can
-  --docs FOLDER (docs)  where the table and the chart are written
+  --docs FOLDER (docs)  where the table and the chart are written; none: nowhere
   --quick               to try: one run of a second, MQTT 3.1.1, few clients, nothing written without --docs
   --json                all figures as one JSON document instead of a table, nothing written
 `;
@@ -37,7 +37,7 @@ export function parseCompareOptions(args: readonly string[]): CompareOptions {
   const values = parse(args);
   const isQuick = values.quick;
   const picked = chosen("only", cases, ({ id }) => id, values.only);
-  const docs = values.docs ?? (isQuick || values.json ? null : "docs");
+  const docs = values.docs ?? (isQuick || values.json ? "none" : "docs");
   return {
     runs: whole("runs", values.runs ?? (isQuick ? "1" : "5"), 1, 100),
     durationMs: seconds("seconds", values.seconds ?? (isQuick ? "1" : "4"), 0.1),
@@ -48,7 +48,7 @@ export function parseCompareOptions(args: readonly string[]): CompareOptions {
         ? brokers.filter(({ special }) => special !== true)
         : chosen("brokers", brokers, ({ name }) => name, values.brokers),
     mqttload: values.mqttload ?? null,
-    docs,
+    docs: docs === "none" ? null : docs,
     repeats: !isQuick,
     json: values.json,
   };
