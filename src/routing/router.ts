@@ -304,6 +304,7 @@ export class Router implements ClusterUser {
   }
 
   private deliver(message: Message, local: readonly Delivery[]): void {
+    if (local.length > message.fanOut) message.fanOut = local.length;
     for (let i = 0; i < local.length; i++) {
       const delivery = local[i] as Delivery; // i is within the array
       if (delivery.noLocal && delivery.subscriber.clientId === message.publisher) continue;
