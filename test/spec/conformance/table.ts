@@ -166,7 +166,7 @@ function suites(): string[] {
     "",
     "| Suite | Tests | Passed | Explained | Of what we do not have |",
     "|---|---:|---:|---:|---:|",
-    "| mosquitto 2.0.11, test/broker | 189 | 89 | 43 | 57 |",
+    "| mosquitto 2.0.11, test/broker | 189 | 87 | 45 | 57 |",
     "",
     '"Of what we do not have" are bridges, plugins in C, pre-shared keys, lists of revoked certificates, message_size_limit and check_retain_source. Where the text of the specification names a reason code, that one is sent, also when mosquitto sends another (retain handling 3 and a SUBSCRIBE without filters: 0x82). Where it does not, it is the one that this suite expects: a PUBLISH on a topic with wildcards is 0x82, a property that does not belong to PUBLISH, SUBSCRIBE or UNSUBSCRIBE is 0x81. Packet ids number the messages that are due to a session: one that has expired, that is too large for the client, or that the access rules keep back leaves a gap. mosquitto takes any reason code in a DISCONNECT and lengths in longer forms; here MQTT 5 clients get 0x82 [MQTT-3.14.2-1] and 0x81 [MQTT-1.5.5-1] for them, and MQTT 3, which does not ask for the shortest form, allows it.',
     "",
