@@ -213,6 +213,7 @@ class Node implements Broker {
     await this.cluster.settled(config.start.sync_timeout);
     await this.metSiblings();
     this.frontEnd.sessions.publishRecovered();
+    await this.kept?.store.rest?.();
     await this.frontEnd.start();
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });

@@ -169,7 +169,17 @@ export class LmdbStore implements Store {
    * moment. Rejects with an Error when it cannot; then the store goes on with the file as it was.
    */
   compact(): Promise<void> {
-    const done = this.last.then(() => this.replace());
+    return this.inTurn(() => this.replace());
+  }
+
+  /** What was read stays mapped, and counts as this process's memory, until the file is opened anew (some ms). */
+  rest(): Promise<void> {
+    return this.inTurn(() => this.whileClosed(async () => undefined));
+  }
+
+  /** After all writes so far, before all that come. */
+  private inTurn(step: () => Promise<void>): Promise<void> {
+    const done = this.last.then(step);
     this.last = done.catch(() => undefined);
     return done;
   }
@@ -249,10 +259,13 @@ export class LmdbStore implements Store {
     writes: readonly PartitionWrite[],
     outcomes: readonly (StoreFailure | null)[],
   ): void {
-    for (const [index, { partition, operations, fence }] of writes.entries()) {
-      if (outcomes[index] !== null) continue;
+    let index = 0;
+    for (const { partition, operations, fence } of writes) {
+      if (outcomes[index++] !== null) continue;
       if (fence !== undefined) this.putFence(partition, fence);
-      for (const [at, operation] of operations.entries()) {
+      let at = -1;
+      for (const operation of operations) {
+        at++;
         if (operation.kind === "put") {
           const { key, value } = operation;
           this.done.puts++;
@@ -338,23 +351,32 @@ export class LmdbStore implements Store {
     const fresh = join(directory, "compact");
     await rm(fresh, { recursive: true, force: true });
     await emptyDirectory(fresh);
-    let resume: () => void = () => undefined;
     try {
       await copyDatabase(this.database, fresh);
-      this.replacing = new Promise((resolve) => {
-        resume = resolve;
-      });
-      await this.database.close();
-      try {
+      await this.whileClosed(async () => {
         await rename(databaseFile(fresh), databaseFile(directory));
         await syncPath(directory);
+      });
+    } finally {
+      await rm(fresh, { recursive: true, force: true });
+    }
+  }
+
+  private async whileClosed(step: () => Promise<void>): Promise<void> {
+    let resume: () => void = () => undefined;
+    this.replacing = new Promise((resolve) => {
+      resume = resolve;
+    });
+    try {
+      await this.database.close();
+      try {
+        await step();
       } finally {
         this.reopen();
       }
     } finally {
       this.replacing = null;
       resume();
-      await rm(fresh, { recursive: true, force: true });
     }
   }
 

@@ -55,6 +55,8 @@ export interface Store {
   /** Resolves when everything written so far would survive a power cut, as far as the store can tell. */
   flush(): Promise<void>;
   close(): Promise<void>;
+  /** After much was read: gives back what memory that took. A store that takes none has no such method. */
+  rest?(): Promise<void>;
   /**
    * Why nothing new should be taken though writes still succeed (space runs out), or null: what remains is for taking
    * out what is stored. A store that cannot tell has no such method. Rejects with an Error when it cannot tell now.

@@ -1,6 +1,6 @@
 /** The lmdb store keeps the contract of every store, and what only it does. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -84,6 +84,24 @@ test("compaction gives freed space back and changes nothing else", async (t) => 
   const again = await open("compact");
   t.after(() => again.close());
   assert.equal((await again.read("p")).length, 1001);
+});
+
+test("resting gives back the memory that reading took, and nothing else happens", async (t) => {
+  const store = await open("rest");
+  t.after(() => store.close());
+  await fill(store, 20_000);
+  const mapped = (): number => {
+    const status = readFileSync("/proc/self/status", "utf8");
+    return Number(/^RssFile:\s+(\d+)/m.exec(status)?.[1]);
+  };
+  const rows = await store.read("p");
+  const before = mapped();
+  const resting = store.rest();
+  const written = store.write([write("p", [put("z")])]);
+  await resting;
+  assert.ok(before - mapped() > 3000, `${before} ${mapped()}`);
+  assert.deepEqual(await written, [null]);
+  assert.deepEqual((await store.read("p")).slice(0, -1), rows);
 });
 
 test("at its limit it asks for no more, and takes what makes room", async (t) => {
