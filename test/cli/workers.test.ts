@@ -6,6 +6,13 @@ import { type TestContext, test } from "node:test";
 import mqtt from "mqtt";
 import { ctlPath } from "../../src/admin/ctl-protocol.js";
 import { answers } from "../../src/admin/ctl-client.js";
+import { commands } from "../../src/admin/commands/index.js";
+import { configOfWorker, parseIdentity } from "../../src/cli/workers/identity.js";
+import { merged } from "../../src/cli/workers/merge.js";
+import { reachOf } from "../../src/cli/workers/reach.js";
+import { readEnvironment } from "../../src/config/environment.js";
+import { loadConfig } from "../../src/config/load.js";
+import { canReusePort } from "../../src/net/listeners/sharing.js";
 import type { GroupStatus } from "../../src/cli/workers/status.js";
 import { fakeDependencies } from "./fake-node.js";
 import { sourceDependencies } from "./real-node.js";
@@ -149,7 +156,8 @@ test("ctl takes the workers for one node", async (t) => {
     /^trellis-1@127\.0\.0\.1:\nThe log level/,
   );
   assert.match((await ctl("publish", "a/b", "hi")).output, /^Published/);
-  assert.match((await ctl("explain", "a/b")).output, /trellis-2@127\.0\.0\.1/);
+  const explained = await ctl("explain", "a/b", "--client", clients[1]?.options.clientId ?? "");
+  assert.match(explained.output, /\n\ntrellis-2@127\.0\.0\.1:\n[\s\S]* gets it: /);
   for (const client of clients) {
     const gone = new Promise<void>((resolve) => client.once("close", () => resolve()));
     const clientId = client.options.clientId ?? "";
@@ -264,4 +272,59 @@ test("a worker that keeps crashing is left down, and a first start that fails st
   );
   const runDir = join(place.folder, "run");
   for (const name of names) assert.equal(await answers(ctlPath(runDir, name)), false);
+});
+
+test("every ctl command is known to a node with workers", () => {
+  const hint = "say in src/cli/workers/reach.ts which of the workers of a node it is for";
+  assert.deepEqual(Object.keys(reachOf).sort(), [...commands.keys()].sort(), hint);
+});
+
+test("answers of workers are put together: lists, sums, and what all have alike", () => {
+  const page = (clientId: string) => ({ items: [{ clientId }], total: 1 });
+  assert.deepEqual(
+    merged([
+      { name: "a", result: page("c1") },
+      { name: "b", result: page("c2") },
+    ]),
+    {
+      items: [
+        { clientId: "c1", node: "a" },
+        { clientId: "c2", node: "b" },
+      ],
+      total: 2,
+    },
+  );
+  const level = { level: "warn", list: ["x"] };
+  assert.deepEqual(
+    merged([
+      { name: "a", result: level },
+      { name: "b", result: level },
+    ]),
+    { level: "warn", list: ["x", "x"] },
+  );
+});
+
+test("what makes a worker: its name, its directory, ports, and whom it joins", () => {
+  const place = { cwd: "/here", home: "/home", uid: 0 };
+  const loaded = loadConfig({
+    ...{ file: undefined, environment: readEnvironment({}), flags: [], place },
+  });
+  const identity = { number: 3, siblings: [], ports: { tcp: 1234 } };
+  const { config } = configOfWorker(loaded, parseIdentity(JSON.stringify(identity)));
+  assert.deepEqual(
+    [config.node.name, config.node.data_dir, config.node.workers],
+    ["trellis-3@127.0.0.1", "/here/data/trellis@127.0.0.1/worker-3", 0],
+  );
+  assert.equal(config.listeners.tcp.port, 1234);
+  assert.equal(config.auth.users_file, "/here/data/trellis@127.0.0.1/users.json");
+  assert.deepEqual(config.cluster.discovery.static.nodes, names);
+  assert.throws(() => parseIdentity("{}"), /--worker is for the supervisor/);
+});
+
+test("ports are shared by the kernel where Node and the system can", () => {
+  assert.equal(canReusePort("linux", "24.0.0"), true);
+  assert.equal(canReusePort("linux", "23.1.0"), true);
+  assert.equal(canReusePort("linux", "23.0.9"), false);
+  assert.equal(canReusePort("linux", "20.20.2"), false);
+  assert.equal(canReusePort("darwin", "24.0.0"), false);
 });

@@ -12,26 +12,16 @@ import type { Terminal } from "../output.js";
 import type { WorkerState } from "../supervisor-socket.js";
 import type { Target } from "../target.js";
 import { merged } from "./merge.js";
+import { reachOf } from "./reach.js";
 import { statusOf } from "./status.js";
-
-/** Every worker does it, or tells its part. */
-const forAll: ReadonlySet<string> = new Set([
-  ...["clients list", "sessions list", "subscriptions list", "listeners", "metrics"],
-  ...["log level", "acl reload", "outbox list", "trace client", "trace topic"],
-]);
-/** One client or session, which is at one of them. */
-const forWhoHasIt: ReadonlySet<string> = new Set([
-  ...["clients show", "clients kick", "sessions show", "sessions delete", "sessions move"],
-]);
-/** What makes no sense for one of them picked at random, nor for all. */
-const forOneByName: ReadonlySet<string> = new Set(["leave_cluster", "drain", "stop"]);
 
 /** Sends the command to whoever it is for. Returns the exit code. */
 export async function runCtlAt(call: CtlCall, target: Target, terminal: Terminal): Promise<number> {
   const { name, workers, runDir } = target;
   if (workers === null) return runCtl(call, target, terminal);
   const { command } = call;
-  if (forOneByName.has(command)) {
+  const reach = reachOf[command] ?? "any";
+  if (reach === "named") {
     const names = workers.map((worker) => worker.name).join(", ");
     throw new Refusal(
       `${command} is for one worker of ${name} (${names}): say which with --node; \`broker stop\` stops all`,
@@ -40,8 +30,8 @@ export async function runCtlAt(call: CtlCall, target: Target, terminal: Terminal
   const alive = workers.filter(({ state }) => state === "running").map((worker) => worker.name);
   if (alive.length === 0) throw new Refusal(`no worker of ${name} runs just now`);
   if (command === "status") return showStatus(target, workers, alive, call.json, terminal);
-  if (forAll.has(command)) return askAll(call, runDir, alive, terminal);
-  if (forWhoHasIt.has(command)) return askInTurn(call, runDir, alive, terminal);
+  if (reach === "all") return askAll(call, runDir, alive, terminal);
+  if (reach === "owner") return askInTurn(call, runDir, alive, terminal);
   const first = await firstThatAnswers(runDir, alive);
   return runCtl(call, { runDir, name: first }, terminal);
 }
