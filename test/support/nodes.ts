@@ -6,7 +6,6 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import mqtt from "mqtt";
 import { request } from "../../src/admin/ctl-client.js";
@@ -35,6 +34,11 @@ export async function until<T>(
   }
 }
 
+/** Whatever ends what it was given to end: a test, or a program of its own. */
+export interface Scope {
+  after(cleanup: () => void): void;
+}
+
 /** One node's process; it can be killed and started again. */
 export class TestNode {
   mqttPort = 0;
@@ -48,7 +52,7 @@ export class TestNode {
   private child: ChildProcess | null = null;
 
   constructor(
-    private readonly t: TestContext,
+    private readonly t: Scope,
     readonly name: string,
     private readonly folder: string,
     private readonly settings: readonly string[],
@@ -228,7 +232,7 @@ export interface ClusterOptions {
 }
 
 /** Starts nodes named n1@127.0.0.1, n2@… and joins them to the first. */
-export async function startNodes(t: TestContext, options: ClusterOptions): Promise<TestNode[]> {
+export async function startNodes(t: Scope, options: ClusterOptions): Promise<TestNode[]> {
   const folder = mkdtempSync(join(tmpdir(), "trellis-cluster-"));
   t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const nodes: TestNode[] = [];
