@@ -197,6 +197,8 @@ export class Publisher extends CrashClient {
 interface Taken {
   last: number;
   repeated: number;
+  /** Numbers that others have overtaken. */
+  readonly missing: Set<number>;
 }
 
 /** Takes messages and sees at once when one is missing, out of order, or there twice. */
@@ -232,11 +234,14 @@ export class Subscriber extends CrashClient {
     const [publisher = "", text = ""] = payload.split(" ");
     const number = Number(text);
     let taken = this.taken.get(publisher);
-    if (taken === undefined) this.taken.set(publisher, (taken = { last: 0, repeated: 0 }));
+    if (taken === undefined) this.taken.set(publisher, (taken = { last: 0, repeated: 0, missing: new Set() }));
     if (number === taken.last + 1) taken.last = number;
     else if (number > taken.last) {
-      this.faults.push(`${this.clientId}: ${publisher} ${number} after ${taken.last} (lost)`);
+      this.faults.push(`${this.clientId}: ${publisher} ${number} after ${taken.last}, QoS ${qos}`);
+      for (let lost = taken.last + 1; lost < number; lost++) taken.missing.add(lost);
       taken.last = number;
+    } else if (taken.missing.delete(number)) {
+      this.faults.push(`${this.clientId}: ${publisher} ${number} came after ${taken.last}`);
     } else if (qos === 2) {
       this.faults.push(`${this.clientId}: ${publisher} ${number} again at QoS 2`);
     } else taken.repeated++;

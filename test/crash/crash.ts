@@ -21,6 +21,8 @@ export function chanceFrom(seed: number): Chance {
 }
 
 const retainedTopics = 8;
+const lateMs = 2000;
+const faultsShown = 40;
 const settleDeadlineMs = 60_000;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -118,8 +120,8 @@ export class CrashTrial {
     await this.checkRetained(false);
     await this.comeBack();
     await this.checkRetained(true);
-    await this.checkWills();
-    this.complain();
+    if (process.env.NOWILLS === undefined) await this.checkWills();
+    await this.complain();
   }
 
   private clients(): CrashClient[] {
@@ -246,8 +248,10 @@ export class CrashTrial {
     return this.faults().length > 0 || undefined;
   }
 
-  private complain(): void {
-    const faults = this.faults();
-    if (faults.length > 0) throw new Error(faults.slice(0, 20).join("\n"));
+  /** On a fault waits a little first: what is lost and what is late are two things. */
+  private async complain(): Promise<void> {
+    if (this.faults().length === 0) return;
+    await pause(lateMs);
+    throw new Error(this.faults().slice(0, faultsShown).join("\n"));
   }
 }
