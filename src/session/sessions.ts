@@ -304,7 +304,9 @@ export class Sessions implements SessionHost, ConnectionHost {
         done({ session: null, reason: ReasonCode.ServerUnavailable });
         this.leave(session, epoch, isNew);
       }
+      journal.attachEnds();
     };
+    journal.attachBegins();
     const load = (): void => {
       if (session.window.anyUnloaded) void journal.journals.pages.loadWindow(journal).then(attach);
       else attach(true);

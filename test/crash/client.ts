@@ -204,6 +204,7 @@ interface Taken {
 /** Takes messages and sees at once when one is missing, out of order, or there twice. */
 export class Subscriber extends CrashClient {
   readonly taken = new Map<string, Taken>();
+  protected how = "";
   private readonly openIds = new Set<number>();
   private onSuback: (() => void) | null = null;
 
@@ -243,13 +244,16 @@ export class Subscriber extends CrashClient {
     } else if (taken.missing.delete(number)) {
       this.faults.push(`${this.clientId}: ${publisher} ${number} came after ${taken.last}`);
     } else if (qos === 2) {
-      this.faults.push(`${this.clientId}: ${publisher} ${number} again at QoS 2`);
+      this.faults.push(`${this.clientId}: ${publisher} ${number} again at QoS 2${this.how}`);
     } else taken.repeated++;
   }
 
-  private onPublish({ topic, payload, qos, messageId = 0 }: mqttPacket.IPublishPacket): void {
+  private onPublish({ topic, payload, qos, dup, messageId = 0 }: mqttPacket.IPublishPacket): void {
     if (qos === 2) {
-      if (!this.openIds.has(messageId)) this.take(topic, payload.toString(), qos);
+      if (!this.openIds.has(messageId)) {
+        this.how = ` id ${messageId} dup ${dup}`;
+        this.take(topic, payload.toString(), qos);
+      }
       this.openIds.add(messageId);
       this.send({ cmd: "pubrec", messageId });
       return;

@@ -51,6 +51,8 @@ export class SessionJournal implements Journaled {
   /** Called when the session's end is committed. */
   private onEnded: (() => void) | null = null;
   private pageUnderWay = false;
+  /** A connection is about to attach: what was read for it stays in memory. */
+  private attaching = 0;
   /** The number of the last record of the commit under way. */
   private collectedRecord = 0;
 
@@ -193,6 +195,17 @@ export class SessionJournal implements Journaled {
     this.journals.commits.touch(this);
   }
 
+  /** From now on until `attachEnds` messages that are in memory stay there. */
+  attachBegins(): void {
+    this.attaching++;
+  }
+
+  /** The session has its connection, or does not get it. */
+  attachEnds(): void {
+    this.attaching--;
+    if (this.isClean) this.unload();
+  }
+
   /** The connection is gone: what was to be answered on it is not, and nothing is worth its memory. */
   detached(): void {
     this.gathering?.dropAnswers();
@@ -283,7 +296,7 @@ export class SessionJournal implements Journaled {
 
   /** Everything is in the store and nobody is there to send it to. */
   private unload(): void {
-    if (this.online || this.state !== "open") return;
+    if (this.online || this.attaching > 0 || this.state !== "open") return;
     this.session.pages?.unload();
     this.session.window.unload();
   }
