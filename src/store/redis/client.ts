@@ -28,6 +28,8 @@ export interface Master {
 }
 
 export interface RedisClient {
+  /** Whether one server has all buckets: it is no Cluster. */
+  readonly isOneServer: boolean;
   /** Who holds each bucket, as far as is known now; null: nobody is known. For use at once. */
   route(): (bucket: number) => Master | null;
   /** All that are known. */
@@ -61,6 +63,7 @@ function keepDialling(redis: Redis | Cluster, clock: Clock, isClosed: () => bool
 }
 
 class SingleClient implements RedisClient {
+  readonly isOneServer = true;
   trouble = "";
   private readonly master: Master;
 
@@ -104,6 +107,7 @@ class SingleClient implements RedisClient {
 }
 
 class ClusterClient implements RedisClient {
+  readonly isOneServer = false;
   trouble = "";
   private readonly cluster: Cluster;
   private scout: Redis | null = null;

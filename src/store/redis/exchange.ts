@@ -15,7 +15,7 @@ import { type Script, scripts } from "./scripts.js";
 export interface Call {
   readonly bucket: number;
   readonly script: Script;
-  /** Keys first. */
+  readonly keys: readonly string[];
   readonly args: readonly Argument[];
   /** About how much is sent. */
   readonly bytes: number;
@@ -54,7 +54,7 @@ interface Round {
 }
 
 /** A pipeline that is longer is cut, so that each part has a fair chance to keep the deadline. */
-const pipelineBytes = 4 * 1024 * 1024;
+const pipelineBytes = 128 * 1024;
 const pipelineCalls = 250;
 const pipelinesAtOnce = 3;
 /** Once as it is; then for what has moved or is unknown to a server. */
@@ -76,6 +76,11 @@ export class Exchange {
   private readonly fit = new WeakSet<Redis>();
 
   constructor(private readonly options: ExchangeOptions) {}
+
+  /** Whether one server has all buckets. */
+  get isOneServer(): boolean {
+    return this.options.client.isOneServer;
+  }
 
   /** The worst state of any master's breaker. */
   get breakerState(): BreakerState {
@@ -213,8 +218,8 @@ export class Exchange {
     this.counters.pipelines++;
     const pipeline = redis.pipeline();
     for (const { call } of part) {
-      const { script, args } = call;
-      pipeline.callBuffer("evalsha", [script.sha, String(script.keys), ...args]);
+      const { script, keys, args } = call;
+      pipeline.callBuffer("evalsha", [script.sha, String(keys.length), ...keys, ...args]);
     }
     const { waitReplicas, callTimeoutMs } = this.options;
     if (writing && waitReplicas > 0) {
@@ -266,14 +271,14 @@ export class Exchange {
   }
 
   /** The bucket is on its way to another server: that one is asked, outside of any pipeline. */
-  private async redirect({ script, args }: Call, writing: boolean): Promise<Outcome> {
+  private async redirect({ script, keys, args }: Call, writing: boolean): Promise<Outcome> {
     const { client, waitReplicas } = this.options;
     if (writing && waitReplicas > 0) {
       return failed("unavailable", "Redis: the slot is on its way to another server");
     }
     this.counters.redirected++;
     try {
-      const call = client.redirected("eval", [script.text, String(script.keys), ...args]);
+      const call = client.redirected("eval", [script.text, String(keys.length), ...keys, ...args]);
       return { reply: await this.within(call), failure: null };
     } catch (error) {
       return { reply: null, failure: failureOf(error instanceof Error ? error : new Error()) };

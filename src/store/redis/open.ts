@@ -76,8 +76,11 @@ function sentence(where: string, { why }: StoreFailure): string {
 
 /** Marks the space as this process's: what an earlier one wrote and Redis has not got yet is void from now on. */
 async function takeOver(exchange: Exchange, keys: KeySpace, clock: Clock): Promise<number> {
-  const args = [keys.space, String(layoutVersion), String(Math.floor(clock.wallMs()))];
-  const [outcome] = await exchange.call([{ bucket: 0, script: openScript, args, bytes: 0 }], false);
+  const args = [String(layoutVersion), String(Math.floor(clock.wallMs()))];
+  const [outcome] = await exchange.call(
+    [{ bucket: 0, script: openScript, keys: [keys.space], args, bytes: 0 }],
+    false,
+  );
   if (outcome === undefined || outcome.failure !== null) {
     throw new Refusal(`Redis cannot be used: ${outcome?.failure?.why}`);
   }

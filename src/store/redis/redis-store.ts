@@ -28,6 +28,20 @@ export interface RedisStoreOptions {
   readonly close: () => void;
 }
 
+/** One partition's write, ready to be sent. */
+interface Part {
+  readonly partition: string;
+  readonly bucket: number;
+  readonly keys: readonly string[];
+  readonly args: readonly Argument[];
+  readonly bytes: number;
+}
+
+/** Most of one call: Redis does nothing else meanwhile. */
+const groupParts = 25;
+const groupBytes = 128 * 1024;
+const noReply: Outcome = { reply: null, failure: { kind: "unavailable", why: "no reply" } };
+
 /** Rows and bytes of one reply. */
 const pageRows = 1000;
 const pageBytes = 1024 * 1024;
@@ -54,11 +68,11 @@ export class RedisStore implements Store {
   async write(writes: readonly PartitionWrite[]): Promise<readonly (StoreFailure | null)[]> {
     checkNames(writes);
     this.own.writes += writes.length;
-    const calls = writes.map((write) => this.writeCall(write));
+    const parts = writes.map((write) => this.partOf(write));
     // Calls that overlap happen in order.
-    const outcomes = this.lastWrite.then(() => this.options.exchange.call(calls, true));
+    const outcomes = this.lastWrite.then(() => this.send(parts));
     this.lastWrite = outcomes;
-    return (await outcomes).map((outcome, index) => this.judge(outcome, writes[index]));
+    return outcomes;
   }
 
   async read(partition: string, from = "", limit = Number.POSITIVE_INFINITY): Promise<Row[]> {
@@ -69,9 +83,9 @@ export class RedisStore implements Store {
     let bound = `[${from}`;
     while (rows.length < limit) {
       const count = Math.min(pageRows, limit - rows.length);
-      const args = [keys[0], keys[1], bound, String(count), String(pageBytes)];
+      const args = [bound, String(count), String(pageBytes)];
       const [outcome] = await this.options.exchange.call(
-        [{ bucket, script: readScript, args, bytes: 0 }],
+        [{ bucket, script: readScript, keys: keys.slice(0, 2), args, bytes: 0 }],
         false,
       );
       const [more, ...cells] = replyOf(outcome, `read ${partition}`);
@@ -112,26 +126,50 @@ export class RedisStore implements Store {
     this.options.close();
   }
 
-  private writeCall({ partition, operations, fence }: PartitionWrite): Call {
+  private partOf({ partition, operations, fence }: PartitionWrite): Part {
     const { keys: space, generation } = this.options;
-    assert(
-      fence === undefined || (Number.isSafeInteger(fence) && fence >= 0),
-      "an epoch is no number",
-    );
+    const isEpoch = fence === undefined || (Number.isSafeInteger(fence) && fence >= 0);
+    assert(isEpoch, "an epoch is no number");
     const { bucket, keys } = space.partition(partition);
     const epoch = fence === undefined ? "" : String(fence);
-    const args: Argument[] = [...keys, partition, epoch, String(generation), String(++this.number)];
-    let bytes = 500;
+    const args: Argument[] = ["", partition, epoch, String(generation), String(++this.number)];
+    let bytes = 300;
     for (const operation of operations) bytes += append(args, operation);
-    return { bucket, script: writeScript, args, bytes };
+    args[0] = String(args.length - 1);
+    return { partition, bucket, keys, args, bytes };
   }
 
-  private judge(
-    { reply, failure }: Outcome,
-    write: PartitionWrite | undefined,
-  ): StoreFailure | null {
-    if (failure !== null) return failure;
-    const partition = write?.partition ?? "";
+  /** Several partitions go into one call where one server has them; each has its outcome. */
+  private async send(parts: readonly Part[]): Promise<(StoreFailure | null)[]> {
+    const { exchange } = this.options;
+    const groups = exchange.isOneServer ? groupsOf(parts) : parts.map((part) => [part]);
+    const outcomes = await exchange.call(groups.map(callOf), true);
+    const failures: (StoreFailure | null)[] = [];
+    for (const [index, group] of groups.entries()) {
+      const { reply, failure } = outcomes[index] ?? noReply;
+      if (failure === null) {
+        const replies = Array.isArray(reply) ? reply : [];
+        for (const [at, part] of group.entries()) failures.push(this.judge(replies[at], part));
+      } else if (group.length === 1 || failure.kind === "unavailable") {
+        for (const _ of group) failures.push(failure);
+      } else {
+        // One of them has no room, or is not ours: the others must not suffer.
+        const each = await exchange.call(
+          group.map((part) => callOf([part])),
+          true,
+        );
+        for (const [at, outcome] of each.entries()) {
+          const [first] = Array.isArray(outcome.reply) ? outcome.reply : [];
+          failures.push(outcome.failure ?? this.judge(first, group[at]));
+        }
+      }
+    }
+    return failures;
+  }
+
+  /** What the script says of one partition. */
+  private judge(reply: unknown, part: Part | undefined): StoreFailure | null {
+    const partition = part?.partition ?? "";
     switch (Number(reply)) {
       case wrote:
         return null;
@@ -168,8 +206,9 @@ export class RedisStore implements Store {
       const calls = open.map((bucket): Call => {
         const last = merge.lastOf(bucket);
         const bound = last === undefined ? start : Buffer.concat([Buffer.from("("), last]);
-        const args = [this.options.keys.index(bucket), bound, end, String(merge.pageLength)];
-        return { bucket, script: namesScript, args, bytes: 0 };
+        const keys = [this.options.keys.index(bucket)];
+        const args = [bound, end, String(merge.pageLength)];
+        return { bucket, script: namesScript, keys, args, bytes: 0 };
       });
       const outcomes = await this.options.exchange.call(calls, false);
       for (const [index, bucket] of open.entries()) {
@@ -182,6 +221,29 @@ export class RedisStore implements Store {
     }
     return merge.names();
   }
+}
+
+/** In their order, as many together as one call may hold. */
+function groupsOf(parts: readonly Part[]): Part[][] {
+  const groups: Part[][] = [];
+  let bytes = 0;
+  for (const part of parts) {
+    const group = groups.at(-1);
+    bytes += part.bytes;
+    if (group !== undefined && group.length < groupParts && bytes <= groupBytes) group.push(part);
+    else {
+      groups.push([part]);
+      bytes = part.bytes;
+    }
+  }
+  return groups;
+}
+
+function callOf(group: readonly Part[]): Call {
+  const keys = group.flatMap((part) => part.keys);
+  const args = group.flatMap((part) => part.args);
+  const bytes = group.reduce((sum, part) => sum + part.bytes, 0);
+  return { bucket: group[0]?.bucket ?? 0, script: writeScript, keys, args, bytes };
 }
 
 /** The bytes that it takes. */

@@ -12,11 +12,9 @@ import { createHash } from "node:crypto";
 export interface Script {
   readonly text: string;
   readonly sha: string;
-  /** How many of the arguments are keys. */
-  readonly keys: number;
 }
 
-/** Replies of the write script. */
+/** Numbers in replies of the write script. */
 export const wrote = 1;
 /** A later write of this process has happened: this one is void. */
 export const overtaken = 0;
@@ -29,13 +27,13 @@ export const replaced = -2;
 const emptyRemembersMs = 24 * 3600 * 1000;
 
 /**
- * Keys: rows, values, index. Arguments: partition, epoch or "", generation, number, and the operations: "p" key value,
- * "d" key, "r" from to.
+ * Writes of one or more partitions whose keys one server has. Keys: rows, values, index of each. Arguments, for each: how many
+ * there are, partition, epoch or "", generation, number, and the operations: "p" key value, "d" key, "r" from to.
+ * Reply: one number each.
  */
 export const writeScript = script(
-  3,
-  `local rows, values, index = KEYS[1], KEYS[2], KEYS[3]
-local epoch, generation, number = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+  `local function write(rows, values, index, at, last)
+local epoch, generation, number = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
 local stamp = redis.call('HGET', values, '\\255')
 if stamp then
   local e, g, n = string.match(stamp, '^(%d+) (%d+) (%d+)$')
@@ -55,8 +53,8 @@ local function put()
   redis.call('HSET', values, unpack(fields))
   members, fields = {}, {}
 end
-local i, deleted = 5, false
-while i <= #ARGV do
+local i, deleted = at + 4, false
+while i <= last do
   local kind, key = ARGV[i], ARGV[i + 1]
   if kind == 'p' then
     local at = #members
@@ -86,17 +84,25 @@ end
 local filled = #members > 0
 if filled then redis.call('ZADD', rows, unpack(members)) end
 fields[#fields + 1] = '\\255'
-fields[#fields + 1] = epoch .. ' ' .. ARGV[3] .. ' ' .. ARGV[4]
+fields[#fields + 1] = epoch .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 3]
 redis.call('HSET', values, unpack(fields))
 if existed == 1 and (filled or not deleted) then return ${wrote} end
 if redis.call('EXISTS', rows) == 0 then
-  if existed == 1 then redis.call('ZREM', index, ARGV[1]) end
+  if existed == 1 then redis.call('ZREM', index, ARGV[at]) end
   redis.call('PEXPIRE', values, ${emptyRemembersMs})
 elseif existed == 0 then
-  redis.call('ZADD', index, 0, ARGV[1])
+  redis.call('ZADD', index, 0, ARGV[at])
   redis.call('PERSIST', values)
 end
-return ${wrote}`,
+return ${wrote}
+end
+local replies, at = {}, 1
+for key = 1, #KEYS, 3 do
+  local last = at + tonumber(ARGV[at])
+  replies[#replies + 1] = write(KEYS[key], KEYS[key + 1], KEYS[key + 2], at + 1, last)
+  at = last + 1
+end
+return replies`,
 );
 
 /**
@@ -104,7 +110,6 @@ return ${wrote}`,
  * more, then key, value, key, value ... A key without a value comes with nil.
  */
 export const readScript = script(
-  2,
   `local keys = redis.call('ZRANGEBYLEX', KEYS[1], ARGV[1], '+', 'LIMIT', 0, ARGV[2])
 local reply, bytes, most = { 1 }, 0, tonumber(ARGV[3])
 for first = 1, #keys, 50 do
@@ -124,7 +129,6 @@ return reply`,
 
 /** Keys: index. Arguments: lower bound, upper bound, most names. Reply: names of partitions in order. */
 export const namesScript = script(
-  1,
   "return redis.call('ZRANGEBYLEX', KEYS[1], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])",
 );
 
@@ -134,7 +138,6 @@ export const namesScript = script(
  * fail-over has lost the last one.
  */
 export const openScript = script(
-  1,
   `local version, last = unpack(redis.call('HMGET', KEYS[1], 'layout', 'generation'))
 if version and version ~= ARGV[1] then return '0' end
 local generation = string.format('%.0f', math.max((tonumber(last) or 0) + 1, tonumber(ARGV[2])))
@@ -145,6 +148,6 @@ return generation`,
 /** All that a server must know. */
 export const scripts = [writeScript, readScript, namesScript, openScript];
 
-function script(keys: number, text: string): Script {
-  return { text, keys, sha: createHash("sha1").update(text, "utf8").digest("hex") };
+function script(text: string): Script {
+  return { text, sha: createHash("sha1").update(text, "utf8").digest("hex") };
 }

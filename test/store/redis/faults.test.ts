@@ -91,8 +91,10 @@ redisTest(
     const redis = new Redis({ host: "127.0.0.1", port: server.port });
     t.after(() => redis.disconnect());
     const { keys } = new KeySpace("trellis", "n@h").partition("p");
-    const call = (number: number, ...operations: string[]): Promise<unknown> => {
-      return redis.eval(writeScript.text, 3, ...keys, "p", "", "1", String(number), ...operations);
+    const call = async (number: number, ...operations: string[]): Promise<unknown> => {
+      const args = ["p", "", "1", String(number), ...operations];
+      const replies = await redis.eval(writeScript.text, 3, ...keys, args.length, ...args);
+      return Array.isArray(replies) ? replies[0] : replies;
     };
     const rows = async (): Promise<unknown> => {
       return [await redis.zrange(keys[0], "0", "-1"), await redis.hget(keys[1], "a")];
