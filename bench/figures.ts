@@ -42,7 +42,7 @@ function loadFigures(one: Case, result: LoadResult): Figures {
   const { msgsPerSecond, sizeBytes, perCpuSecond, p99Ms, lost, duplicates } = result;
   return {
     ...{ perCpuSecond, p99Ms, lost, duplicates, odd: oddities(counts) },
-    value: valueOf(one, msgsPerSecond, sizeBytes),
+    value: figureOf(one, msgsPerSecond, sizeBytes),
     loadCpuPercent: result.generatorCpuPercent,
     othersCpuPercent: result.othersCpuPercent,
   };
@@ -68,7 +68,7 @@ export function figuresOfMqttload(one: Case, line: string): Figures {
     [number(root.unacked), "unanswered"],
   ];
   return {
-    value: valueOf(one, number(root.received_per_s), number(root.size)),
+    value: figureOf(one, number(root.received_per_s), number(root.size)),
     perCpuSecond: numberOrNull(cpu.per_broker_cpu_s),
     p99Ms: number(record(root.latency_us).p99) / 1000,
     lost: number(root.lost),
@@ -95,7 +95,7 @@ export function mqttloadArguments(args: readonly string[]): string[] | null {
   return [...translated, "--gen-cpu"];
 }
 
-function valueOf(one: Case, msgsPerSecond: number, sizeBytes: number): number {
+function figureOf(one: Case, msgsPerSecond: number, sizeBytes: number): number {
   return one.unit === "MB/s" ? (msgsPerSecond * sizeBytes) / 1e6 : msgsPerSecond;
 }
 
