@@ -455,10 +455,11 @@ export class Session implements Subscriber, WheelEntry, Replaying {
 
   /** The queue, made when the first message has to wait. */
   makeQueue(): WaitingMessages {
-    const { session_queue_messages: messages, session_queue_bytes: bytes } = this.host.limits;
     const { journal } = this;
+    const { limits } = this.host;
+    const { session_queue_messages: messages, session_queue_bytes: bytes } = limits;
     if (journal === null) this.queue = new SessionQueue({ messages, bytes });
-    else this.queue = this.pages = new PagedQueue(journal, { messages, bytes });
+    else this.queue = this.pages = new PagedQueue(journal, limits);
     return this.queue;
   }
 

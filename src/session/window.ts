@@ -18,6 +18,10 @@ const firstPlaces = 16;
 /** Of every window in which nothing was ever in flight. */
 const noStates = new Uint8Array(0);
 const noReceipts = new Uint32Array(0);
+/** Replaced before anything is put in. */
+const noMessages: (Message | null)[] = [];
+const noDeliveries: (Delivery | null)[] = [];
+const noNumbers: number[] = [];
 
 export class OutgoingWindow {
   /** Ids in flight. */
@@ -30,11 +34,11 @@ export class OutgoingWindow {
   /** When the PUBREC of an id came, as a number that grows; kept for sessions that can be resumed. */
   private receipts = noReceipts;
   private lastReceipt = 0;
-  private messages: (Message | null)[] = [];
-  private deliveries: (Delivery | null)[] = [];
+  private messages = noMessages;
+  private deliveries = noDeliveries;
   /** Numbers of the messages in the session's journal, and of their body records; empty without one. */
-  private seqs: number[] = [];
-  private bodies: number[] = [];
+  private seqs = noNumbers;
+  private bodies = noNumbers;
   private oldest = 1;
   private next = 1;
   /** Sent on this connection and not completed: what the client's Receive Maximum limits. */
@@ -171,8 +175,8 @@ export class OutgoingWindow {
 
   /** Leaves the messages to the journal until the client is back. */
   unload(): void {
-    this.messages = [];
-    this.deliveries = [];
+    this.messages = noMessages;
+    this.deliveries = noDeliveries;
     this.keptBytes = 0;
   }
 
@@ -228,8 +232,11 @@ export class OutgoingWindow {
 
   /** After `restore`: the id that the next message will get. */
   restoreNext(id: number): void {
-    if (this.inFlight === 0) this.oldest = id;
     this.next = id;
+    if (this.inFlight === 0) {
+      this.oldest = id;
+      return;
+    }
     while (((this.next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
   }
 
@@ -262,9 +269,9 @@ export class OutgoingWindow {
   }
 
   private note(place: number, seq: number, body: number): void {
-    while (this.seqs.length < this.states.length) {
-      this.seqs.push(0);
-      this.bodies.push(0);
+    if (this.seqs.length < this.states.length) {
+      this.seqs = new Array<number>(this.states.length).fill(0);
+      this.bodies = this.seqs.slice();
     }
     this.seqs[place] = seq;
     this.bodies[place] = body;
@@ -288,18 +295,14 @@ export class OutgoingWindow {
   private grow(): void {
     const length = Math.max(firstPlaces, this.states.length * 2);
     const states = new Uint8Array(length);
-    const messages: (Message | null)[] = [];
-    const deliveries: (Delivery | null)[] = [];
-    if (this.keeps || this.messages.length > 0) {
-      messages.length = deliveries.length = length;
-      messages.fill(null);
-      deliveries.fill(null);
-    }
+    const keeps = this.keeps || this.messages.length > 0;
+    const messages = keeps ? new Array<Message | null>(length).fill(null) : noMessages;
+    const deliveries = keeps ? new Array<Delivery | null>(length).fill(null) : noDeliveries;
     const oldMask = this.states.length - 1;
     const receipts = this.receipts.length === 0 ? noReceipts : new Uint32Array(length);
     const noted = this.seqs.length > 0;
-    const seqs = new Array<number>(noted ? length : 0).fill(0);
-    const bodies = seqs.slice();
+    const seqs = noted ? new Array<number>(length).fill(0) : noNumbers;
+    const bodies = noted ? seqs.slice() : noNumbers;
     for (let id = this.oldest; id !== this.next; id = (id + 1) & idMask) {
       const from = id & oldMask;
       const to = id & (length - 1);

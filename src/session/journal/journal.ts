@@ -32,7 +32,6 @@ const recordBytes = 64 * 1024;
 const deadMax = 64;
 
 export class SessionJournal implements Journaled {
-  readonly partition: string;
   touched = false;
   readonly index = new LogIndex();
   readonly marks = new Marks();
@@ -59,12 +58,14 @@ export class SessionJournal implements Journaled {
   constructor(
     readonly session: Session,
     readonly journals: Journals,
-  ) {
-    this.partition = `${sessionPrefix}${session.clientId}`;
+  ) {}
+
+  get partition(): string {
+    return `${sessionPrefix}${this.session.clientId}`;
   }
 
   get fence(): number | undefined {
-    return this.session.epoch;
+    return this.session.epoch === 0 ? undefined : this.session.epoch;
   }
 
   get online(): boolean {

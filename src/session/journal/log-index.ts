@@ -60,6 +60,11 @@ export class LogIndex {
     return this.placeOf(seq) / stride;
   }
 
+  /** At start, when all are there: takes no more memory than is needed. */
+  trim(): void {
+    this.items = this.items.slice();
+  }
+
   numberAt(index: number): number {
     return this.items[index * stride] ?? -1;
   }

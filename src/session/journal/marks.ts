@@ -12,7 +12,8 @@ interface Mark {
 }
 
 export class Marks {
-  private readonly byName = new Map<string, Mark>();
+  /** Null: it has taken nothing that could come again. */
+  private byName: Map<string, Mark> | null = null;
   /** The mark of the message before: most come from the same origin. */
   private last: Mark | null = null;
   /** Taken in this turn; it may come twice, for the session itself and as a member of a share group. */
@@ -39,7 +40,7 @@ export class Marks {
   /** Writes those that have changed since the last time. */
   writeDue(writer: LogWriter): void {
     if (!this.anyDue) return;
-    for (const mark of this.byName.values()) {
+    for (const mark of this.byName?.values() ?? []) {
       if (mark.due) writer.mark(mark.origin, mark.identity);
       mark.due = false;
     }
@@ -47,11 +48,12 @@ export class Marks {
   }
 
   writeAll(writer: LogWriter): void {
-    for (const { origin, identity } of this.byName.values()) writer.mark(origin, identity);
+    for (const { origin, identity } of this.byName?.values() ?? []) writer.mark(origin, identity);
   }
 
   /** At start: a mark that was stored. */
   restore(origin: Origin, identity: number): void {
+    this.byName ??= new Map();
     this.byName.set(origin.name, { origin, identity, due: false });
   }
 
@@ -59,6 +61,7 @@ export class Marks {
     let mark = this.markOf(origin.name);
     if (mark === undefined) {
       mark = { origin, identity, due: true };
+      this.byName ??= new Map();
       this.byName.set(origin.name, mark);
     }
     mark.origin = origin;
@@ -69,6 +72,6 @@ export class Marks {
 
   private markOf(name: string): Mark | undefined {
     if (this.last !== null && this.last.origin.name === name) return this.last;
-    return this.byName.get(name);
+    return this.byName?.get(name);
   }
 }

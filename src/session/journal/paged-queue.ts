@@ -7,7 +7,8 @@
 import { Ring } from "../../lib/ring.js";
 import type { Message } from "../../routing/message.js";
 import type { Delivery } from "../../routing/targets.js";
-import type { QueueLimits } from "../queue.js";
+import type { Config } from "../../config/schema.js";
+import type { WaitingMessages } from "../queue.js";
 
 /** What a queue uses of its session's journal. */
 export interface QueueJournal {
@@ -39,7 +40,32 @@ const expiryScanMs = 1000;
 /** In place of the size of a message that is no longer here. */
 const goneSize = -1;
 
-export class PagedQueue {
+/** Messages and their deliveries, side by side. */
+class Pairs {
+  readonly messages = new Ring<Message>();
+  readonly deliveries = new Ring<Delivery>();
+}
+
+class Head extends Pairs {
+  readonly seqs = new Ring<number>();
+  bytes = 0;
+
+  push(seq: number, message: Message, delivery: Delivery): void {
+    this.messages.push(message);
+    this.deliveries.push(delivery);
+    this.seqs.push(seq);
+    this.bytes += message.size;
+  }
+
+  shift(): void {
+    const message = this.messages.shift();
+    this.deliveries.shift();
+    this.seqs.shift();
+    if (message !== undefined) this.bytes -= message.size;
+  }
+}
+
+export class PagedQueue implements WaitingMessages {
   /** Size of each message from number `base` on, -1 where it is gone; its expiry and body record if any has one. */
   private sizes: number[] = [];
   private expiries: number[] | null = null;
@@ -47,27 +73,27 @@ export class PagedQueue {
   private base = 1;
   /** How many places at the beginning are gone. */
   private start = 0;
-  private readonly head = new Ring<Message>();
-  private readonly headDeliveries = new Ring<Delivery>();
-  private readonly headSeqs = new Ring<number>();
-  private headBytes = 0;
+  /** The first messages, with their deliveries and numbers; null: none is in memory. */
+  private head: Head | null = null;
   /** Messages from this number on are not in memory. */
   private loadedTo = 1;
   private accepted = 0;
   private acceptedBytes = 0;
-  private readonly parkedMessages = new Ring<Message>();
-  private readonly parkedDeliveries = new Ring<Delivery>();
+  private parkedOnes: Pairs | null = null;
   private nextExpiryMs = Number.POSITIVE_INFINITY;
   private scanDueMs = 0;
 
   constructor(
     private readonly journal: QueueJournal,
-    private readonly limits: QueueLimits,
+    private readonly limits: Pick<
+      Config["limits"],
+      "session_queue_messages" | "session_queue_bytes"
+    >,
   ) {}
 
   /** All that wait, parked ones included. */
   get length(): number {
-    return this.accepted + this.parkedMessages.length;
+    return this.accepted + this.parked;
   }
 
   /** Bytes of those that are accepted. */
@@ -76,22 +102,22 @@ export class PagedQueue {
   }
 
   get parked(): number {
-    return this.parkedMessages.length;
+    return this.parkedOnes === null ? 0 : this.parkedOnes.messages.length;
   }
 
   /** Messages in memory. */
   get inMemory(): number {
-    return this.head.length;
+    return this.head === null ? 0 : this.head.messages.length;
   }
 
   /** The number of the first message that is not in memory; 0: all are. */
   get firstStored(): number {
-    return this.accepted > this.head.length ? this.loadedTo : 0;
+    return this.accepted > this.inMemory ? this.loadedTo : 0;
   }
 
   /** Could a message of this size be accepted now? Nothing overtakes a parked one. */
   hasRoom(size: number): boolean {
-    return this.parkedMessages.length === 0 && this.fits(size);
+    return this.parked === 0 && this.fits(size);
   }
 
   /** Puts a message behind all others. The caller has seen that there is room. */
@@ -100,8 +126,8 @@ export class PagedQueue {
     const stays =
       journal.online &&
       this.firstStored === 0 &&
-      this.head.length < headMessages &&
-      this.headBytes < headBytesMax;
+      this.inMemory < headMessages &&
+      (this.head?.bytes ?? 0) < headBytesMax;
     if (stays) {
       const seq = journal.takeLive(message, delivery);
       this.note(seq, message.size, message.expiresMs, journal.takenBody);
@@ -115,23 +141,24 @@ export class PagedQueue {
   /** Puts a message behind all others; it is taken when it comes within the limits. */
   park(message: Message, delivery: Delivery): void {
     message.own();
-    this.parkedMessages.push(message);
-    this.parkedDeliveries.push(delivery);
+    this.parkedOnes ??= new Pairs();
+    this.parkedOnes.messages.push(message);
+    this.parkedOnes.deliveries.push(delivery);
   }
 
   /** The oldest; undefined: none, or it has to be fetched first. */
   peekMessage(): Message | undefined {
-    if (this.head.length === 0 && this.accepted > 0) this.journal.requestPage();
-    return this.head.peek();
+    if (this.inMemory === 0 && this.accepted > 0) this.journal.requestPage();
+    return this.head?.messages.peek();
   }
 
   peekDelivery(): Delivery | undefined {
-    return this.headDeliveries.peek();
+    return this.head?.deliveries.peek();
   }
 
   /** The number of the message that `peekMessage` gave. */
   peekSeq(): number {
-    return this.headSeqs.peek() ?? 0;
+    return this.head?.seqs.peek() ?? 0;
   }
 
   /** Where its body is; 0: in the log. */
@@ -144,9 +171,9 @@ export class PagedQueue {
     const seq = this.peekSeq();
     const body = this.peekBody();
     this.remove(seq);
-    this.unkeep();
+    this.head?.shift();
     if (!sent) this.journal.gone(seq, body);
-    if (this.head.length < lowWater && this.firstStored > 0) this.journal.requestPage();
+    if (this.inMemory < lowWater && this.firstStored > 0) this.journal.requestPage();
     this.admit();
   }
 
@@ -213,34 +240,25 @@ export class PagedQueue {
     }
   }
 
-  /** A message that is parked, for whoever looks through them. */
-  *parkedEntries(): Iterable<[Message, Delivery]> {
-    for (let i = 0; i < this.parked; i++) {
-      const message = this.parkedMessages.at(i);
-      const delivery = this.parkedDeliveries.at(i);
-      if (message !== undefined && delivery !== undefined) yield [message, delivery];
-    }
-  }
-
   /** Keeps those parked of which `stays` says so; one that goes is the caller's to have accepted. */
   siftParked(stays: (message: Message, delivery: Delivery) => boolean): void {
-    for (let left = this.parked; left > 0; left--) {
-      const message = this.parkedMessages.shift();
-      const delivery = this.parkedDeliveries.shift();
+    const { parkedOnes } = this;
+    if (parkedOnes === null) return;
+    const { messages, deliveries } = parkedOnes;
+    for (let left = messages.length; left > 0; left--) {
+      const message = messages.shift();
+      const delivery = deliveries.shift();
       if (message === undefined || delivery === undefined || !stays(message, delivery)) continue;
-      this.parkedMessages.push(message);
-      this.parkedDeliveries.push(delivery);
+      messages.push(message);
+      deliveries.push(delivery);
     }
   }
 
   /** Leaves all messages to the log, where every one of them is committed. */
   unload(): void {
     this.loadedTo = this.base + this.start;
-    if (this.head.length === 0) return;
-    this.head.clear();
-    this.headDeliveries.clear();
-    this.headSeqs.clear();
-    this.headBytes = 0;
+    this.head = null;
+    if (this.parked === 0) this.parkedOnes = null;
   }
 
   /** The number before which a page should end that begins with this one. */
@@ -280,11 +298,15 @@ export class PagedQueue {
     this.loadedTo = this.base;
   }
 
+  /** At start, when all are there: takes no more memory than is needed. */
+  trim(): void {
+    this.sizes = this.sizes.slice();
+  }
+
   /** Empties the queue; parked ones count as accepted, for nobody waits for them any more. */
   clear(): void {
-    const parked = [...this.parkedMessages];
-    this.parkedMessages.clear();
-    this.parkedDeliveries.clear();
+    const parked = this.parkedOnes === null ? [] : [...this.parkedOnes.messages];
+    this.parkedOnes = null;
     this.sizes = [];
     this.start = 0;
     this.bodies = this.expiries = null;
@@ -294,7 +316,8 @@ export class PagedQueue {
   }
 
   private fits(size: number): boolean {
-    return this.accepted < this.limits.messages && this.acceptedBytes + size <= this.limits.bytes;
+    const { session_queue_messages: messages, session_queue_bytes: bytes } = this.limits;
+    return this.accepted < messages && this.acceptedBytes + size <= bytes;
   }
 
   /** Counts a message that was taken under the next number. */
@@ -326,18 +349,9 @@ export class PagedQueue {
   }
 
   private keep(seq: number, message: Message, delivery: Delivery): void {
-    this.head.push(message);
-    this.headDeliveries.push(delivery);
-    this.headSeqs.push(seq);
-    this.headBytes += message.size;
+    this.head ??= new Head();
+    this.head.push(seq, message, delivery);
     this.loadedTo = seq + 1;
-  }
-
-  private unkeep(): void {
-    const message = this.head.shift();
-    this.headDeliveries.shift();
-    this.headSeqs.shift();
-    if (message !== undefined) this.headBytes -= message.size;
   }
 
   /** The place of a message is empty from now on. */
@@ -378,31 +392,31 @@ export class PagedQueue {
   }
 
   private forgetInHead(seq: number): void {
-    if (seq >= this.loadedTo) return;
-    if (this.headSeqs.peek() === seq) {
-      this.unkeep();
+    const { head } = this;
+    if (head === null || seq >= this.loadedTo) return;
+    if (head.seqs.peek() === seq) {
+      head.shift();
       return;
     }
-    for (let left = this.head.length; left > 0; left--) {
-      const message = this.head.peek();
-      const delivery = this.headDeliveries.peek();
-      const own = this.headSeqs.peek();
+    for (let left = head.messages.length; left > 0; left--) {
+      const message = head.messages.peek();
+      const delivery = head.deliveries.peek();
+      const own = head.seqs.peek();
       if (message === undefined || delivery === undefined || own === undefined) return;
-      this.unkeep();
-      if (own === seq) continue;
-      this.head.push(message);
-      this.headDeliveries.push(delivery);
-      this.headSeqs.push(own);
-      this.headBytes += message.size;
+      head.shift();
+      if (own !== seq) head.push(own, message, delivery);
     }
   }
 
   private admit(): void {
-    for (let message = this.parkedMessages.peek(); message; message = this.parkedMessages.peek()) {
-      const delivery = this.parkedDeliveries.peek();
+    const { parkedOnes } = this;
+    if (parkedOnes === null) return;
+    const { messages, deliveries } = parkedOnes;
+    for (let message = messages.peek(); message !== undefined; message = messages.peek()) {
+      const delivery = deliveries.peek();
       if (delivery === undefined || !this.fits(message.size)) return;
-      this.parkedMessages.shift();
-      this.parkedDeliveries.shift();
+      messages.shift();
+      deliveries.shift();
       this.push(message, delivery);
       this.journal.awaitCommit(message);
     }

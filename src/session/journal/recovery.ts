@@ -175,6 +175,8 @@ export class Recovery {
       if (session.pages === null) session.makeQueue();
       session.pages?.restore(seq, size, expiresMs, body);
     }
+    journal.index.trim();
+    session.pages?.trim();
     journal.nextSeq = log.nextSeq;
     journal.nextRecord = Math.max(records.at(-1)?.[0] ?? 0, log.through) + 1;
     journal.committedRecord = journal.nextRecord - 1;
