@@ -81,6 +81,8 @@ const stateSchema = z.object({
 /** File descriptors that a node keeps for itself: links, store, log, control socket. */
 const ownDescriptors = 64;
 const retainedSweepMs = 1000;
+/** How long a stop waits for the acceptance of wills; what is not accepted then is published again at the next start. */
+const willsMs = 1000;
 /** How long leaving service may take when the store is broken. */
 const failMs = 1000;
 /** How long nodes that are started together wait for each other; several have to join one after the other. */
@@ -279,11 +281,19 @@ class Node implements Broker {
     this.discovery.stop();
     await this.frontEnd.stop();
     // What clients left behind, such as their wills, is stored before the links go.
-    if (this.kept !== null && this.kept.commits.stalled === null) await this.kept.commits.idle();
+    if (this.kept !== null && this.kept.commits.stalled === null) await this.settleWills(this.kept);
     await this.closeLinks();
     await this.kept?.close();
     await this.lock.release();
     this.onStopped();
+  }
+
+  /** Wills that are due are published, and those who get them have accepted them, or have not for too long. */
+  private async settleWills({ commits }: NodeStore): Promise<void> {
+    await commits.idle();
+    const { wills } = this.frontEnd.sessions;
+    const endMs = this.clock.monotonicMs() + willsMs;
+    while ((wills?.firing ?? 0) > 0 && this.clock.monotonicMs() < endMs) await sleep(this.clock, 5);
   }
 
   private async leaveService(): Promise<void> {

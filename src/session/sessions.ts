@@ -22,6 +22,8 @@ import { type Loaded, Recovery } from "./journal/recovery.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { giveAwayStored } from "./shared.js";
+import { StoredWills } from "./stored-wills.js";
+import type { HeldWill } from "./will-record.js";
 import { publishWill } from "./wills.js";
 
 /** What a CONNECT asks for, after its limits were applied. */
@@ -52,7 +54,7 @@ export type ConnectOutcome =
   | { readonly session: null; readonly reason: number };
 
 export interface SessionsParts
-  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
+  extends Omit<SessionHost, "counters" | "replayTurns" | "wills" | "onSessionDeadline"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
@@ -69,10 +71,13 @@ export class Sessions implements SessionHost, ConnectionHost {
   readonly replayTurns: ReplayTurns;
   private readonly directory: Directory;
   readonly journals: Journals | null;
+  /** Null: wills are kept in memory alone. */
+  readonly wills: StoredWills | null;
   private readonly byId = new Map<string, Session>();
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
   private readonly ending = new Map<string, (() => void)[]>();
   private recovered: Message[] = [];
+  private recoveredWills: readonly HeldWill[] = [];
   /** The will that the connection which is being closed right now left behind. */
   private lastWill: Message | null = null;
 
@@ -85,6 +90,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.replayTurns = new ReplayTurns((callback) => this.turn.defer(callback));
     this.directory = parts.directory;
     this.journals = parts.journals === null ? null : new Journals(parts.journals, this);
+    this.wills = parts.journals === null ? null : new StoredWills(parts.journals, this);
   }
 
   get size(): number {
@@ -115,6 +121,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     });
     const loaded = await recovery.run();
     this.recovered = recovery.publishes;
+    this.recoveredWills = (await this.wills?.load()) ?? [];
     return loaded;
   }
 
@@ -125,6 +132,46 @@ export class Sessions implements SessionHost, ConnectionHost {
   publishRecovered(): void {
     for (const message of this.recovered) this.journals?.publishes.publishNow(message);
     this.recovered = [];
+    this.wills?.publishRecovered();
+    for (const held of this.recoveredWills) this.takeUpWill(held);
+    this.recoveredWills = [];
+  }
+
+  /**
+   * A will that an earlier process left. Its delay runs from now on if its client was connected, and is over if the
+   * session did not outlive that process [MQTT-3.1.3-9].
+   */
+  private takeUpWill({ clientId, user, rules, will, dueAt }: HeldWill): void {
+    const kept = this.byId.get(clientId);
+    const session = kept ?? new Session(clientId, user, this);
+    session.will = will;
+    if (kept === undefined) {
+      session.access = this.authorizer.accessOf({ clientId, user, rules });
+      publishWill(session);
+      return;
+    }
+    const { clock } = this.journals?.parts ?? {};
+    const leftMs = dueAt === 0 || !clock ? will.delaySeconds * 1000 : dueAt - clock.wallMs();
+    const now = this.turn.refresh();
+    session.willDueMs = now + leftMs;
+    if (leftMs <= 0) publishWill(session);
+    else {
+      this.holdWill(session, rules);
+      this.arm(session, now);
+    }
+  }
+
+  /** Has the session's will in the store as it is now. */
+  private holdWill(session: Session, rules: readonly ClientRule[] | null): void {
+    const { clientId, user, will, willDueMs } = session;
+    if (this.wills === null) return;
+    if (will === null) {
+      this.wills.drop(clientId);
+      return;
+    }
+    const waits = willDueMs !== Number.POSITIVE_INFINITY;
+    const dueAt = waits ? willDueMs + (this.journals?.wallOffsetMs() ?? 0) : 0;
+    this.wills.hold({ clientId, user, rules, will, dueAt });
   }
 
   publish(message: Message): void {
@@ -172,11 +219,17 @@ export class Sessions implements SessionHost, ConnectionHost {
     session.detach();
     const now = this.turn.refresh();
     this.lastWill = null;
-    if (!willDue) session.will = null;
+    if (!willDue) {
+      session.will = null;
+      this.wills?.drop(session.clientId);
+    }
     const delayMs = (session.will?.delaySeconds ?? 0) * 1000;
     if (session.will !== null && (delayMs === 0 || !session.persistent)) {
       this.lastWill = publishWill(session);
-    } else if (session.will !== null) session.willDueMs = now + delayMs;
+    } else if (session.will !== null) {
+      session.willDueMs = now + delayMs;
+      this.holdWill(session, session.rules);
+    }
     const { clientId, epoch, persistent } = session;
     if (persistent) this.keepWaiting(session);
     else this.end(session);
@@ -204,8 +257,17 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.lastWill = null;
     session.channel.close(ReasonCode.SessionTakenOver);
     const will = this.lastWill as Message | null; // set by detach, within close
-    if (will === null || will.pending === 0) done();
-    else will.sink = { onAccepted: () => done() };
+    if (will === null || will.pending === 0) {
+      done();
+      return;
+    }
+    const { sink } = will;
+    will.sink = {
+      onAccepted: (accepted) => {
+        sink?.onAccepted(accepted);
+        done();
+      },
+    };
   }
 
   *entries(): Iterable<DirectoryEntry> {
@@ -246,7 +308,32 @@ export class Sessions implements SessionHost, ConnectionHost {
     const before = this.byId.get(clientId);
     const isOver = before !== undefined && before.endDueMs <= this.turn.refresh();
     if (before !== undefined && (request.clean || isOver)) this.end(before); // [MQTT-3.1.2-4]
-    this.open({ request, channel, epoch, done });
+    this.storeWill({ request, channel, epoch, done });
+  }
+
+  /** A client that has a will is told that it is connected when the will is durable, not before. */
+  private storeWill(opening: Opening): void {
+    const { request, epoch, done } = opening;
+    const { clientId, user, rules, will } = request;
+    const { wills, journals } = this;
+    if (will === null || wills === null || journals === null) {
+      this.open(opening);
+      return;
+    }
+    if (journals.stalled !== null) {
+      done({ session: null, reason: ReasonCode.ServerUnavailable });
+      this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
+      return;
+    }
+    wills.hold({ clientId, user, rules, will, dueAt: 0 });
+    journals.commits.whenCommitted(() => this.open(opening));
+  }
+
+  /** The will of a connection that came to nothing gives way to the one that was there before it, if any. */
+  private forgetWill(clientId: string): void {
+    const session = this.byId.get(clientId);
+    if (session === undefined) this.wills?.drop(clientId);
+    else this.holdWill(session, session.rules);
   }
 
   /** The session for this connection: the one there is, or a new one. */
@@ -259,6 +346,7 @@ export class Sessions implements SessionHost, ConnectionHost {
       return;
     }
     if (!channel.isOpen) {
+      this.forgetWill(clientId);
       this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
       return;
     }
@@ -318,6 +406,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   /** Nobody attaches to it: it stays as it is, unless it was made for that. */
   private leave(session: Session, epoch: number, isNew: boolean): void {
     if (isNew && this.byId.get(session.clientId) === session) this.end(session);
+    this.forgetWill(session.clientId);
     const isHere = this.byId.get(session.clientId) === session;
     this.directory.released(session.clientId, epoch, isHere && session.persistent);
   }
@@ -331,6 +420,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.byId.set(clientId, session);
     done({ session, present: !isNew });
     session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: !isNew });
+    if (will === null) this.wills?.drop(clientId);
     this.directory.attached(clientId, epoch);
   }
 

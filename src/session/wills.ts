@@ -12,10 +12,15 @@ export function publishWill(session: Session): Message | null {
   const { will, host } = session;
   session.will = null;
   session.willDueMs = Number.POSITIVE_INFINITY;
-  if (will === null || isReservedTopic(will.topic)) return null;
+  const { wills } = host;
+  if (will === null || isReservedTopic(will.topic)) {
+    wills?.drop(session.clientId);
+    return null;
+  }
   const topic = host.router.topics.internName(will.topic);
   if (session.access !== null && !session.access.mayPublish(topic)) {
     host.authorizer.counters.deniedWillsDue++;
+    wills?.drop(session.clientId);
     return null;
   }
   const properties = will.properties?.length ?? 0;
@@ -34,7 +39,8 @@ export function publishWill(session: Session): Message | null {
   message.user = session.user;
   // Its life begins when it is published.
   if (will.expirySeconds !== undefined) message.expireIn(will.expirySeconds, host.turn.refresh());
-  host.router.publish(message);
+  if (wills === null) host.router.publish(message);
+  else wills.fire(message);
   host.counters.willsPublished++;
   return message;
 }

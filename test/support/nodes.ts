@@ -127,6 +127,15 @@ export class TestNode {
     await gone;
   }
 
+  /** SIGTERM: an orderly stop; resolves when the process is gone. */
+  async stop(): Promise<void> {
+    const { child } = this;
+    if (child === null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await gone;
+  }
+
   /** Runs a ctl command; rejects with its error. */
   async ctl<T = unknown>(command: string, args: Record<string, unknown> = {}): Promise<T> {
     const path = ctlPath(join(this.folder, "run"), this.name);

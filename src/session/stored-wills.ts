@@ -1,0 +1,250 @@
+/**
+ * The wills of connected clients, and of clients that are away for less than their will delay, in the store: `will/<two
+ * hex digits>`. A will that is due is first committed as fired, under an identity, and then published; what is found
+ * fired after a crash is published once more under the same identity, so that whoever took it drops the repeat. A will
+ * of QoS 0, for which nobody remembers anything, is deleted first and published then: once at most.
+ */
+import { createHash } from "node:crypto";
+import { hashString } from "../lib/hash.js";
+import type { Message } from "../routing/message.js";
+import type { TopicTable } from "../routing/topic.js";
+import { numberKey } from "../store/keys.js";
+import type { Journaled } from "../store/journaled.js";
+import type { Operation } from "../store/store.js";
+import type { JournalParts } from "./host.js";
+import { type CommittedPublish, CommittedPublishes } from "./journal/committed-publishes.js";
+import {
+  decodeFired,
+  decodeHeld,
+  encodeFired,
+  encodeHeld,
+  firedPrefix,
+  type HeldWill,
+  heldPrefix,
+} from "./will-record.js";
+
+const rowsAtOnce = 1024;
+const bucketCount = 256;
+/** Longer client ids are found by their hash. */
+const idCharactersMax = 200;
+/** A will, where a QoS 2 publish has "/qos2": its own sequence of numbers. */
+const origin = "/wills";
+
+/** Something that is done once its records are committed. */
+interface Firing {
+  readonly publish: CommittedPublish | null;
+  readonly message: Message;
+}
+
+class Bucket implements Journaled {
+  readonly fence = undefined;
+  touched = false;
+  readonly changed = new Map<string, Buffer | null>();
+  firing: Firing[] = [];
+  private committing: Firing[] = [];
+
+  constructor(
+    readonly partition: string,
+    private readonly onCommitted: (firing: readonly Firing[]) => void,
+  ) {}
+
+  collect(into: Operation[]): void {
+    for (const [key, value] of this.changed) {
+      into.push(value === null ? { kind: "delete", key } : { kind: "put", key, value });
+    }
+    this.changed.clear();
+    this.committing = this.firing;
+    this.firing = [];
+  }
+
+  committed(): void {
+    const { committing } = this;
+    this.committing = [];
+    if (committing.length > 0) this.onCommitted(committing);
+  }
+
+  /** Nobody else writes here. */
+  fenced(): void {
+    this.committing = [];
+  }
+}
+
+export interface StoredWillsHost {
+  readonly topics: TopicTable;
+  publish(message: Message): void;
+}
+
+export class StoredWills {
+  readonly counters = {
+    /** Wills that were found fired and not known to be accepted by all. */
+    firedAgain: 0,
+    /** Records that could not be read. */
+    damaged: 0,
+  };
+  private readonly buckets = new Map<number, Bucket>();
+  private readonly publishes: CommittedPublishes;
+  /** Client ids whose wills are in the store, or on their way there. */
+  private readonly held = new Set<string>();
+  private recovered: Message[] = [];
+  /** Fired and not known to be accepted by all. */
+  private open = 0;
+
+  constructor(
+    private readonly parts: JournalParts,
+    private readonly host: StoredWillsHost,
+  ) {
+    this.publishes = new CommittedPublishes(
+      (message) => host.publish(message),
+      () => ({ name: origin, incarnation: parts.incarnation() }),
+    );
+  }
+
+  /** Wills that were fired and are not known to be accepted by all. */
+  get firing(): number {
+    return this.open;
+  }
+
+  /** Takes up what earlier processes had stored: those not fired yet. The fired ones follow with `publishRecovered`. */
+  async load(): Promise<HeldWill[]> {
+    const held: HeldWill[] = [];
+    for (let number = 0; number < bucketCount; number++) await this.loadBucket(number, held);
+    this.recovered.sort(byIdentity);
+    return held;
+  }
+
+  /** Publishes again, under their identities, those that had been fired. Before anybody connects. */
+  publishRecovered(): void {
+    const { recovered } = this;
+    this.recovered = [];
+    for (const message of recovered) {
+      this.counters.firedAgain++;
+      this.publishes.publishNow(message);
+    }
+  }
+
+  /** The client is connected with this will, or away while its delay runs. Durable with the next commit. */
+  hold(will: HeldWill): void {
+    const { clientId } = will;
+    this.held.add(clientId);
+    this.set(clientId, heldKey(clientId), encodeHeld(will));
+  }
+
+  /** The client has no will any more, if it had one. */
+  drop(clientId: string): void {
+    if (this.held.delete(clientId)) this.set(clientId, heldKey(clientId), null);
+  }
+
+  /**
+   * The will is due: publishes the message once that is durable. `message.pending` is not 0 then, and
+   * `message.sink` is told when all have accepted it.
+   */
+  fire(message: Message): void {
+    const { publisher } = message;
+    this.drop(publisher);
+    const bucket = this.bucketOf(publisher);
+    if (message.qos === 0) {
+      message.pending = 1;
+      bucket.firing.push({ publish: null, message });
+      this.parts.commits.touch(bucket);
+      return;
+    }
+    const publish = this.publishes.add(message);
+    this.open++;
+    const key = this.settle(message);
+    bucket.firing.push({ publish, message });
+    this.set(publisher, key, encodeFired(message, this.wallOffsetMs()));
+  }
+
+  /** Forgets a fired will when all have accepted it. Returns the key of its record. */
+  private settle(message: Message): string {
+    const key = firedKey(message);
+    message.sink = {
+      onAccepted: () => {
+        this.open--;
+        this.set(message.publisher, key, null);
+      },
+    };
+    return key;
+  }
+
+  private onCommitted(firing: readonly Firing[]): void {
+    for (const { publish, message } of firing) {
+      if (publish === null) this.publishes.publishNow(message);
+      else publish.isCommitted = true;
+    }
+    this.publishes.proceed();
+  }
+
+  private async loadBucket(number: number, held: HeldWill[]): Promise<void> {
+    const { partition } = this.bucketAt(number);
+    let from = "";
+    for (;;) {
+      const rows = await this.parts.store.read(partition, from, rowsAtOnce);
+      for (const [key, record] of rows) this.restore(key, record, held);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < rowsAtOnce) return;
+      from = `${last[0]}\0`;
+    }
+  }
+
+  private restore(key: string, record: Buffer, held: HeldWill[]): void {
+    if (key.startsWith(firedPrefix)) {
+      const message = decodeFired(record, this.host.topics, origin, this.wallOffsetMs());
+      if (message === null) this.counters.damaged++;
+      else {
+        message.pending = 1;
+        this.open++;
+        this.settle(message);
+        this.recovered.push(message);
+      }
+      return;
+    }
+    const will = decodeHeld(record);
+    if (will === null) this.counters.damaged++;
+    else {
+      this.held.add(will.clientId);
+      held.push(will);
+    }
+  }
+
+  private set(clientId: string, key: string, value: Buffer | null): void {
+    const bucket = this.bucketOf(clientId);
+    bucket.changed.set(key, value);
+    this.parts.commits.touch(bucket);
+  }
+
+  private bucketOf(clientId: string): Bucket {
+    return this.bucketAt(hashString(clientId) % bucketCount);
+  }
+
+  private bucketAt(number: number): Bucket {
+    let bucket = this.buckets.get(number);
+    if (bucket === undefined) {
+      const partition = `will/${number.toString(16).padStart(2, "0")}`;
+      bucket = new Bucket(partition, (firing) => this.onCommitted(firing));
+      this.buckets.set(number, bucket);
+    }
+    return bucket;
+  }
+
+  /** What makes wall-clock time of monotonic time, now. */
+  private wallOffsetMs(): number {
+    const { clock } = this.parts;
+    return clock.wallMs() - clock.monotonicMs();
+  }
+}
+
+function heldKey(clientId: string): string {
+  const isLong = clientId.length > idCharactersMax;
+  const hash = isLong ? createHash("sha256").update(clientId).digest("hex") : "";
+  return isLong ? `${heldPrefix}#${hash}` : `${heldPrefix}=${clientId}`;
+}
+
+function firedKey({ origin: from, identity }: Message): string {
+  return firedPrefix + numberKey(from?.incarnation ?? 0) + numberKey(identity);
+}
+
+function byIdentity(one: Message, other: Message): number {
+  const incarnations = (one.origin?.incarnation ?? 0) - (other.origin?.incarnation ?? 0);
+  return incarnations !== 0 ? incarnations : one.identity - other.identity;
+}

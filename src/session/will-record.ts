@@ -1,0 +1,126 @@
+/** Wills as they are stored: one that is held for a client, and one that was fired. */
+import { z } from "zod";
+import type { ClientRule } from "../auth/rules.js";
+import type { WillPacket } from "../protocol/packets.js";
+import { Message } from "../routing/message.js";
+import type { TopicTable } from "../routing/topic.js";
+import { decodeRecord, encodeRecord } from "../store/record.js";
+
+export const heldPrefix = "held/";
+export const firedPrefix = "fired/";
+const version = 1;
+
+/** A will that is not fired yet. */
+export interface HeldWill {
+  readonly clientId: string;
+  readonly user: string;
+  readonly rules: readonly ClientRule[] | null;
+  readonly will: WillPacket;
+  /** Wall-clock milliseconds at which it is due; 0: the client is connected. */
+  readonly dueAt: number;
+}
+
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const qos = z.union([z.literal(0), z.literal(1), z.literal(2)]);
+
+const heldSchema = z.object({
+  clientId: z.string(),
+  user: z.string(),
+  rules: z
+    .array(
+      z.object({
+        allow: z.boolean(),
+        action: z.enum(["publish", "subscribe", "all"]),
+        filter: z.string(),
+      }),
+    )
+    .nullable(),
+  dueAt: z.number(),
+  will: z.object({
+    topic: z.string(),
+    payload: bytes,
+    qos,
+    retain: z.boolean(),
+    payloadIsText: z.boolean(),
+    properties: bytes.nullable(),
+    delaySeconds: z.number(),
+    /** -1: it does not expire. */
+    expirySeconds: z.number(),
+  }),
+});
+
+const firedSchema = z.object({
+  topic: z.string(),
+  qos,
+  retain: z.boolean(),
+  publisher: z.string(),
+  user: z.string(),
+  properties: bytes,
+  payload: bytes,
+  /** Wall-clock milliseconds; 0: never. */
+  expiresAt: z.number(),
+  incarnation: z.number(),
+  identity: z.number(),
+});
+
+export function encodeHeld({ will, ...rest }: HeldWill): Buffer {
+  return encodeRecord(version, {
+    ...rest,
+    will: { ...will, expirySeconds: will.expirySeconds ?? -1 },
+  });
+}
+
+/** Null: it cannot be read. */
+export function decodeHeld(record: Buffer): HeldWill | null {
+  const parsed = heldSchema.safeParse(decodeRecord(version, record)?.value);
+  if (!parsed.success) return null;
+  const { will, ...rest } = parsed.data;
+  const { properties, expirySeconds, payload, ...plain } = will;
+  return {
+    ...rest,
+    will: {
+      ...plain,
+      payload: Buffer.from(payload),
+      properties: properties === null ? null : Buffer.from(properties),
+      expirySeconds: expirySeconds === -1 ? undefined : expirySeconds,
+    },
+  };
+}
+
+export function encodeFired(message: Message, wallOffsetMs: number): Buffer {
+  const { topic, publisher, user, retain, expiresMs, origin, identity } = message;
+  const { bytes: all, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
+  return encodeRecord(version, {
+    ...{ topic: topic.name, qos: message.qos, retain, publisher, user },
+    properties: all.subarray(propertiesStart, propertiesEnd),
+    payload: all.subarray(payloadStart, payloadEnd),
+    expiresAt: expiresMs === 0 ? 0 : expiresMs + wallOffsetMs,
+    ...{ incarnation: origin?.incarnation ?? 0, identity },
+  });
+}
+
+/** Null: it cannot be read. */
+export function decodeFired(
+  record: Buffer,
+  topics: TopicTable,
+  originName: string,
+  wallOffsetMs: number,
+): Message | null {
+  const parsed = firedSchema.safeParse(decodeRecord(version, record)?.value);
+  if (!parsed.success) return null;
+  const { data } = parsed;
+  const all = Buffer.concat([data.properties, data.payload]);
+  const split = data.properties.length;
+  const { retain, publisher } = data;
+  const topic = topics.internName(data.topic);
+  const message = new Message(
+    ...([topic, data.qos, retain, publisher, all, 0, split, split, all.length] as const),
+  );
+  message.user = data.user;
+  if (data.expiresAt !== 0) {
+    message.expiresMs = Math.max(1, Math.floor(data.expiresAt - wallOffsetMs));
+  }
+  message.origin = { name: originName, incarnation: data.incarnation };
+  message.identity = data.identity;
+  return message;
+}

@@ -1,0 +1,198 @@
+/** Wills in the store: held for clients, fired once, whenever the node dies. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createLog } from "../../src/lib/log.js";
+import type { WillPacket } from "../../src/protocol/packets.js";
+import type { Qos } from "../../src/protocol/publish.js";
+import { Message } from "../../src/routing/message.js";
+import { TopicTable } from "../../src/routing/topic.js";
+import { StoredWills } from "../../src/session/stored-wills.js";
+import type { HeldWill } from "../../src/session/will-record.js";
+import { Durable } from "../store/durable.js";
+
+const topics = new TopicTable();
+
+class Process {
+  readonly wills: StoredWills;
+  /** Payload and identity of what was published. */
+  readonly published: string[] = [];
+  readonly messages: Message[] = [];
+
+  constructor(
+    readonly durable: Durable,
+    nth: number,
+    /** False: somebody has not accepted what is published. */
+    accepts = true,
+  ) {
+    const { store, commits, clock } = durable;
+    const parts = { store, commits, clock, log: createLog("error"), incarnation: () => nth };
+    this.wills = new StoredWills(parts, {
+      topics,
+      publish: (message) => {
+        const payload = message.bytes.toString("utf8", message.payloadStart, message.payloadEnd);
+        const { origin, identity } = message;
+        this.published.push(`${payload} ${origin?.name ?? ""} ${origin?.incarnation}/${identity}`);
+        this.messages.push(message);
+        message.pending = accepts ? 0 : 1;
+      },
+    });
+  }
+
+  fire(clientId: string, payload: string, qos: Qos = 1): Message {
+    const bytes = Buffer.from(`pp${payload}`);
+    const topic = topics.internName("will");
+    const message = new Message(
+      ...([topic, qos, false, clientId, bytes, 0, 2, 2] as const),
+      bytes.length,
+    );
+    message.user = "user";
+    this.wills.fire(message);
+    return message;
+  }
+}
+
+function held(clientId: string, dueAt = 0): HeldWill {
+  const will: WillPacket = {
+    topic: "will",
+    payload: Buffer.from("gone"),
+    qos: 2,
+    retain: true,
+    payloadIsText: true,
+    properties: Buffer.from([1, 1]),
+    delaySeconds: 5,
+    expirySeconds: undefined,
+  };
+  const rules = [{ allow: true, action: "publish", filter: "will" }] as const;
+  return { clientId, user: "user", rules, will, dueAt };
+}
+
+test("a will that is held is found again whole, and not when it was dropped", async () => {
+  const durable = new Durable();
+  const { wills } = new Process(durable, 1);
+  const long = "long".repeat(1000);
+  for (const id of ["a", "b", long]) wills.hold(held(id));
+  wills.hold(held("a", 1234));
+  await durable.settled();
+  wills.drop("b");
+  wills.drop("never seen");
+  await durable.settled();
+  durable.crash();
+  const found = await new Process(durable, 2).wills.load();
+  const byId = (one: HeldWill, other: HeldWill): number => (one.clientId < other.clientId ? -1 : 1);
+  assert.deepEqual(found.sort(byId), [held("a", 1234), held(long)]);
+});
+
+test("a will is published when it is committed as fired, and forgotten when all have accepted it", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 7);
+  first.wills.hold(held("a"));
+  await durable.settled();
+  durable.store.closeGate();
+  const message = first.fire("a", "gone");
+  await durable.clock.turn();
+  assert.deepEqual(first.published, []);
+  assert.equal(message.pending, 1);
+  durable.store.openGate();
+  await durable.settled();
+  assert.deepEqual(first.published, ["gone /wills 7/1"]);
+  await durable.settled();
+  assert.deepEqual(await durable.store.partitions("will/"), []);
+  assert.equal(first.wills.firing, 0);
+});
+
+test("killed while it fires, at any point: it is published once, or again under its identity", async () => {
+  for (const point of ["before the commit", "under way", "published"]) {
+    const durable = new Durable();
+    const first = new Process(durable, 1, false);
+    first.wills.hold(held("a"));
+    await durable.settled();
+    if (point === "under way") durable.store.closeGate();
+    first.fire("a", "gone");
+    if (point !== "before the commit") await durable.clock.turn();
+    if (point === "published") await durable.settled();
+    durable.crash();
+    await durable.clock.turn();
+    const second = new Process(durable, 2);
+    const found = await second.wills.load();
+    second.wills.publishRecovered();
+    await durable.settled();
+    if (point === "before the commit") {
+      assert.deepEqual(found, [held("a")], "it is due again");
+      assert.deepEqual([first.published, second.published], [[], []]);
+      continue;
+    }
+    assert.deepEqual(found, [], point);
+    assert.deepEqual(second.published, ["gone /wills 1/1"], point);
+    assert.deepEqual(await durable.store.partitions("will/"), [], point);
+  }
+});
+
+test("wills are published in the order of their identities, after a crash too", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 1, false);
+  for (let i = 0; i < 20; i++) first.fire(`c${i}`, `${i}`);
+  await durable.settled();
+  durable.crash();
+  const second = new Process(durable, 2);
+  await second.wills.load();
+  second.wills.publishRecovered();
+  assert.deepEqual(first.published, second.published);
+  assert.equal(second.published.length, 20);
+  assert.equal(second.wills.counters.firedAgain, 20);
+  assert.equal(second.messages[0]?.user, "user");
+});
+
+test("a will of QoS 0 is published once at most", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 1);
+  first.wills.hold(held("a"));
+  first.fire("a", "gone", 0);
+  assert.deepEqual(first.published, []);
+  await durable.settled();
+  assert.equal(first.published.length, 1);
+  durable.crash();
+  const second = new Process(durable, 2);
+  assert.deepEqual(await second.wills.load(), []);
+  second.wills.publishRecovered();
+  assert.deepEqual(second.published, []);
+});
+
+test("the will of the next connection stays when the one before is accepted late", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 1, false);
+  first.wills.hold(held("a"));
+  first.fire("a", "gone");
+  first.wills.hold(held("a"));
+  await durable.settled();
+  const [message] = first.messages;
+  assert.ok(message !== undefined);
+  message.accept();
+  await durable.settled();
+  durable.crash();
+  const second = new Process(durable, 2);
+  assert.deepEqual(await second.wills.load(), [held("a")]);
+  second.wills.publishRecovered();
+  assert.deepEqual(second.published, []);
+});
+
+test("damaged records are left out and counted", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 1, false);
+  first.wills.hold(held("a"));
+  first.fire("b", "gone");
+  await durable.settled();
+  for (const partition of await durable.store.partitions("will/")) {
+    for (const [key, value] of await durable.store.read(partition)) {
+      const damaged = value.subarray(0, value.length - 2);
+      await durable.store.write([
+        { partition, operations: [{ kind: "put", key, value: damaged }] },
+      ]);
+    }
+  }
+  durable.crash();
+  const second = new Process(durable, 2);
+  assert.deepEqual(await second.wills.load(), []);
+  second.wills.publishRecovered();
+  assert.deepEqual(second.published, []);
+  assert.equal(second.wills.counters.damaged, 2);
+});
