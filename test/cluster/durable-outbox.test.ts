@@ -51,7 +51,7 @@ test("nothing acknowledged is lost when the origin is killed in the midst of it"
   const { a, b } = await pair(t);
   await b.kill();
   await isDown(a, b);
-  const client = await a.connect({ protocolVersion: 5 });
+  const client = await a.connect();
   let acknowledged = -1;
   await new Promise<void>((resolve) => {
     for (let i = 0; i < 3000; i++) {

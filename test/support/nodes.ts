@@ -171,13 +171,20 @@ export class TestNode {
 
   /** An MQTT client of this node, closed when the test ends. */
   async connect(options: mqtt.IClientOptions = {}): Promise<TestClient> {
-    const client = await mqtt.connectAsync({
+    // Listened to from the beginning: what waited for it may come together with CONNACK.
+    const client = mqtt.connect({
       ...{ host: "127.0.0.1", port: this.mqttPort, reconnectPeriod: 0 },
       ...options,
     });
-    client.on("error", () => undefined);
     this.t.after(() => client.end(true));
-    return new TestClient(client);
+    const listening = new TestClient(client);
+    await new Promise<void>((resolve, reject) => {
+      client.once("connect", () => resolve());
+      client.once("error", reject);
+      client.once("close", () => reject(new Error("closed before CONNACK")));
+    });
+    client.on("error", () => undefined);
+    return listening;
   }
 }
 
