@@ -106,6 +106,11 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return this.incomingQos2 === null ? 0 : this.incomingQos2.fresh;
   }
 
+  /** Nothing of it can be made durable at the moment. */
+  get isStalled(): boolean {
+    return this.journal !== null && this.journal.journals.stalled !== null;
+  }
+
   /** The request of the client that has waited for its answer the longest; null: none does. */
   get oldestReply(): object | null {
     return this.replies?.oldest ?? null;

@@ -57,6 +57,8 @@ function refusalOf(session: Session, filter: string, limits: Config["limits"]): 
     session.host.authorizer.counters.deniedSubscriptions++;
     return ReasonCode.NotAuthorized;
   }
+  // It would be answered when the store takes it, nobody knows when.
+  if (session.isStalled) return ReasonCode.QuotaExceeded;
   const full = subscriptions.size >= limits.filters_per_client && !subscriptions.has(filter);
   return full ? ReasonCode.QuotaExceeded : 0;
 }

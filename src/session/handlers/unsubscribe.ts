@@ -7,6 +7,11 @@ import type { Session } from "../session.js";
 export function unsubscribe(session: Session, channel: Channel, packet: UnsubscribePacket): void {
   const codes: number[] = [];
   for (const filter of packet.filters) {
+    // MQTT 3 has no word for this: its UNSUBACK waits for the store, and its connection is closed if that is too long.
+    if (session.isStalled && channel.version === 5) {
+      codes.push(ReasonCode.ImplementationSpecificError);
+      continue;
+    }
     const existed = session.unsubscribe(filter);
     codes.push(existed ? ReasonCode.Success : ReasonCode.NoSubscriptionExisted);
   }
