@@ -71,6 +71,8 @@ function prepare() {
 /** Some tests speak to programs that are no npm packages. */
 function installPrograms() {
   installProgram("mosquitto_sub", ["mosquitto-clients"]);
+  // Tests of failing disks compile a few lines of C.
+  installProgram("cc", ["gcc", "libc6-dev"]);
   // Where services are managed an installed proxy would be started at once; nobody asked for that.
   const isService = existsSync("/run/systemd/system");
   installProgram("haproxy", ["haproxy"], isService);

@@ -40,7 +40,7 @@ const node = z.strictObject({
     default: "",
     defaultText: "./data/<node.name>",
     about:
-      "Directory of what must survive a restart: the members of the cluster, the node's own id, the users. " +
+      "Directory of what must survive a restart: the store, the members of the cluster, the node's own id, the users. " +
       "Two nodes must not share one. Losing it means that the node comes back as one that lost its data.",
   }),
   run_dir: text({

@@ -235,7 +235,8 @@ export class Subscriber extends CrashClient {
     const [publisher = "", text = ""] = payload.split(" ");
     const number = Number(text);
     let taken = this.taken.get(publisher);
-    if (taken === undefined) this.taken.set(publisher, (taken = { last: 0, repeated: 0, missing: new Set() }));
+    if (taken === undefined)
+      this.taken.set(publisher, (taken = { last: 0, repeated: 0, missing: new Set() }));
     if (number === taken.last + 1) taken.last = number;
     else if (number > taken.last) {
       this.faults.push(`${this.clientId}: ${publisher} ${number} after ${taken.last}, QoS ${qos}`);
