@@ -36,6 +36,7 @@ import type { AcksOwner } from "./acks.js";
 import { OutgoingAliases } from "./aliases.js";
 import { addressText, type ClientSocket } from "./client-socket.js";
 import type { NetCounters } from "./counters.js";
+import type { FairReads } from "./fair-reads.js";
 import type { FrameEncoder } from "./frames.js";
 import { Inbound } from "./inbound.js";
 import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
@@ -58,6 +59,7 @@ export interface ConnectionShare extends ConnectParts {
   readonly counters: NetCounters;
   readonly output: OutputShare;
   readonly frames: FrameEncoder;
+  readonly fairReads: FairReads;
   /** The connection's socket is closed. */
   onGone(connection: Connection): void;
 }
@@ -256,6 +258,7 @@ export class Connection
     try {
       this.reader.push(chunk);
       if (this.output.overfull && !this.halted) this.goesOn(false);
+      if (this.share.fairReads.mustYield(this, chunk.length) && !this.halted) this.yieldTurn();
     } catch (error) {
       this.onError(error);
     }
@@ -397,6 +400,15 @@ export class Connection
     return true;
   }
 
+  /** It has brought much at once: leaves off until the end of this turn. */
+  private yieldTurn(): void {
+    this.share.counters.readsYielded++;
+    this.socket.pause();
+    this.share.clock.defer(() => {
+      if (!this.halted) this.socket.resume();
+    });
+  }
+
   /** After a publish: stops reading when too much is unanswered. */
   private goesOn(room: boolean): boolean {
     if (room) return true;
@@ -536,6 +548,7 @@ export class Connection
   private onSocketClose(): void {
     this.finish("connection lost", true);
     this.keepAlive.stop();
+    this.share.fairReads.forget(this);
     this.share.onGone(this);
   }
 }

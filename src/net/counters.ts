@@ -18,6 +18,8 @@ export class NetCounters {
   outsideMountPoint = 0;
   /** Times that a connection was not read because too much of it was unanswered. */
   readsPaused = 0;
+  /** Times that a connection that brought much left off, so that others had their turn. */
+  readsYielded = 0;
   /** Publishes refused by a limit (PUBACK or PUBREC with a reason code; none in MQTT 3). */
   publishesRefused = 0;
   /** Failed assertions and other surprises, each of which closed its connection. */

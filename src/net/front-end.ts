@@ -20,6 +20,7 @@ import { Connection, type ConnectionShare } from "./connection.js";
 import type { ClientSocket } from "./client-socket.js";
 import { NetCounters } from "./counters.js";
 import { type Door, type DoorInfo, Doors } from "./doors.js";
+import { FairReads } from "./fair-reads.js";
 import { FrameEncoder } from "./frames.js";
 import type { Place } from "./listeners/listener.js";
 import { Mount, MountedConnection } from "./mount.js";
@@ -77,7 +78,7 @@ export class FrontEnd {
     );
     this.share = {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
-      ...{ authenticator, counters: this.counters },
+      ...{ authenticator, counters: this.counters, fairReads: new FairReads() },
     };
     const { stall_timeout: stallMs } = config.store;
     this.stallWatch = new StallWatch(clock, stallMs, () => this.connections);

@@ -1,6 +1,6 @@
 /**
- * The packets that are not on the hot path. mqtt-packet encodes them, and decodes CONNECT after the strict
- * check; whatever it still finds wrong is a malformed packet.
+ * The packets that are not on the hot path. mqtt-packet encodes them, and decodes a CONNECT with a will or
+ * properties after the strict check; whatever it still finds wrong is a malformed packet.
  */
 import mqttPacket from "mqtt-packet";
 import { ProtocolError } from "./protocol-error.js";
@@ -19,6 +19,8 @@ import { checkConnect, connectCheck, connectVersion, PacketType } from "./strict
 
 // Its cache of all two-byte numbers would cost 6 MiB for a few packets a second.
 mqttPacket.writeToStream.cacheNumbers = false;
+
+const cleanFlag = 0x02;
 
 export interface WillPacket {
   readonly topic: string;
@@ -80,6 +82,7 @@ export function parseConnect(
 ): ConnectPacket {
   const version = connectVersion(bytes[first] ?? 0, bytes, start, end);
   checkConnect(bytes, start, end, version, userPropertiesMax);
+  if (connectCheck.isPlain) return plainConnect(bytes, version);
   const { willPropertiesStart, willPropertiesEnd } = connectCheck;
   const packet = parse(readable(bytes, first, end), version);
   if (packet.cmd !== "connect") malformed();
@@ -100,6 +103,27 @@ export function parseConnect(
     wantsResponseInformation: properties?.requestResponseInformation ?? false,
     authenticationMethod: properties?.authenticationMethod ?? null,
     authenticationData: properties?.authenticationData ?? null,
+  };
+}
+
+/** A CONNECT of which the strict check has found everything: most are so, and many come at once. */
+function plainConnect(bytes: Buffer, version: number): ConnectPacket {
+  const { flags, keepAliveSeconds, clientId, user, passwordStart, passwordEnd } = connectCheck;
+  return {
+    version,
+    clean: (flags & cleanFlag) !== 0,
+    keepAliveSeconds,
+    clientId,
+    user,
+    password: passwordEnd === 0 ? null : Buffer.from(bytes.subarray(passwordStart, passwordEnd)),
+    will: null,
+    sessionExpirySeconds: 0,
+    receiveMaximum: 65_535,
+    packetMax: Number.POSITIVE_INFINITY,
+    topicAliasMax: 0,
+    wantsResponseInformation: false,
+    authenticationMethod: null,
+    authenticationData: null,
   };
 }
 
@@ -201,11 +225,15 @@ export function encodeConnack(
   reason: number,
   properties: ConnackProperties,
 ): Buffer {
-  const codes = version === 5 ? { reasonCode: reason } : { returnCode: connackReturnCode(reason) };
+  if (version < 5) {
+    const isPresent = sessionPresent && version > 3;
+    return Buffer.from([0x20, 2, isPresent ? 1 : 0, connackReturnCode(reason)]);
+  }
+  const codes = { reasonCode: reason };
   return mqttPacket.generate(
     {
       cmd: "connack",
-      sessionPresent: sessionPresent && version > 3,
+      sessionPresent,
       properties: inOrder(properties),
       ...codes,
     },

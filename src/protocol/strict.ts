@@ -26,6 +26,14 @@ export const connectCheck = {
   flags: 0,
   /** The level is unsupported and one of MQTT 5 or later. */
   isNewer: false,
+  /** It has no will and no properties: what follows is all that it says. */
+  isPlain: false,
+  keepAliveSeconds: 0,
+  clientId: "",
+  user: "",
+  passwordStart: 0,
+  /** 0: none. */
+  passwordEnd: 0,
 };
 
 /**
@@ -99,7 +107,8 @@ export function checkConnect(
   if ((flags & 0x01) !== 0 || willQos === 3) malformed();
   if (!will && (flags & 0x38) !== 0) malformed();
   if (version < 5 && password && !userName) malformed();
-  cursor.uint16();
+  connectCheck.keepAliveSeconds = cursor.uint16();
+  connectCheck.isPlain = !will && (version < 5 || bytes[cursor.at] === 0);
   if (version === 5) skipProperties(end, PacketBit.Connect, userPropertiesMax);
   clientId();
   connectCheck.willPropertiesStart = connectCheck.willPropertiesEnd = 0;
@@ -115,12 +124,24 @@ export function checkConnect(
     topicName(bytes, topicStart, cursor.at);
     cursor.skip(cursor.uint16());
   }
+  credentials(version, flags, end);
+}
+
+function credentials(version: number, flags: number, end: number): void {
+  const userName = (flags & 0x80) !== 0;
+  const password = (flags & 0x40) !== 0;
   connectCheck.flags = flags;
+  connectCheck.user = "";
+  connectCheck.passwordEnd = 0;
   // In MQTT 3.1 the length of the packet takes precedence over these flags.
   if (userName && version === 3 && cursor.at === end) connectCheck.flags &= 0x3f;
-  else if (userName) cursor.text();
+  else if (userName) connectCheck.user = cursor.text();
   if (password && version === 3 && cursor.at === end) connectCheck.flags &= 0xbf;
-  else if (password) cursor.skip(cursor.uint16());
+  else if (password) {
+    connectCheck.passwordStart = cursor.at + 2;
+    cursor.skip(cursor.uint16());
+    connectCheck.passwordEnd = cursor.at;
+  }
   if (cursor.at !== end) malformed();
 }
 
@@ -130,6 +151,7 @@ function clientId(): void {
   const from = cursor.at;
   cursor.skip(length);
   if (!isText(cursor.bytes, from, cursor.at)) throw new ProtocolError(ReasonCode.ClientIdNotValid);
+  connectCheck.clientId = cursor.bytes.toString("utf8", from, cursor.at);
 }
 
 function skipProperties(end: number, packet: number, userPropertiesMax: number): void {

@@ -89,6 +89,36 @@ test("defaults of an MQTT 3.1.1 CONNECT", () => {
   assert.equal(packet.packetMax, Number.POSITIVE_INFINITY);
 });
 
+test("any CONNECT without will and properties comes out as it went in, in every version", () => {
+  const text = fc.string({ unit: "grapheme-ascii", minLength: 1, maxLength: 30 });
+  const any = fc.record({
+    version: fc.constantFrom(3 as const, 4 as const, 5 as const),
+    clientId: text,
+    user: fc.option(text),
+    password: fc.option(fc.uint8Array({ maxLength: 20 })),
+    clean: fc.boolean(),
+    keepalive: fc.integer({ min: 0, max: 65_535 }),
+  });
+  fc.assert(
+    fc.property(any, ({ version, clientId, user, clean, keepalive, ...rest }) => {
+      const password = user === null || rest.password === null ? null : Buffer.from(rest.password);
+      const bytes = mqttPacket.generate({
+        ...{ cmd: "connect", protocolVersion: version, clientId, clean, keepalive },
+        protocolId: version === 3 ? "MQIsdp" : "MQTT",
+        ...(user === null ? {} : { username: user }),
+        ...(password === null ? {} : { password }),
+      });
+      const got = connectOf(bytes);
+      bytes.fill(0);
+      assert.deepEqual(
+        [got.version, got.clientId, got.user, got.password, got.clean, got.keepAliveSeconds],
+        [version, clientId, user ?? "", password, clean, keepalive],
+      );
+      assert.deepEqual([got.will, got.sessionExpirySeconds, got.receiveMaximum], [null, 0, 65_535]);
+    }),
+  );
+});
+
 test("SUBSCRIBE, UNSUBSCRIBE and DISCONNECT", () => {
   const subscriptions = [
     { topic: "a/+", qos: 2 as const, nl: true, rap: true, rh: 1 },

@@ -67,9 +67,13 @@ export function connect(
   if (method !== null) return beginEnhanced(packet, method, channel, parts, greet);
   const { certificateUser, anonymous, name: listener } = policy;
   const { clientId } = packet;
-  const { address } = channel.info();
-  const shown = { name, password, clientId, address, listener };
-  const credentials = { ...shown, certificateUser, anonymous };
+  const credentials = {
+    ...{ name, password, clientId, listener, certificateUser, anonymous },
+    // Asked of the system, and seldom of use.
+    get address() {
+      return channel.info().address;
+    },
+  };
   parts.authenticator.check(
     credentials,
     () => channel.isOpen,
@@ -120,7 +124,11 @@ function admit(
   const askedMs = askedExpiryMs(packet, limits.session_expiry);
   const granted = connackProperties(packet, parts.config, assigned, askedMs);
   const properties = { ...granted, ...proof };
-  if (encodeConnack(packet.version, true, 0, properties).length > packet.packetMax) {
+  const { packetMax, version } = packet;
+  if (
+    packetMax !== Number.POSITIVE_INFINITY &&
+    encodeConnack(version, true, 0, properties).length > packetMax
+  ) {
     // Not even CONNACK may be sent [MQTT-3.1.2-24].
     greet({ session: null, connack: null, reason: ReasonCode.PacketTooLarge, expiresAtMs: null });
     return;
