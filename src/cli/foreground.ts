@@ -90,7 +90,8 @@ async function start(
     siblings: worker?.siblings ?? [],
     linkPortPreferred: worker === null ? 0 : worker.number - 1,
   });
-  terminal.print(startReportText(node.report, version, loaded));
+  // Of workers their supervisor prints one for all.
+  if (worker === null) terminal.print(startReportText(node.report, version, loaded));
   return { node, log };
 }
 

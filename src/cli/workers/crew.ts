@@ -40,7 +40,9 @@ export async function superviseWorkers(
     const plan = await planWorkers(loaded.config);
     const file = logPath(loaded.config.node.data_dir);
     crew = new Crew(options, loaded, plan, file, log, dependencies);
-    tellParent({ started: await crew.start() });
+    const started = await crew.start();
+    dependencies.terminal.print(startReportText(started, dependencies.version, loaded));
+    tellParent({ started });
   } catch (error) {
     tellParent({ refused: error instanceof Refusal ? error.message : String(error) });
     return 1;
