@@ -359,7 +359,11 @@ export class Connection
         unsubscribe(session, this, packet);
         break;
       case "disconnect":
-        this.finish("disconnect", disconnect(session, packet));
+        this.finish(
+          "disconnect",
+          disconnect(session, packet),
+          packet.sessionExpirySeconds !== undefined,
+        );
         break;
     }
   }
@@ -530,8 +534,12 @@ export class Connection
     return this.share.config.mqtt.reason_strings ? reasonName(reason) : "";
   }
 
-  /** The connection is over, whatever the socket still sends. */
-  private finish(why: string, willDue: boolean): void {
+  /**
+   * The connection is over, whatever the socket still sends. `durably`: the client sees that it is closed when what
+   * that means for its session is durable.
+   */
+  private finish(why: string, willDue: boolean, durably = false): void {
+    const { session } = this;
     if (!this.isOpen) return;
     this.isOpen = false;
     this.share.counters.closed(why);
@@ -541,8 +549,10 @@ export class Connection
     this.keepAlive.closing();
     this.expiry?.stop();
     this.socket.resume(); // so that the end of the stream is seen
-    this.socket.destroySoon();
-    if (this.session !== null) this.share.sessions.detach(this.session, this, willDue);
+    if (session === null || !durably) this.socket.destroySoon();
+    if (session === null) return;
+    this.share.sessions.detach(session, this, willDue);
+    if (durably) session.whenDurable(() => this.socket.destroySoon());
   }
 
   private onSocketClose(): void {
