@@ -18,6 +18,7 @@ import type { JournalParts } from "../../src/session/host.js";
 export type Settings = {
   readonly limits?: Partial<Config["limits"]>;
   readonly mqtt?: Partial<Config["mqtt"]>;
+  readonly store?: Partial<Config["store"]>;
   readonly auth?: Partial<Config["auth"]>;
   /** As the file would hold it. */
   readonly listeners?: Readonly<Record<string, unknown>>;
@@ -113,7 +114,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const config = testConfig(settings);
   const cluster = new LoneCluster();
   const { retained_messages: messages, retained_bytes: bytes, retained_ttl: ttlMs } = config.limits;
-  const router = new Router(cluster, { messages, bytes, ttlMs, forgetAfterMs: 60_000 }, clock);
+  const limits = { messages, bytes, ttlMs, forgetAfterMs: 60_000 };
+  const commits = options.journals?.commits ?? null;
+  const router = new Router(cluster, limits, clock, undefined, undefined, commits);
   const directory = new DirectoryService({
     self: "test@127.0.0.1",
     clock,

@@ -41,7 +41,8 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
   };
   // The rows of peers and the commit, whichever is later.
   session.reply(answer, (ready) => {
-    session.whenDurable(() => host.router.whenSynced(ready));
+    if (codes.every((code) => code >= ReasonCode.UnspecifiedError)) ready();
+    else session.whenDurable(() => host.router.whenSynced(ready));
   });
 }
 

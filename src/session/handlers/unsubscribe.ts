@@ -20,5 +20,8 @@ export function unsubscribe(session: Session, channel: Channel, packet: Unsubscr
     channel.send(encodeUnsuback(channel.version, packet.packetId, codes));
   };
   // Not before the SUBACKs of earlier requests.
-  session.reply(answer, (ready) => session.whenDurable(ready));
+  session.reply(answer, (ready) => {
+    if (codes.includes(ReasonCode.Success)) session.whenDurable(ready);
+    else ready();
+  });
 }
