@@ -121,7 +121,8 @@ export class LmdbStore implements Store {
   async close(): Promise<void> {
     await this.last;
     await this.database.close();
-    if (this.broken === null) await markClean(this.options.directory);
+    // Without the note, on a full disk say, the next start looks through the file.
+    if (this.broken === null) await markClean(this.options.directory).catch(() => undefined);
   }
 
   async pressure(): Promise<StoreFailure | null> {

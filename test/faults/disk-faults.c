@@ -1,6 +1,6 @@
 /*
  * Preloaded into a node, lets writing its store fail while the file named by DISK_FAULT exists. What it holds says what
- * fails: "write" (pwrite of the data file), "sync" (fdatasync of it).
+ * fails: "write" (pwrite of the data file), "sync" (fdatasync of it), "hang" (fdatasync does not come back meanwhile).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -46,6 +46,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t offset) {
 int fdatasync(int fd) {
   static int (*real)(int);
   if (real == NULL) real = dlsym(RTLD_NEXT, "fdatasync");
+  while (fails(fd, "hang")) usleep(10000);
   if (fails(fd, "sync")) {
     errno = EIO;
     return -1;

@@ -60,8 +60,8 @@ export class FailingDiskNode extends TestNode {
     this.environment = { LD_PRELOAD: library, DISK_FAULT: this.control };
   }
 
-  /** From now on writing or syncing the store's file fails. */
-  fail(what: "write" | "sync"): void {
+  /** From now on writing the store's file, or syncing it, fails, or syncing it does not come back. */
+  fail(what: "write" | "sync" | "hang"): void {
     writeFileSync(this.control, what);
   }
 

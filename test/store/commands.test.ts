@@ -50,6 +50,8 @@ test("a node starts on a backup, and has everything", async (t) => {
   const backup = await node.ctl<{ records: number }>("store backup", { directory });
   assert.ok(backup.records >= 500);
   await assert.rejects(node.ctl("store backup", { directory }), /is not empty/);
+  const nowhere = { directory: "/proc/nowhere" };
+  await assert.rejects(node.ctl("store backup", nowhere), /cannot back up to \/proc\/nowhere/);
   await retain(node, 500, "later");
   await node.kill();
   const restored = new TestNode(t, node.name, folder, settings, "k".repeat(32));

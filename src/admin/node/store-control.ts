@@ -43,17 +43,32 @@ export function storeControl({ kept, config, clock }: StoreControlOptions): Stor
     compact: async () => {
       const store = file();
       const { fileBytes: before } = store.use();
-      await store.compact();
+      await orRefuse("the store cannot be compacted", store.compact());
       return { before, after: store.use().fileBytes };
     },
     backup: async (directory) => {
       const store = file();
-      await emptyDirectory(directory);
-      await store.backup(join(directory, "store"));
-      const files = await copySmallFiles(config.node.data_dir, directory);
-      return { records: store.use().records, files: ["store/data.mdb", ...files] };
+      const copied = backup(store, config.node.data_dir, directory);
+      return orRefuse(`cannot back up to ${directory}`, copied);
     },
   };
+}
+
+/** What the world does to files is the operator's to know, not a bug. */
+async function orRefuse<T>(what: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw new Refusal(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+async function backup(store: LmdbStore, from: string, to: string) {
+  await emptyDirectory(to);
+  await store.backup(join(to, "store"));
+  const files = await copySmallFiles(from, to);
+  return { records: store.use().records, files: ["store/data.mdb", ...files] };
 }
 
 async function verify(store: Store, clock: Clock): ReturnType<StoreControl["verify"]> {
