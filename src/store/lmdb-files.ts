@@ -15,9 +15,11 @@ export function lockFile(directory: string): string {
   return join(directory, "lock.mdb");
 }
 
-/** Makes `directory` when it is missing. @throws Refusal when there is something in it */
+/** Makes `directory` when it is missing; the one that it is in exists. @throws Refusal when there is something in it */
 export async function emptyDirectory(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await mkdir(directory, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
   const [entry] = await readdir(directory);
   if (entry !== undefined) {
     throw new Refusal(`${directory} is not empty (${entry} is in it): name a directory that is`);

@@ -1,6 +1,6 @@
 /** The store commands on a real node: what is stored, whether it is whole, and a backup that a node starts on. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -46,12 +46,13 @@ test("a node starts on a backup, and has everything", async (t) => {
   await retain(node, 500, "kept");
   const folder = mkdtempSync(join(tmpdir(), "trellis-backup-"));
   t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  mkdirSync(join(folder, "data"));
   const directory = join(folder, "data", node.name);
   const backup = await node.ctl<{ records: number }>("store backup", { directory });
   assert.ok(backup.records >= 500);
   await assert.rejects(node.ctl("store backup", { directory }), /is not empty/);
-  const nowhere = { directory: "/proc/nowhere" };
-  await assert.rejects(node.ctl("store backup", nowhere), /cannot back up to \/proc\/nowhere/);
+  const nowhere = { directory: "/nowhere/at/all" };
+  await assert.rejects(node.ctl("store backup", nowhere), /cannot back up to \/nowhere\/at\/all/);
   await retain(node, 500, "later");
   await node.kill();
   const restored = new TestNode(t, node.name, folder, settings, "k".repeat(32));

@@ -6,7 +6,11 @@ import { count, printable } from "../render.js";
 
 export const storeBackup = command({
   summary: "copy what this node has stored to a directory on which a node can start (--data)",
-  args: { directory: argument("an absolute path; the directory is missing or empty") },
+  args: {
+    directory: argument(
+      "an absolute path of a directory that is empty, or missing in one that exists",
+    ),
+  },
   run: async ({ store }, { directory }) => {
     // The node works in another directory than whoever asks.
     if (!isAbsolute(directory)) throw new Refusal("name the directory by an absolute path");

@@ -1,5 +1,5 @@
 /** The store commands on the real store. */
-import { copyFile, mkdir, readdir } from "node:fs/promises";
+import { copyFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../../config/schema.js";
 import type { Clock } from "../../lib/clock.js";
@@ -102,7 +102,6 @@ async function verify(store: Store, clock: Clock): ReturnType<StoreControl["veri
 
 /** The files beside the store, which are replaced as a whole when they change: members, users. */
 async function copySmallFiles(from: string, to: string): Promise<string[]> {
-  await mkdir(to, { recursive: true, mode: 0o700 });
   const copied: string[] = [];
   for (const entry of await readdir(from, { withFileTypes: true })) {
     if (!entry.isFile() || entry.name.endsWith(".new")) continue;
