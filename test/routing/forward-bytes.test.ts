@@ -7,6 +7,7 @@ import type { Qos } from "../../src/protocol/publish.js";
 import { realClock } from "../../src/lib/clock.js";
 import { decodeForward, encodeForward } from "../../src/routing/forward.js";
 import { Message } from "../../src/routing/message.js";
+import { PeerOrigins } from "../../src/routing/origins.js";
 import { TopicTable } from "../../src/routing/topic.js";
 
 interface Content {
@@ -147,4 +148,37 @@ test("the frame is the message's own: the slab may change behind it", () => {
   message.bytes.fill(0);
   const decoded = decodeForward(topics, frame, forwardHeaderBytes, frame.length, realClock);
   assert.deepEqual(contentOf(decoded), one);
+});
+
+test("what a message was committed under goes with it, and peers' names come before it", () => {
+  const topics = new TopicTable();
+  const one = messageOf(topics, {
+    ...{ topic: "t", qos: 2, retain: false, publisher: "p", user: "u", stamp: 0 },
+    ...{ properties: Buffer.from([1, 1]), payload: Buffer.from("x") },
+  });
+  const origins = new PeerOrigins((peer) => `n${peer}@h`);
+  for (const name of ["/qos2", "/wills"]) {
+    one.origin = { name, incarnation: 1_800_000_000_000 };
+    one.identity = 77;
+    const frame = encodeForward(one, 2, realClock);
+    const taken = decodeForward(topics, frame, forwardHeaderBytes, frame.length, realClock);
+    assert.deepEqual([taken.origin, taken.identity], [one.origin, 77]);
+    assert.equal(taken.bytes.toString("utf8", taken.payloadStart, taken.payloadEnd), "x");
+    assert.equal(taken.user, "u");
+    origins.set(taken, 3, 5, 9);
+    assert.deepEqual(taken.origin, { name: `n3@h${name}`, incarnation: 1_800_000_000_000 });
+    assert.equal(taken.identity, 77);
+    const unknown = Buffer.from(frame);
+    // The kind is behind flags, stamp, expiry, topic, publisher and user.
+    unknown.writeUInt8(9, forwardHeaderBytes + 13 + 3 + 3 + 3);
+    assert.throws(() => {
+      decodeForward(topics, unknown, forwardHeaderBytes, unknown.length, realClock);
+    }, /unknown origin/);
+  }
+  one.origin = null;
+  const plain = encodeForward(one, 2, realClock);
+  const taken = decodeForward(topics, plain, forwardHeaderBytes, plain.length, realClock);
+  assert.equal(taken.origin, null);
+  origins.set(taken, 3, 5, 9);
+  assert.deepEqual([taken.origin, taken.identity], [{ name: "n3@h", incarnation: 5 }, 9]);
 });
