@@ -79,7 +79,11 @@ function publish(
     const settle = (): void => {
       if (message.refused === 0) resolve({ matched: message.matched });
       else
-        reject(new Refusal("not published: a limit on retained messages or outboxes is reached"));
+        reject(
+          new Refusal(
+            "not published: a limit on retained messages or outboxes is reached, or the store takes nothing",
+          ),
+        );
     };
     message.sink = { onAccepted: settle, tellsRefusal: true };
     router.publish(message);
