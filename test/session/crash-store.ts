@@ -20,6 +20,28 @@ export class CrashStore extends MemoryStore {
   }
 }
 
+/** The same, whose commits can be held up, or fail. */
+export class HeldStore extends CrashStore {
+  failure: StoreFailure | null = null;
+  private gate: Promise<void> = Promise.resolve();
+  letGo: () => void = () => undefined;
+
+  /** What is written from now on is not done before `letGo`. */
+  hold(): void {
+    this.gate = new Promise((resolve) => {
+      this.letGo = resolve;
+    });
+  }
+
+  override async write(
+    writes: readonly PartitionWrite[],
+  ): Promise<readonly (StoreFailure | null)[]> {
+    await this.gate;
+    const { failure } = this;
+    return failure === null ? super.write(writes) : writes.map(() => failure);
+  }
+}
+
 /** Lets everything happen that is under way. */
 export async function settle(one: World): Promise<void> {
   for (let quiet = 0; quiet < 5; quiet++) {
