@@ -263,8 +263,8 @@ export class SessionJournal implements Journaled {
   committed(): void {
     const batch = this.committing;
     this.committing = null;
-    this.committedRecord = this.collectedRecord;
     if (batch !== null) {
+      this.committedRecord = this.collectedRecord;
       this.tell(batch);
       this.journals.batches.give(batch);
     }

@@ -80,6 +80,8 @@ export class Pages {
     for (const id of window.ids()) if (window.isUnloaded(id)) ids.set(window.seqOf(id), id);
     for (let first = lowest(ids); first !== Number.POSITIVE_INFINITY; first = lowest(ids)) {
       const span = spanOf(journal, first, first + recordsMax);
+      // Nothing of it can be read yet, which is no reason to give it up.
+      if (span.count === 0) return false;
       const found = await this.read(
         journal,
         span,
