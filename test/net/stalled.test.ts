@@ -12,6 +12,7 @@ import { eventually, MqttClient } from "../support/mqtt-client.js";
 
 interface Stalling {
   readonly broker: TestBroker;
+  readonly store: ToldStore;
   /** Nothing fits any more; resolves when the node has noticed. */
   fill(): Promise<void>;
   empty(): Promise<void>;
@@ -42,6 +43,7 @@ async function stalling(t: TestContext): Promise<Stalling> {
   away.destroy();
   return {
     broker,
+    store,
     fill: async () => {
       store.failures.set("*", full);
       const client = await MqttClient.connect(t, broker.port, { clientId: "filler" });
@@ -127,4 +129,24 @@ test("CONNECT that needs the store gets 0x88, SUBSCRIBE 0x97; others are served"
   await plain.subscribe("s", 1);
   await empty();
   await MqttClient.connect(t, broker.port, { ...kept5, clientId: "new", clean: true });
+});
+
+test("CONNACK of a client with a will, and PUBACK of a retained message, leave after the commit", async (t) => {
+  const { broker, store } = await stalling(t);
+  const publisher = await MqttClient.connect(t, broker.port, { clientId: "publisher" });
+  store.closeGate();
+  const will = { topic: "w", payload: Buffer.from("x"), qos: 1, retain: false } as const;
+  const client = await MqttClient.open(t, broker.port);
+  client.sendConnect({ clientId: "mortal", will });
+  publisher.publish("r", "x", { qos: 1, messageId: 1, retain: true });
+  await eventually(() => broker.frontEnd.connected >= 2, "the connection of the mortal");
+  await publisher.quiet();
+  await publisher.quiet();
+  assert.equal(broker.frontEnd.sessions.get("mortal"), undefined);
+  assert.equal((await store.partitions("will/")).length, 0);
+  store.openGate();
+  await client.expect("connack");
+  await publisher.expect("puback");
+  assert.equal((await store.partitions("will/")).length, 1);
+  assert.equal((await store.partitions("retained/")).length, 1);
 });
