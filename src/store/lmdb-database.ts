@@ -97,6 +97,15 @@ export function watchCommits(database: Database, next: () => CommitEvents | null
   });
 }
 
+/**
+ * After a failure: lmdb closes its files when the process ends, and waits there for ever for a writer that failed before
+ * its transaction began. The process then ends without that; nothing of it would be written anyway.
+ */
+export function leaveOpenAtExit(): void {
+  // Within the event `exit` this ends the process at once.
+  process.prependListener("exit", (code) => process.exit(code));
+}
+
 interface NativeEnvironment {
   startWriting(address: number, callback: (status: number) => unknown): unknown;
 }

@@ -11,6 +11,7 @@ import {
   type Database,
   fenceKey,
   fencePrefix,
+  leaveOpenAtExit,
   openDatabase,
   ownEnd,
   partitionEnd,
@@ -342,7 +343,10 @@ export class LmdbStore implements Store {
     this.done.failures++;
     let failure = this.broken ?? storeFailure(error);
     if (kind !== undefined) failure = { kind, why: failure.why };
-    if (failure.kind === "broken") this.broken = failure;
+    if (failure.kind === "broken" && this.broken === null) {
+      this.broken = failure;
+      leaveOpenAtExit();
+    }
     return failure;
   }
 

@@ -115,7 +115,16 @@ export class TestNode {
 
   /** Waits until the process has ended by itself; its exit code. */
   async ended(): Promise<number | null> {
-    return await until("the end of the process", () => this.child?.exitCode ?? undefined);
+    return await until(
+      "the end of the process",
+      () => {
+        // What it has written last may come after its end.
+        const { exitCode = null, stdout, stderr } = this.child ?? {};
+        const isRead = stdout?.readableEnded !== false && stderr?.readableEnded !== false;
+        return isRead ? (exitCode ?? undefined) : undefined;
+      },
+      () => this.output,
+    );
   }
 
   /** kill -9; resolves when the process is gone. */
