@@ -221,9 +221,8 @@ export class OutgoingWindow {
 
   /** Puts back an id in flight of a session that comes from elsewhere; ids come in their order. */
   restore(id: number, state: Awaiting, message: Message | null, delivery: Delivery | null): void {
-    if (this.inFlight === 0) this.oldest = id;
-    this.next = id === idMask ? 1 : id + 1;
-    while (((this.next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+    if (this.inFlight === 0) this.oldest = this.next = id;
+    this.goOnAt(id === idMask ? 1 : id + 1);
     const place = id & (this.states.length - 1);
     this.states[place] = state;
     if (message !== null && delivery !== null) this.keep(place, message, delivery);
@@ -232,17 +231,19 @@ export class OutgoingWindow {
 
   /** After `restore`: the id that the next message will get. */
   restoreNext(id: number): void {
-    this.next = id;
-    if (this.inFlight === 0) {
-      this.oldest = id;
-      return;
-    }
-    while (((this.next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+    if (this.inFlight === 0) this.oldest = this.next = id;
+    else this.goOnAt(id);
   }
 
   /** After `restore`: the order of `released`. */
   restoreReleased(ids: readonly number[]): void {
     for (const id of ids) this.noteReceipt(id & (this.states.length - 1));
+  }
+
+  /** Makes room for the ids before this one, which is the next; while it grows they are not there yet. */
+  private goOnAt(next: number): void {
+    while (((next - this.oldest) & idMask) + 1 >= this.states.length) this.grow();
+    this.next = next;
   }
 
   private noteReceipt(place: number): void {

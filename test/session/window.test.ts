@@ -123,3 +123,23 @@ test("after a restart everything is sent again in order, within the new Receive 
   assert.equal(window.hasRoom, true);
   assert.equal(window.nextId, 7);
 });
+
+test("ids that are restored with gaps between them are the only ones in flight", () => {
+  const gaps = fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 60 });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 65_535 }), gaps, (first, steps) => {
+      const window = new OutgoingWindow(100, 1_000_000, true);
+      const ids: number[] = [];
+      const after = (id: number, step: number): number => ((id - 1 + step) % 65_535) + 1;
+      let id = first;
+      for (const step of steps) {
+        window.restore(id, Awaiting.Pubrec, null, null);
+        ids.push(id);
+        id = after(id, step);
+      }
+      window.restoreNext(after(id, 200));
+      assert.deepEqual([...window.ids()], ids);
+      assert.equal(window.inFlight, ids.length);
+    }),
+  );
+});
