@@ -43,6 +43,10 @@ export function giveAway(session: Session, ended: boolean): void {
 export function giveAwayStored(session: Session, ended: boolean, done: () => void): void {
   const { journal, pages } = session;
   if (journal === null) return;
+  if (session.queued + session.window.inFlight === 0) {
+    done();
+    return;
+  }
   const giving = new GivingAway(session, journal, ended, done);
   pages?.siftParked((message, delivery) => !giving.redispatch(message, delivery, message));
   session.whenDurable(() => {

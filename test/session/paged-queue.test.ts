@@ -224,6 +224,27 @@ test("a record that is damaged while the node runs is counted when it is read", 
   assert.deepEqual(await drain(one, "c", channel), ["m4"]);
 });
 
+test("a store that cannot be read is asked again a second later", async () => {
+  const store = new CrashStore();
+  const one = world({}, store);
+  await away(one, "c", "t");
+  await publishMany(one, "t", 1, 3);
+  const read = store.read.bind(store);
+  let refusals = 0;
+  store.read = async () => {
+    refusals++;
+    throw new Error("away");
+  };
+  const { channel } = one.connect("c", { expiryMs: day, clean: false });
+  await settle(one);
+  assert.deepEqual(channel.take(), []);
+  assert.equal(refusals, 1);
+  store.read = read;
+  one.clock.advance(1000);
+  assert.deepEqual(await drain(one, "c", channel), numbers(1, 3));
+  assert.equal(one.sessions.counters.readsFailed, 1);
+});
+
 function storeOf({ sessions }: World): CrashStore {
   const store = sessions.journals?.parts.store;
   assert.ok(store instanceof CrashStore);

@@ -30,6 +30,8 @@ const lastKey = "\u{10ffff}";
 const recordBytes = 64 * 1024;
 /** A checkpoint is due when so many records hold nothing that is due. */
 const deadMax = 64;
+/** When the store could not be read, it is asked again after so long. */
+const readAgainMs = 1000;
 
 export class SessionJournal implements Journaled {
   touched = false;
@@ -236,9 +238,9 @@ export class SessionJournal implements Journaled {
     // One that is not committed is there when it is: `committed` asks again.
     if (number < 0 || number > this.committedRecord) return;
     this.pageUnderWay = true;
-    void this.journals.pages.loadQueue(this, first).then(() => {
-      this.pageUnderWay = false;
-      if (this.state === "open") this.session.pump();
+    void this.journals.pages.loadQueue(this, first).then((isRead) => {
+      if (isRead) this.pageDone();
+      else this.journals.parts.clock.setTimer(readAgainMs, () => this.pageDone());
     });
   }
 
@@ -282,6 +284,11 @@ export class SessionJournal implements Journaled {
     this.journals.publishes.proceed();
     this.journals.onFenced(this.session);
     this.ended();
+  }
+
+  private pageDone(): void {
+    this.pageUnderWay = false;
+    if (this.state === "open") this.session.pump();
   }
 
   private requestPageIfEmpty(): void {

@@ -50,11 +50,14 @@ export interface PagesHost {
 export class Pages {
   constructor(private readonly host: PagesHost) {}
 
-  /** Fetches the first messages of the queue, from number `first` on, which are not in memory. */
-  async loadQueue(journal: SessionJournal, first: number): Promise<void> {
+  /**
+   * Fetches the first messages of the queue, from number `first` on, which are not in memory. False: the store could not
+   * be read.
+   */
+  async loadQueue(journal: SessionJournal, first: number): Promise<boolean> {
     const { session } = journal;
     const queue = session.pages;
-    if (queue === null) return;
+    if (queue === null) return true;
     const span = spanOf(journal, first, queue.pageEnd(first));
     const found = await this.read(
       journal,
@@ -62,14 +65,16 @@ export class Pages {
       (seq) => queue.holds(seq),
       (seq) => queue.expiryOf(seq),
     );
+    if (found === null) return false;
     // While it was read the session may have ended, or left everything to the log again.
-    if (found === null || session.pages !== queue || queue.firstStored !== first) return;
-    if (!journal.online) return;
+    const isStale = session.pages !== queue || queue.firstStored !== first;
+    if (isStale || !journal.online) return true;
     for (const { seq, message, delivery } of found) {
       if (message !== null) queue.offer(seq, message, delivery);
     }
     const lost = queue.pageRead(span.endSeq);
     if (lost > 0) this.host.onLost(session, lost);
+    return true;
   }
 
   /** Fetches the messages in flight that are not in memory. False: the store could not be read. */
