@@ -223,7 +223,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       return true;
     }
     const { journal } = this;
-    if (journal?.isRepeat(message)) {
+    if (journal !== null && message.origin !== null && journal.isRepeat(message)) {
       this.host.counters.droppedRepeats++;
       return true;
     }
