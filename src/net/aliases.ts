@@ -1,7 +1,7 @@
 /**
- * Topic aliases towards one MQTT 5 client [MQTT5 3.3.2.3.4]. A topic gets one when it is sent for the second
- * time in a while, so that topics which come but once push nobody out; when all are given away, one that
- * was not used lately goes. The table lives as long as the connection.
+ * Topic aliases towards one MQTT 5 client [MQTT5 3.3.2.3.4]. A topic gets one when it is first sent; once all are
+ * given away, only when it is sent for the second time in a while, so that topics which come but once push
+ * nobody out, and one that was not used lately goes. The table lives as long as the connection.
  */
 import type { Topic } from "../routing/topic.js";
 
@@ -15,7 +15,7 @@ export class OutgoingAliases {
   isKnown = false;
   private readonly names: string[] = [];
   private readonly byName = new Map<string, number>();
-  /** Topics seen once. */
+  /** Topics seen once since all aliases were given away. */
   private readonly seen = new Set<string>();
   private readonly used: Uint8Array;
   private hand = 0;
@@ -32,7 +32,7 @@ export class OutgoingAliases {
     this.alias = this.byName.get(name) ?? 0;
     this.isKnown = this.alias !== 0;
     if (this.isKnown) this.used[this.alias] = 1;
-    else if (topic.bytes.length > aliasBytes && this.isFrequent(name)) {
+    else if (topic.bytes.length > aliasBytes && this.isWorthOne(name)) {
       this.alias = this.vacant();
       this.chosen = name;
     }
@@ -49,7 +49,8 @@ export class OutgoingAliases {
     this.used[this.alias] = 1;
   }
 
-  private isFrequent(name: string): boolean {
+  private isWorthOne(name: string): boolean {
+    if (this.byName.size < this.max) return true;
     if (this.seen.has(name)) return true;
     if (this.seen.size >= this.max) this.seen.clear();
     this.seen.add(name);

@@ -3,7 +3,7 @@
  * settings that a test made, and prints the arguments with which a node of ours does the same.
  */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { UsersFile } from "../../../src/auth/users-file.js";
@@ -107,13 +107,15 @@ function inAny(key: string): string | undefined {
   return value === undefined || value === "" ? undefined : value;
 }
 
-/** One that a second start finds again where mosquitto would find its file. */
+/** The same for a second start of the test, which finds its file there, unless the test took it away. */
 function dataDirectory(): string {
   if (all.get("persistence") !== "true") return mkdtempSync(join(tmpdir(), "suite-node-"));
   const file = resolve(all.get("persistence_file") ?? "mosquitto.db");
-  const path = join(tmpdir(), `suite-node-${createHash("sha256").update(file).digest("hex")}`);
-  // A test that takes the file away begins anew.
-  const place = existsSync(file) ? path : mkdtempSync(join(tmpdir(), "suite-node-"));
+  const place = join(tmpdir(), `suite-node-${createHash("sha256").update(file).digest("hex")}`);
+  if (!existsSync(file)) {
+    rmSync(place, { recursive: true, force: true });
+    writeFileSync(file, "");
+  }
   mkdirSync(place, { recursive: true });
   return place;
 }
