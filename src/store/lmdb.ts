@@ -68,6 +68,9 @@ export class LmdbStore implements Store {
   private last: Promise<unknown>;
   /** While the file is replaced; reads wait for it. */
   private replacing: Promise<void> | null = null;
+  /** Settled when no backup is under way. */
+  private copying: Promise<unknown> = Promise.resolve();
+  private lastUse: StoreUse;
   private starting: CommitEvents | null = null;
   private unflushed = 0;
   private onFlushed: () => void = () => undefined;
@@ -76,6 +79,7 @@ export class LmdbStore implements Store {
   /** @throws Error of lmdb when the file cannot be opened */
   constructor(private readonly options: LmdbOptions) {
     this.database = this.open();
+    this.lastUse = this.readUse();
     this.last = this.forgetFences();
   }
 
@@ -143,8 +147,14 @@ export class LmdbStore implements Store {
     return { ...this.done, ...use, unflushed: this.unflushed };
   }
 
-  /** As of the last commit. */
+  /** As of the last commit; while the file is replaced, as of the moment before. */
   use(): StoreUse {
+    // A database that is being closed must not be asked: lmdb would end the process a moment later.
+    if (this.replacing === null) this.lastUse = this.readUse();
+    return this.lastUse;
+  }
+
+  private readUse(): StoreUse {
     // Not in the package's types: what lmdb says of the whole file and of its trees.
     const stats = this.database.getStats() as DatabaseStats;
     const pages = treePages(stats.root) + treePages(stats.free);
@@ -163,7 +173,10 @@ export class LmdbStore implements Store {
   async backup(directory: string): Promise<void> {
     await this.last;
     await emptyDirectory(directory);
-    await copyDatabase(this.database, directory);
+    if (this.replacing !== null) await this.replacing;
+    const copied = copyDatabase(this.database, directory);
+    this.copying = Promise.all([this.copying, copied]).catch(() => undefined);
+    await copied;
   }
 
   /**
@@ -373,6 +386,7 @@ export class LmdbStore implements Store {
       resume = resolve;
     });
     try {
+      await this.copying;
       await this.database.close();
       try {
         await step();

@@ -104,6 +104,27 @@ test("resting gives back the memory that reading took, and nothing else happens"
   assert.deepEqual((await store.read("p")).slice(0, -1), rows);
 });
 
+test("whoever asks for figures while the file is opened anew gets those of before", async (t) => {
+  const store = await open("asked");
+  t.after(() => store.close());
+  await store.write([write("p", [put("k", "v")])]);
+  const before = store.use();
+  const nextTurn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1));
+  const resting = store.rest();
+  let isOver = false;
+  void resting.then(() => {
+    isOver = true;
+  });
+  // Between the close and the opening there may be a few promises only.
+  for (let asked = 0; !isOver; asked++) {
+    assert.deepEqual(store.use(), before);
+    await (asked % 100 === 99 ? nextTurn() : undefined);
+  }
+  // Whatever lmdb left to a timer has happened by then.
+  for (let turns = 0; turns < 20; turns++) await nextTurn();
+  assert.equal((await store.read("p")).length, 1);
+});
+
 test("at its limit it asks for no more, and takes what makes room", async (t) => {
   const store = await open("limit", { maxBytes: 2 * 1024 * 1024 });
   t.after(() => store.close());
