@@ -11,6 +11,7 @@ import { configSchema } from "../../src/config/schema.js";
 import { Authority, portOf, tlsClient } from "../net/listeners/support.js";
 import { type BrokerOptions, type TestBroker, testBroker } from "../support/front-end.js";
 import { MqttClient, type Version } from "../support/mqtt-client.js";
+import { wire } from "../spec/strict-wire.js";
 import { TestUsers } from "./support.js";
 
 const secret = "t".repeat(40);
@@ -103,13 +104,11 @@ test("rules of a token hold for its client", async (t) => {
 
 test("MQTT 5: a token without a user name gets in", async (t) => {
   const { port, frontEnd } = await withTokens(t);
-  const password = Buffer.from(await token(100));
-  const rest = [0, 4, ...Buffer.from("MQTT"), 5, 0x42, 0, 0, 0, 0, 1, ...Buffer.from("c")];
-  rest.push(password.length >> 8, password.length & 0xff, ...password);
+  const password = await token(100);
   const client = await MqttClient.open(t, port);
   client.version = 5;
-  const bytes = [0x10, (rest.length & 0x7f) | 0x80, rest.length >> 7, ...rest];
-  assert.equal((await client.handshakeRaw(bytes)).reasonCode, 0);
+  const bytes = wire(`10['MQTT' 05 42 0000 {} 'c' '${password}']`, 5);
+  assert.equal((await client.handshakeRaw([...bytes])).reasonCode, 0);
   assert.equal(frontEnd.sessions.get("c")?.user, "anna");
 });
 

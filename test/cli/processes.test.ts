@@ -14,8 +14,7 @@ const name = "trellis@127.0.0.1";
 function newPlace(t: TestContext): Place {
   const place = new Place(t, fakeDependencies());
   place.shareEnvironment();
-  // Whatever a failed test has left behind in the background.
-  t.after(() => place.run(["stop"]));
+  place.stopAtEnd();
   return place;
 }
 

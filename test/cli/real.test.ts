@@ -37,7 +37,7 @@ async function carry(t: TestContext, from: number, to: number): Promise<string> 
 
 test("start, started, ctl, a second start, a crash, stop", async (t) => {
   const place = newPlace(t);
-  t.after(() => place.run(["stop"]));
+  place.stopAtEnd();
   const started = await place.run(["start"]);
   assert.equal(started.code, 0, started.errors);
   const port = Number(/mqtt 127\.0\.0\.1:(\d+)/.exec(started.output)?.[1]);

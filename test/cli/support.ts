@@ -20,9 +20,11 @@ export interface Outcome {
 export class Place {
   readonly folder: string;
   readonly environment: Record<string, string>;
+  /** What is to be done when the test ends, the last first: a node can be asked to stop while its folder is there. */
+  private readonly endings: (() => unknown)[] = [];
 
   constructor(
-    private readonly t: TestContext,
+    t: TestContext,
     private readonly dependencies: Dependencies,
   ) {
     this.folder = mkdtempSync(join(tmpdir(), "trellis-cli-"));
@@ -31,7 +33,12 @@ export class Place {
       BROKER_COOKIE: "c".repeat(32),
       BROKER_CLUSTER__PORT_RANGE: "0-0",
     };
-    t.after(() => rmSync(this.folder, { recursive: true, force: true }));
+    t.after(() => this.end());
+  }
+
+  /** Stops a node that a failed test has left in the background, when the test ends. */
+  stopAtEnd(): void {
+    this.endings.push(() => this.run(["stop"]));
   }
 
   /** Runs a command line in this process. `answers` are typed when it asks. */
@@ -66,7 +73,7 @@ export class Place {
     return { code, output: output.join("\n"), errors: errors.join("\n") };
   }
 
-  /** Runs a command line as a process of its own, killed with its group when the test ends. */
+  /** Runs a command line as a process of its own, killed when the test ends. */
   spawn(words: readonly string[]): Spawned {
     const [program = process.execPath, ...first] = this.dependencies.self;
     const child = spawn(program, [...first, ...words], {
@@ -75,7 +82,10 @@ export class Place {
       stdio: ["pipe", "pipe", "pipe"],
     });
     const spawned = new Spawned(child);
-    this.t.after(() => spawned.kill("SIGKILL"));
+    this.endings.push(() => {
+      spawned.kill("SIGKILL");
+      return spawned.ended;
+    });
     return spawned;
   }
 
@@ -83,10 +93,18 @@ export class Place {
   shareEnvironment(): void {
     const before = { ...process.env };
     Object.assign(process.env, this.environment);
-    this.t.after(() => {
+    this.endings.push(() => {
       for (const name of Object.keys(this.environment)) delete process.env[name];
       Object.assign(process.env, before);
     });
+  }
+
+  private async end(): Promise<void> {
+    try {
+      for (const ending of this.endings.reverse()) await ending();
+    } finally {
+      rmSync(this.folder, { recursive: true, force: true });
+    }
   }
 }
 

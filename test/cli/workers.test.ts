@@ -27,7 +27,7 @@ function newPlace(t: TestContext): Place {
   place.environment.BROKER_LISTENERS__TCP__PORT = "0";
   place.environment.BROKER_CLUSTER__PORT_RANGE = `${firstPort}-${firstPort + 9}`;
   place.shareEnvironment();
-  t.after(() => place.run(["stop"]));
+  place.stopAtEnd();
   return place;
 }
 
