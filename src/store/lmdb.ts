@@ -71,6 +71,7 @@ export class LmdbStore implements Store {
   /** Settled when no backup is under way. */
   private copying: Promise<unknown> = Promise.resolve();
   private lastUse: StoreUse;
+  private closed = false;
   private starting: CommitEvents | null = null;
   private unflushed = 0;
   private onFlushed: () => void = () => undefined;
@@ -85,7 +86,8 @@ export class LmdbStore implements Store {
 
   async read(partition: string, from = "", limit?: number): Promise<Row[]> {
     checkPartition(partition);
-    if (this.replacing !== null) await this.replacing;
+    while (this.replacing !== null) await this.replacing;
+    if (this.closed) throw new Error("the store is closed");
     const start = rowKey(partition, from);
     const end = partitionEnd(partition);
     const keyAt = partition.length + 1;
@@ -97,7 +99,8 @@ export class LmdbStore implements Store {
   }
 
   async partitions(prefix: string, after?: string, limit?: number): Promise<string[]> {
-    if (this.replacing !== null) await this.replacing;
+    while (this.replacing !== null) await this.replacing;
+    if (this.closed) throw new Error("the store is closed");
     const most = limit ?? Number.POSITIVE_INFINITY;
     const names: string[] = [];
     let start = prefix === "" ? ownEnd : prefix;
@@ -125,6 +128,8 @@ export class LmdbStore implements Store {
 
   async close(): Promise<void> {
     await this.last;
+    // lmdb waits for what it flushes; a read meanwhile would end the process.
+    this.closed = true;
     await this.database.close();
     // Without the note, on a full disk say, the next start looks through the file.
     if (this.broken === null) await markClean(this.options.directory).catch(() => undefined);
@@ -147,10 +152,10 @@ export class LmdbStore implements Store {
     return { ...this.done, ...use, unflushed: this.unflushed };
   }
 
-  /** As of the last commit; while the file is replaced, as of the moment before. */
+  /** As of the last commit; while the file is replaced, and once it is closed, as of the last time this was asked. */
   use(): StoreUse {
     // A database that is being closed must not be asked: lmdb would end the process a moment later.
-    if (this.replacing === null) this.lastUse = this.readUse();
+    if (this.replacing === null && !this.closed) this.lastUse = this.readUse();
     return this.lastUse;
   }
 

@@ -125,6 +125,20 @@ test("whoever asks for figures while the file is opened anew gets those of befor
   assert.equal((await store.read("p")).length, 1);
 });
 
+test("a store that is being closed refuses reads and still knows its figures", async () => {
+  const store = await open("closing");
+  // Big enough that it is still being flushed: lmdb closes the file afterwards.
+  await store.write([write("p", [put("k", "x".repeat(200_000))])]);
+  const before = store.use();
+  const closing = store.close();
+  await assert.rejects(async () => {
+    for (;;) await store.read("p");
+  }, /the store is closed/);
+  await assert.rejects(store.partitions(""), /the store is closed/);
+  assert.deepEqual(store.use(), before);
+  await closing;
+});
+
 test("at its limit it asks for no more, and takes what makes room", async (t) => {
   const store = await open("limit", { maxBytes: 2 * 1024 * 1024 });
   t.after(() => store.close());
