@@ -49,8 +49,13 @@ export class Acks implements AcceptanceSink {
     return this.withheld ?? this.waiting.peek() ?? null;
   }
 
+  /** An MQTT 3 client's publish was refused: it was not answered, or will not be when its turn comes. */
   get hasWithheld(): boolean {
-    return this.withheld !== null;
+    if (this.withheld !== null || this.tellsRefusal) return this.withheld !== null;
+    for (let i = 0; i < this.waiting.length; i++) {
+      if ((this.waiting.at(i)?.refused ?? 0) !== 0) return true;
+    }
+    return false;
   }
 
   /** A message was published: answers it now, or in its turn. */
@@ -80,10 +85,19 @@ export class Acks implements AcceptanceSink {
     this.owner.onAnswered();
   }
 
-  /** The connection is gone: nothing is answered any more. */
+  /**
+   * The connection is gone: nothing is answered any more. What waited behind others for its answer is settled, or the id
+   * of one that was refused would count as taken when its client sends it again.
+   */
   close(): void {
     this.isOpen = false;
-    this.waiting.clear();
+    for (
+      let message = this.waiting.shift();
+      message !== undefined;
+      message = this.waiting.shift()
+    ) {
+      if (message.qos === 2 && message.pending === 0) this.session.settleQos2(message);
+    }
   }
 
   private answer(message: Message): void {

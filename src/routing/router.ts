@@ -393,7 +393,8 @@ export class Router implements ClusterUser {
    * anything of it happens. A publish that nobody answers (a will) waits instead.
    */
   private refuseStalled(message: Message, { local, peers }: Targets): boolean {
-    if (message.sink?.tellsRefusal === undefined) return false;
+    // Nor is one that is committed already: it has been taken.
+    if (message.sink?.tellsRefusal === undefined || message.origin !== null) return false;
     const isDurable =
       message.retain ||
       peers.some((target) => target.durable && target.qos > 0) ||

@@ -1,23 +1,39 @@
 /**
- * Tells histories of a range of seeds: `node --import tsx test/sim/soak.ts FIRST [LAST]`. Stops at the first
- * that breaks a promise, and says how to tell it again.
+ * Tells histories of a range of seeds: `npx tsx test/sim/soak.ts FIRST [LAST] [sessions|cluster]`, both kinds unless one
+ * is named. Stops at the first that breaks a promise, and says how to tell it again.
  */
 import { checkStory } from "./checks.js";
+import { checkSessions } from "./sessions/checks.js";
+import { SessionStory } from "./sessions/story.js";
 import { Story } from "./story.js";
 
-const [first = 1, last = first] = process.argv.slice(2).map(Number);
+const [firstText = "1", lastText = firstText, kind = ""] = process.argv.slice(2);
+const [first, last] = [Number(firstText), Number(lastText)];
 
 let turns = 0;
-for (let seed = first; seed <= last; seed++) {
+
+async function tellCluster(seed: number): Promise<void> {
   const story = new Story(seed);
+  await story.tell();
+  await checkStory(story);
+  turns += story.world.timeline.turns;
+}
+
+async function tellSessions(seed: number): Promise<void> {
+  const story = new SessionStory(seed);
+  await story.tell();
+  await checkSessions(story);
+  turns += story.world.timeline.turns;
+}
+
+for (let seed = first; seed <= last; seed++) {
   try {
-    await story.tell();
-    await checkStory(story);
+    if (kind !== "sessions") await tellCluster(seed);
+    if (kind !== "cluster") await tellSessions(seed);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.exit(1);
   }
-  turns += story.world.timeline.turns;
   if (seed % 100 === 0) process.stdout.write(`${seed} `);
 }
-process.stdout.write(`\n${last - first + 1} histories, ${turns} turns, no fault\n`);
+process.stdout.write(`\nseeds ${first} to ${last}, ${turns} turns, no fault\n`);

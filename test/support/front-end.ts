@@ -34,7 +34,7 @@ export function testConfig({ listeners = {}, ...settings }: Settings = {}): Conf
 }
 
 /** No list of users at all. */
-const nobody: Users = {
+export const nobody: Users = {
   kept: false,
   find: () => undefined,
   standIn: (name) => standInVerifier(Buffer.alloc(32), name, 4096),

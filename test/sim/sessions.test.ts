@@ -1,0 +1,53 @@
+/**
+ * Random histories of durable sessions (sessions/story.ts): whatever happens to nodes, stores and connections, what was
+ * acknowledged is delivered, once where that was asked for, and in order (sessions/checks.ts). And the proof that
+ * the simulation sees what it is there for: rules that are broken on purpose are found.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { checkSessions } from "./sessions/checks.js";
+import { plants } from "./sessions/plants.js";
+import { SessionStory, type SessionStoryOptions } from "./sessions/story.js";
+
+const seedsPerTest = 30;
+const seedsMax = 1000;
+
+async function tell(seed: number, options: SessionStoryOptions = {}): Promise<void> {
+  const story = new SessionStory(seed, options);
+  await story.tell();
+  await checkSessions(story);
+}
+
+for (let first = 1; first <= 60; first += seedsPerTest) {
+  test(`sessions keep their promises in the histories ${first} to ${first + seedsPerTest - 1}`, async () => {
+    for (let seed = first; seed < first + seedsPerTest; seed++) await tell(seed);
+  });
+}
+
+/** The first history that says so. */
+async function seedThatFinds(fault: RegExp, options: SessionStoryOptions = {}): Promise<number> {
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    try {
+      await tell(seed, options);
+    } catch (error) {
+      const [what = ""] = error instanceof Error ? error.message.split("\n") : [];
+      if (fault.test(what)) return seed;
+    }
+  }
+  assert.fail(`not found in ${seedsMax} histories`);
+}
+
+test("found: the store says that a commit is durable when it has only begun", async (t) => {
+  const seed = await seedThatFinds(/never got|no member|granted|session present/, {
+    answersEarly: true,
+  });
+  t.diagnostic(`by history ${seed}`);
+});
+
+for (const { name, fault, plant } of plants) {
+  test(`found: ${name}`, async (t) => {
+    const undo = plant();
+    t.after(undo);
+    t.diagnostic(`by history ${await seedThatFinds(fault)}`);
+  });
+}

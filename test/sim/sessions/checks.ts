@@ -1,0 +1,105 @@
+/** What must hold at the end of a history of sessions, when everybody is online and everything is answered. */
+import type { SimClient } from "./client.js";
+import { type Interest, inWords, isShared, matches, type Sent } from "./ledger.js";
+import type { SessionNode } from "./node.js";
+import type { SessionStory } from "./story.js";
+
+/** Throws with the seed, the last events and the first difference found. */
+export async function checkSessions(story: SessionStory): Promise<void> {
+  throwFirst(story);
+  await story.restartAll();
+  throwFirst(story);
+}
+
+function throwFirst(story: SessionStory): void {
+  for (const fault of faults(story)) story.world.check(false, () => fault);
+}
+
+function* faults({ clients, nodes, ledger }: SessionStory): Iterable<string> {
+  for (const client of clients) yield* subscriptionFaults(client);
+  for (const sent of ledger.sent) {
+    if (sent.isRefused) {
+      const taker = clients.find((client) => client.taken.has(sent));
+      if (taker !== undefined) yield `${taker.clientId} got ${inWords(sent)}, which was refused`;
+      continue;
+    }
+    if (sent.qos === 0 || sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
+    for (const client of clients) yield* deliveryFaults(client, sent);
+    yield* groupFaults(clients, sent);
+  }
+  for (const node of nodes) yield* nodeFaults(node);
+}
+
+/** Was the message promised by this subscription? */
+function isPromised(one: Interest, sent: Sent): boolean {
+  // A node that could not be reached learns of a subscription when it can.
+  const isKnown = (one.knownMs.get(sent.node) ?? Number.POSITIVE_INFINITY) <= sent.sentMs;
+  const covers = one.grantedMs <= sent.sentMs && one.endedMs > sent.acknowledgedMs;
+  return covers && isKnown && one.qos > 0 && matches(one.filter, sent.topic);
+}
+
+/** Acknowledged is delivered: to everybody whose session was there all the time. */
+function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
+  const one = client.interests.find((own) => !isShared(own.filter) && isPromised(own, sent));
+  if (one === undefined || client.taken.has(sent)) return;
+  yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
+}
+
+/** A group gets what one of its members was promised. */
+function* groupFaults(clients: readonly SimClient[], sent: Sent): Iterable<string> {
+  for (const client of clients) {
+    const one = client.interests.find((own) => isShared(own.filter) && isPromised(own, sent));
+    // While its group was there, and has been since.
+    if (one === undefined || one.endedMs !== Number.POSITIVE_INFINITY) continue;
+    if (!client.options.persistent) continue;
+    if (clients.some((other) => other.taken.has(sent))) continue;
+    yield `no member of ${one.filter} ever got ${inWords(sent)}; ${client.clientId} is one since ${one.grantedMs.toFixed(1)} ms`;
+  }
+}
+
+/** What was granted is there, and what was ended is not. */
+function* subscriptionFaults(client: SimClient): Iterable<string> {
+  const session = client.node.process?.sessions.get(client.clientId);
+  if (session === undefined) {
+    yield `${client.clientId} is online and has no session`;
+    return;
+  }
+  const last = new Map<string, Interest>();
+  for (const one of client.interests) last.set(one.filter, one);
+  for (const [filter, { grantedMs, endedMs, overMs, qos }] of last) {
+    const own = session.subscriptions.get(filter);
+    const isOver = overMs !== Number.POSITIVE_INFINITY;
+    if (isOver && own !== undefined) yield `${client.clientId} is still subscribed to ${filter}`;
+    const isSure = grantedMs !== Number.POSITIVE_INFINITY && endedMs === Number.POSITIVE_INFINITY;
+    if (isSure && own?.qos !== qos) {
+      yield `${client.clientId} has QoS ${own?.qos} at ${filter}, granted was ${qos}`;
+    }
+  }
+  for (const filter of session.subscriptions.keys()) {
+    if (!last.has(filter)) yield `${client.clientId} is subscribed to ${filter} by nobody`;
+  }
+  if (session.window.inFlight + session.queued + session.openQos2 > 0) {
+    yield `${client.clientId}: ${session.window.inFlight} in flight, ${session.queued} wait, ${session.openQos2} open`;
+  }
+}
+
+/** Nothing is left over, and nothing was counted that did not happen. */
+function* nodeFaults({ name, process, lives }: SessionNode): Iterable<string> {
+  for (const { sessions, counters } of lives) {
+    const { lostDamaged, fenced, droppedQueueFull, droppedExpired } = sessions.counters;
+    const wrong = { bugs: counters.bugs, lostDamaged, fenced, droppedQueueFull, droppedExpired };
+    for (const [what, count] of Object.entries(wrong)) {
+      if (count > 0) yield `${name} counted ${what}: ${count}`;
+    }
+  }
+  if (process === null) return;
+  const { sessions, commits, cluster } = process;
+  if (commits.stalled !== null) yield `${name} is stalled: ${commits.stalled.why}`;
+  const { bodies, publishes } = sessions.journals ?? {};
+  if ((bodies?.size ?? 0) > 0) yield `${name} keeps ${bodies?.size} bodies that nobody is due`;
+  if ((publishes?.length ?? 0) > 0) yield `${name} did not publish what was committed`;
+  for (const peer of cluster.peers()) {
+    if (peer.sender.length > 0)
+      yield `${name} holds ${peer.sender.length} forwards for ${peer.name}`;
+  }
+}

@@ -1,0 +1,388 @@
+/**
+ * A client whose own state outlives everything: it numbers what it publishes, repeats what is not answered, and
+ * sees at once what may not come. What had to come is checked when the history is over (checks.ts).
+ */
+import type { Qos } from "../../../src/protocol/publish.js";
+import type { Life } from "../world/node.js";
+import { type Packet, SimConnection } from "./connection.js";
+import {
+  type Interest,
+  inWords,
+  isShared,
+  type Ledger,
+  matches,
+  payloadOf,
+  type Sent,
+} from "./ledger.js";
+import type { SessionNode } from "./node.js";
+
+export interface ClientOptions {
+  readonly clientId: string;
+  readonly version: 4 | 5;
+  /** Its sessions outlive their connections. */
+  readonly persistent: boolean;
+  readonly receiveMaximum: number;
+  /** Publishes of it that may be unanswered. */
+  readonly window: number;
+}
+
+interface Unanswered {
+  readonly sent: Sent;
+  isReleased: boolean;
+}
+
+const never = Number.POSITIVE_INFINITY;
+
+export class SimClient extends SimConnection {
+  /** As far as the client can know. */
+  session: "none" | "kept" | "unknown" = "none";
+  /** Grows with each new session. */
+  generation = 0;
+  /** Of this session. */
+  interests: Interest[] = [];
+  readonly taken = new Map<Sent, number>();
+  /** A SUBACK came. */
+  onGranted: (interest: Interest) => void = () => undefined;
+  /** It connects again by itself. */
+  staysOnline = true;
+  /** How long it takes to acknowledge, at most. */
+  ackMsMax = 20;
+  private isCleanSession = false;
+  private sessionBefore: "none" | "kept" | "unknown" = "none";
+  private nextId = 1;
+  private nextNumber = 1;
+  private readonly unanswered = new Map<number, Unanswered>();
+  private readonly due: { topic: string; qos: Qos }[] = [];
+  private readonly openIds = new Map<number, string>();
+  /** What came with QoS 2 under which id, for ever. */
+  private readonly idsOf = new Map<string, number>();
+  private readonly lastOf = new Map<string, number>();
+  private requests = new Map<number, (codes: readonly number[]) => void>();
+  private acks: Packet[] = [];
+  private ackTimer = false;
+  private startsClean = false;
+  /** Subscriptions that ended because the session may have. */
+  private doubted: Interest[] = [];
+
+  constructor(
+    life: Life,
+    node: SessionNode,
+    readonly options: ClientOptions,
+    private readonly ledger: Ledger,
+  ) {
+    super(life, options.clientId, options.version, node);
+  }
+
+  /** Everything that it asked for is answered. */
+  get isSettled(): boolean {
+    const { unanswered, due, requests, openIds, acks } = this;
+    const waiting = unanswered.size + due.length + requests.size + openIds.size + acks.length;
+    return waiting === 0 && this.state === "online";
+  }
+
+  /** What is not, in words. */
+  get waiting(): string {
+    const sent = [...this.unanswered.values()].map((one) => inWords(one.sent)).join("; ");
+    return `${this.clientId} ${this.state}, ${this.due.length} due, unanswered: ${sent}, ${this.requests.size} requests, open: ${[...this.openIds].join()}`;
+  }
+
+  /** `clean`: with a new session. */
+  connect(clean = false): void {
+    // Until it has its new session it asks for one: it could not tell that from the old one.
+    this.startsClean ||= clean;
+    this.dial();
+  }
+
+  publish(topic: string, qos: Qos): void {
+    this.due.push({ topic, qos });
+    this.publishDue();
+  }
+
+  subscribe(filter: string, qos: Qos): void {
+    if (this.state !== "online") return;
+    const askedMs = this.nowMs;
+    const interest = {
+      ...{ filter, qos, askedMs, grantedMs: never, endedMs: never, overMs: never },
+      ...{ knownMs: new Map<string, number>(), metMs: new Map<string, number>() },
+    };
+    const older = this.interests.filter((one) => one.filter === filter && one.overMs === never);
+    if (qos === 0) for (const one of older) one.endedMs = Math.min(one.endedMs, askedMs);
+    this.interests.push(interest);
+    const messageId = this.request(([code]) => {
+      // While nothing can be stored: it is as it was before.
+      if (code === 0x97 || (code === 0x80 && this.version === 4)) {
+        this.interests = this.interests.filter((one) => one !== interest);
+        return;
+      }
+      if (code !== qos) this.fault(`SUBACK ${code} of ${filter} with QoS ${qos}`);
+      interest.grantedMs = this.nowMs;
+      this.onGranted(interest);
+      for (const one of older) {
+        one.endedMs = Math.min(one.endedMs, this.nowMs);
+        one.overMs = this.nowMs;
+      }
+    });
+    this.send({ cmd: "subscribe", messageId, subscriptions: [{ topic: filter, qos }] });
+  }
+
+  unsubscribe(filter: string): void {
+    if (this.state !== "online") return;
+    const open = this.interests.filter((one) => one.filter === filter && one.overMs === never);
+    for (const one of open) one.endedMs = Math.min(one.endedMs, this.nowMs);
+    const messageId = this.request(([code]) => {
+      // While nothing can be stored.
+      if (code === 0x83) return;
+      for (const one of open) one.overMs = this.nowMs;
+    });
+    this.send({ cmd: "unsubscribe", messageId, unsubscriptions: [filter] });
+  }
+
+  /** Leaves with a DISCONNECT; `ends`: which ends its session, where the protocol has a word for that. */
+  disconnect(ends: boolean): void {
+    if (this.state !== "online") return;
+    if (ends && this.version === 5) {
+      this.send({ cmd: "disconnect", reasonCode: 0, properties: { sessionExpiryInterval: 0 } });
+      this.doubtSession();
+    } else this.send({ cmd: "disconnect" });
+    this.drop(true);
+  }
+
+  /** The session may be over: nothing is promised until a CONNACK says more. */
+  doubtSession(): void {
+    this.session = this.sessionBefore = "unknown";
+    for (const one of this.interests) {
+      if (one.endedMs !== never) continue;
+      one.endedMs = this.nowMs;
+      this.doubted.push(one);
+    }
+  }
+
+  protected override onOpen(): void {
+    const { version, clientId, options } = this;
+    const clean = this.startsClean || !options.persistent;
+    this.isCleanSession = !options.persistent || (version === 4 && clean);
+    const before = this.session;
+    if (clean) this.doubtSession();
+    this.sessionBefore = clean ? "none" : before;
+    // Should no CONNACK come, the session there is then may be one of this connection.
+    if (before === "unknown") this.startsClean = true;
+    if (!clean && this.session === "none") this.session = "unknown";
+    const expiry = options.persistent ? { sessionExpiryInterval: 86_400 } : {};
+    const properties =
+      version === 5 ? { ...expiry, receiveMaximum: options.receiveMaximum } : undefined;
+    this.send({
+      ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: version, keepalive: 0 },
+      ...{ clientId, clean, ...(properties === undefined ? {} : { properties }) },
+    });
+  }
+
+  protected override onClosed(): void {
+    this.requests = new Map();
+    this.acks = [];
+    if (this.isCleanSession && this.session !== "unknown") this.forgetSession();
+    if (this.staysOnline) this.comeBack();
+  }
+
+  protected override onPacket(packet: Packet): void {
+    switch (packet.cmd) {
+      case "connack":
+        this.onConnack(packet.reasonCode ?? packet.returnCode ?? 0, packet.sessionPresent);
+        return;
+      case "publish":
+        this.onPublish(packet);
+        return;
+      case "puback":
+      case "pubrec":
+      case "pubcomp":
+        this.onAnswer(packet.cmd, packet.messageId ?? 0, packet.reasonCode ?? 0);
+        return;
+      case "pubrel":
+        this.openIds.delete(packet.messageId ?? 0);
+        this.acknowledge({ cmd: "pubcomp", messageId: packet.messageId ?? 0 });
+        return;
+      case "suback":
+      case "unsuback":
+        this.onReply(packet.messageId ?? 0, packet.granted ?? []);
+        return;
+      default:
+        return;
+    }
+  }
+
+  private comeBack(): void {
+    const number = this.connections;
+    this.life.clock.setTimer(this.life.random.between(1, 400), () => {
+      const isIdle = this.state === "offline" && this.connections === number;
+      if (isIdle && this.staysOnline) this.connect();
+    });
+  }
+
+  private onConnack(reason: number, present: boolean): void {
+    if (reason !== 0) {
+      const unavailable = this.version === 5 ? 0x88 : 3;
+      if (reason !== unavailable) this.fault(`CONNACK ${reason}`);
+      this.drop();
+      return;
+    }
+    this.startsClean = false;
+    const { sessionBefore } = this;
+    if (sessionBefore !== "unknown" && present !== (sessionBefore === "kept")) {
+      this.fault(`session present ${present}, its session was ${sessionBefore}`);
+    }
+    if (!present) this.forgetSession();
+    else if (this.session === "unknown") this.renewInterests();
+    this.session = this.isCleanSession ? "none" : "kept";
+    this.state = "online";
+    for (const [id, { sent, isReleased }] of this.unanswered) {
+      if (isReleased) this.send({ cmd: "pubrel", messageId: id });
+      else this.sendPublish(id, sent, true);
+    }
+    this.publishDue();
+  }
+
+  private forgetSession(): void {
+    this.session = "none";
+    this.generation++;
+    this.interests = [];
+    this.doubted = [];
+    this.unanswered.clear();
+    this.openIds.clear();
+  }
+
+  /** The session was there after all. */
+  private renewInterests(): void {
+    for (const one of this.doubted) {
+      if (one.grantedMs === never) continue;
+      this.interests.push({ ...one, grantedMs: this.nowMs, endedMs: never });
+    }
+    this.doubted = [];
+  }
+
+  private publishDue(): void {
+    while (this.state === "online" && this.unanswered.size < this.options.window) {
+      const next = this.due.shift();
+      if (next === undefined) return;
+      const { topic, qos } = next;
+      const sent: Sent = {
+        ...{ publisher: this.clientId, node: this.node.name, number: this.nextNumber++ },
+        ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
+      };
+      this.ledger.add(sent);
+      const id = qos === 0 ? 0 : this.nextId;
+      if (qos > 0) {
+        this.nextId = (this.nextId % 65_535) + 1;
+        this.unanswered.set(id, { sent, isReleased: false });
+      }
+      this.sendPublish(id, sent, false);
+    }
+  }
+
+  private sendPublish(messageId: number, sent: Sent, dup: boolean): void {
+    const { topic, qos } = sent;
+    sent.times++;
+    const payload = payloadOf(sent) + " ".repeat(sent.number % 40);
+    this.send({ cmd: "publish", topic, payload, qos, dup, retain: false, messageId });
+  }
+
+  private onAnswer(cmd: "puback" | "pubrec" | "pubcomp", id: number, reason: number): void {
+    const waiting = this.unanswered.get(id);
+    if (waiting === undefined) return;
+    const { sent } = waiting;
+    if (cmd !== "pubcomp") {
+      const isRefused = reason >= 0x80;
+      if (isRefused && reason !== 0x97) this.fault(`${cmd} with ${reason} of ${inWords(sent)}`);
+      // One that was repeated may have gone through before.
+      if (isRefused) sent.isRefused = sent.times === 1;
+      else sent.acknowledgedMs = Math.min(sent.acknowledgedMs, this.nowMs);
+      if (cmd === "pubrec" && !isRefused) {
+        waiting.isReleased = true;
+        this.send({ cmd: "pubrel", messageId: id });
+        return;
+      }
+    }
+    this.unanswered.delete(id);
+    this.publishDue();
+  }
+
+  private onPublish(packet: Packet & { cmd: "publish" }): void {
+    const { qos, messageId = 0, dup } = packet;
+    const sent = this.ledger.find(packet.payload.toString());
+    if (sent === undefined) {
+      this.fault(`got ${packet.payload.toString()}, which nobody sent`);
+      return;
+    }
+    if (qos === 2) this.onQos2(messageId, sent, dup);
+    else this.take(sent, qos);
+    if (qos === 1) this.acknowledge({ cmd: "puback", messageId });
+  }
+
+  private onQos2(id: number, sent: Sent, dup: boolean): void {
+    const payload = payloadOf(sent);
+    const open = this.openIds.get(id);
+    const before = this.idsOf.get(`${this.generation} ${payload}`);
+    if (open !== undefined && open !== payload) {
+      this.fault(`got ${inWords(sent)} under id ${id} (dup ${dup}), which is open for ${open}`);
+    }
+    if (before !== undefined && before !== id) {
+      this.fault(`got ${inWords(sent)} under id ${id}, and before under ${before}`);
+    }
+    this.idsOf.set(`${this.generation} ${payload}`, id);
+    if (open === undefined) this.take(sent, 2);
+    this.openIds.set(id, payload);
+    this.acknowledge({ cmd: "pubrec", messageId: id });
+  }
+
+  private take(sent: Sent, qos: Qos): void {
+    const times = this.taken.get(sent) ?? 0;
+    this.taken.set(sent, times + 1);
+    this.checkDue(sent, qos);
+    if (times > 0 && (qos === 2 || (sent.qos === 0 && sent.times === 1))) {
+      this.fault(`got ${inWords(sent)} again, with QoS ${qos}`);
+    }
+    if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
+    // What a subscription with QoS 0 gets does not wait.
+    const stream = `${sent.publisher} ${sent.topic} ${sent.qos} ${qos === 0}`;
+    const last = this.lastOf.get(stream) ?? 0;
+    if (sent.number < last) this.fault(`got ${inWords(sent)} after number ${last}`);
+    this.lastOf.set(stream, sent.number);
+  }
+
+  /** Had it to do with this message at all? */
+  private checkDue(sent: Sent, qos: Qos): void {
+    if (sent.isRefused) this.fault(`got ${inWords(sent)}, which was refused`);
+    const due = this.interests.filter(
+      ({ filter, askedMs, overMs }) =>
+        // What other members of a group leave may be older.
+        (askedMs <= sent.acknowledgedMs || isShared(filter)) &&
+        matches(filter, sent.topic) &&
+        overMs >= sent.sentMs,
+    );
+    const most = Math.max(-1, ...due.map((one) => one.qos));
+    if (most < 0) this.fault(`got ${inWords(sent)}, which it has not asked for`);
+    else if (qos > Math.min(most, sent.qos)) this.fault(`got ${inWords(sent)} with QoS ${qos}`);
+  }
+
+  private request(done: (codes: readonly number[]) => void): number {
+    const id = this.nextId;
+    this.nextId = (this.nextId % 65_535) + 1;
+    this.requests.set(id, done);
+    return id;
+  }
+
+  private onReply(id: number, granted: readonly unknown[]): void {
+    const done = this.requests.get(id);
+    this.requests.delete(id);
+    done?.(granted.map(Number));
+  }
+
+  /** Sends its acknowledgements in order, some time. */
+  private acknowledge(packet: Packet): void {
+    this.acks.push(packet);
+    if (this.ackTimer) return;
+    this.ackTimer = true;
+    this.life.clock.setTimer(this.life.random.between(0, this.ackMsMax), () => {
+      this.ackTimer = false;
+      for (const ack of this.acks.splice(0)) this.send(ack);
+    });
+  }
+}

@@ -1,0 +1,77 @@
+/** What clients did and were told, from their own side: the promises that a history has to keep. */
+import type { Qos } from "../../../src/protocol/publish.js";
+
+/** A publish, by whatever number of packets. */
+export interface Sent {
+  readonly publisher: string;
+  readonly node: string;
+  /** Counts up per publisher. */
+  readonly number: number;
+  readonly topic: string;
+  readonly qos: Qos;
+  /** When its first PUBLISH left. */
+  readonly sentMs: number;
+  /** PUBACK or PUBREC came. */
+  acknowledgedMs: number;
+  /** PUBLISH packets of it. */
+  times: number;
+  isRefused: boolean;
+}
+
+/** A subscription, from SUBSCRIBE on. Times are infinite while they have not come. */
+export interface Interest {
+  readonly filter: string;
+  readonly qos: Qos;
+  readonly askedMs: number;
+  /** SUBACK came. */
+  grantedMs: number;
+  /** From here on nothing new is promised. */
+  endedMs: number;
+  /** It is known to be over: nothing that is sent later may come. */
+  overMs: number;
+  /** Nodes that have learned of it, and when; and those that are about to. */
+  readonly knownMs: Map<string, number>;
+  readonly metMs: Map<string, number>;
+}
+
+export class Ledger {
+  readonly sent: Sent[] = [];
+  private readonly byPayload = new Map<string, Sent>();
+
+  add(sent: Sent): void {
+    this.sent.push(sent);
+    this.byPayload.set(payloadOf(sent), sent);
+  }
+
+  find(payload: string): Sent | undefined {
+    return this.byPayload.get(payload.trimEnd());
+  }
+}
+
+export function payloadOf({ publisher, number }: Sent): string {
+  return `${publisher} ${number}`;
+}
+
+export function inWords(sent: Sent): string {
+  const { qos, topic, node, sentMs, acknowledgedMs } = sent;
+  return (
+    `${payloadOf(sent)} (QoS ${qos}, ${topic}) sent at ${node} at ${sentMs.toFixed(1)} ms, ` +
+    `acknowledged at ${acknowledgedMs.toFixed(1)} ms`
+  );
+}
+
+export function isShared(filter: string): boolean {
+  return filter.startsWith("$share/");
+}
+
+/** Does the filter match? Naive, for the topics of these histories; a share group's filter counts as itself. */
+export function matches(filter: string, topic: string): boolean {
+  const plain = isShared(filter) ? filter.split("/").slice(2).join("/") : filter;
+  const pattern = plain
+    .split("/")
+    .map((level) => (level === "+" ? "[^/]*" : level))
+    .join("/")
+    .replace(/\/#$/, "(/.*)?")
+    .replace(/^#$/, ".*");
+  return new RegExp(`^${pattern}$`).test(topic);
+}

@@ -1,0 +1,164 @@
+/**
+ * A node of a world with everything between a client's bytes and the store: the real connections, sessions,
+ * router, cluster and commits. After a crash it starts as a broker does, from what its store holds.
+ */
+import { Acl } from "../../../src/auth/acl/acl.js";
+import { Authenticator } from "../../../src/auth/authenticator.js";
+import { Cluster } from "../../../src/cluster/cluster.js";
+import { Joiner } from "../../../src/cluster/joiner.js";
+import type { Config } from "../../../src/config/schema.js";
+import { Backoff } from "../../../src/lib/backoff.js";
+import { silentLog } from "../../../src/lib/log.js";
+import { TimerWheel } from "../../../src/lib/timer-wheel.js";
+import { Connection, type ConnectionShare } from "../../../src/net/connection.js";
+import { NetCounters } from "../../../src/net/counters.js";
+import { FairReads } from "../../../src/net/fair-reads.js";
+import { FrameEncoder } from "../../../src/net/frames.js";
+import { OutputShare } from "../../../src/net/output.js";
+import { StallWatch } from "../../../src/net/stall-watch.js";
+import { Router } from "../../../src/routing/router.js";
+import { TopicTable } from "../../../src/routing/topic.js";
+import { Sessions } from "../../../src/session/sessions.js";
+import { Turn } from "../../../src/session/turn.js";
+import { Commits } from "../../../src/store/commits.js";
+import { nobody, type Settings, testConfig } from "../../support/front-end.js";
+import { clusterSettings } from "../cluster-node.js";
+import type { FakeStore } from "../world/store.js";
+import type { Life, WorldNode } from "../world/node.js";
+import { PipeSocket } from "../world/pipe-socket.js";
+import type { World } from "../world/world.js";
+
+export const mqttPort = 1883;
+const policy = {
+  ...{ name: "sim", anonymous: true, closedToStrangers: false },
+  ...{ certificateUser: null, mountPoint: "" },
+};
+
+/** Everything of one process. */
+export interface Process {
+  readonly life: Life;
+  readonly cluster: Cluster;
+  readonly router: Router;
+  readonly sessions: Sessions;
+  readonly commits: Commits;
+  readonly counters: NetCounters;
+}
+
+export class SessionNode {
+  readonly place: WorldNode;
+  /** The process that runs, or null. It may not listen yet. */
+  process: Process | null = null;
+  /** Every process there ever was. */
+  readonly lives: Process[] = [];
+  isListening = false;
+  private readonly config: Config;
+
+  constructor(
+    readonly world: World,
+    readonly name: string,
+    settings: Settings,
+  ) {
+    this.place = world.node(name);
+    this.config = testConfig(settings);
+  }
+
+  get store(): FakeStore {
+    return this.place.disk.store;
+  }
+
+  get host(): string {
+    return this.place.host;
+  }
+
+  /** Starts the process; clients are let in when what is stored is loaded and the members have been met. */
+  async boot(): Promise<void> {
+    const life = this.place.boot();
+    const process = this.build(life);
+    this.process = process;
+    this.lives.push(process);
+    const { cluster, router, sessions, counters } = process;
+    await router.load(life.openStore());
+    const loaded = await sessions.load(() => undefined);
+    cluster.observeStamp(loaded.highestEpoch);
+    await cluster.start();
+    await cluster.settled(5_000);
+    sessions.publishRecovered();
+    await this.listen(process, counters);
+  }
+
+  async join(other: SessionNode): Promise<void> {
+    if (this.process === null) return;
+    const joined = new Joiner(this.process.cluster).join(other.name);
+    await this.world.settled(joined, 30_000, `${this.name} joins ${other.name}`);
+  }
+
+  /** kill -9. */
+  crash(): void {
+    this.place.crash();
+    this.process = null;
+    this.isListening = false;
+  }
+
+  private build(life: Life): Process {
+    const { clock, random, transport, log } = life;
+    const store = life.openStore();
+    const commits = new Commits({
+      ...{ store, clock, intervalMs: 0, slowMs: this.config.store.stall_timeout },
+      backoff: new Backoff(random, 50, 500),
+      onStalled: (failure) => stallWatch.setStalled(failure !== null),
+      onBroken: ({ why }) => {
+        throw new Error(why);
+      },
+    });
+    const cluster = new Cluster({
+      ...{ name: this.name, clock, random, transport, log, settings: clusterSettings },
+      ...{ cookie: "the cookie of the world", stateFile: life.file("cluster") },
+      durable: { store, commits },
+    });
+    const retained = { messages: 1000, bytes: 1e6, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 };
+    const shared = { strategy: "random", random } as const;
+    const router = new Router(cluster, retained, clock, shared, new TopicTable(), commits);
+    const { config } = this;
+    const wheel = new TimerWheel(clock);
+    const turn = new Turn(clock);
+    const sessions = new Sessions({
+      ...{ router, limits: config.limits, wheel, turn, directory: cluster.directory },
+      authorizer: new Acl(config.auth, silentLog),
+      journals: {
+        ...{ store, commits, clock, log },
+        incarnation: () => cluster.members.incarnation,
+      },
+    });
+    const counters = new NetCounters();
+    const stallWatch = new StallWatch(clock, config.store.stall_timeout, () => this.open);
+    cluster.attach({
+      ...{ user: router, host: sessions },
+      load: () => ({ connections: 0, sessions: sessions.size }),
+    });
+    this.open.clear();
+    const frames = new FrameEncoder();
+    const bytesMax = config.limits.connection_output_bytes;
+    this.share = {
+      ...{ config, router, clock, wheel, turn, log: silentLog, random, sessions, counters, frames },
+      ...{ mount: null, fairReads: new FairReads() },
+      output: new OutputShare(clock, counters, bytesMax, () => frames.forget()),
+      authenticator: new Authenticator({
+        ...{ settings: config.auth, users: nobody, random, clock, log: silentLog },
+      }),
+      onGone: (connection) => this.open.delete(connection),
+    };
+    return { life, cluster, router, sessions, commits, counters };
+  }
+
+  private readonly open = new Set<Connection>();
+  private share: ConnectionShare | null = null;
+
+  private async listen({ life }: Process, _counters: NetCounters): Promise<void> {
+    const { share } = this;
+    if (share === null) return;
+    await life.transport.listen(life.host, [mqttPort, mqttPort], (pipe) => {
+      this.open.add(new Connection(new PipeSocket(pipe), share, policy, "sim:1"));
+    });
+    this.isListening = true;
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * A random history of clients and their sessions, from a seed: nodes that crash, stores that stall, clients that come
+ * and go, take over their own connections, change their subscriptions and end their sessions, while messages
+ * are under way. It ends with everybody online and everything answered.
+ */
+import type { Qos } from "../../../src/protocol/publish.js";
+import { nodeName } from "../cluster-node.js";
+import type { Dice } from "../world/dice.js";
+import type { Life } from "../world/node.js";
+import { World } from "../world/world.js";
+import { SimClient } from "./client.js";
+import { type Interest, Ledger } from "./ledger.js";
+import { SessionNode } from "./node.js";
+
+/** What may happen in a history, and how often: chosen by the seed, so that each has a character. */
+interface Mix {
+  readonly crashes: number;
+  readonly stalls: number;
+  readonly breaks: number;
+  readonly takeovers: number;
+  readonly ends: number;
+  readonly subscriptions: number;
+}
+
+export interface SessionStoryOptions {
+  /** Planted: stores say that a write is durable when it has only begun. */
+  readonly answersEarly?: boolean;
+}
+
+const topics = ["t/a", "t/b", "t/a/x", "u"];
+const filters = ["t/a", "t/b", "t/+", "t/#", "#", "u"];
+const shareFilters = ["$share/g/t/#", "$share/g/t/#", "$share/g/u"];
+const quietMs = 3_000;
+/** A SUBACK that took so long was given without peers that were late, for which it promises nothing. */
+const lateMs = 900;
+
+export class SessionStory {
+  readonly world: World;
+  readonly nodes: SessionNode[] = [];
+  readonly clients: SimClient[] = [];
+  readonly ledger = new Ledger();
+  private readonly life: Life;
+  private readonly dice: Dice;
+  private readonly mix: Mix;
+
+  constructor(
+    readonly seed: number,
+    private readonly options: SessionStoryOptions = {},
+  ) {
+    this.world = new World(seed, `npx tsx test/sim/soak.ts ${seed} ${seed} sessions`);
+    this.dice = this.world.dice.fork(7);
+    this.life = this.world.node("clients@clients").boot();
+    const some = (most: number): number => (this.dice.chance(0.6) ? this.dice.between(0, most) : 0);
+    this.mix = {
+      ...{ crashes: some(2), stalls: some(1), breaks: some(3), takeovers: some(2), ends: some(1) },
+      subscriptions: some(3),
+    };
+  }
+
+  /** Tells the whole history, and ends when everything is quiet. */
+  async tell(): Promise<void> {
+    await this.begin();
+    const steps = 20 + this.dice.integer(60);
+    for (let i = 0; i < steps; i++) {
+      await this.step();
+      await this.world.run(
+        this.dice.chance(0.5) ? this.dice.between(0, 8) : this.dice.between(0, 150),
+      );
+      this.throwFaults();
+      this.noteMeetings();
+    }
+    await this.calmDown();
+    this.throwFaults();
+  }
+
+  /** All nodes are killed in the quiet, and everybody comes back. */
+  async restartAll(): Promise<void> {
+    for (const node of this.nodes) if (node.process !== null) node.crash();
+    await this.calmDown();
+    this.throwFaults();
+  }
+
+  private throwFaults(): void {
+    for (const { faults } of this.clients) {
+      for (const fault of faults) this.world.check(false, () => fault);
+    }
+  }
+
+  private async begin(): Promise<void> {
+    const { dice } = this;
+    const count = dice.chance(0.6) ? 1 : 2 + dice.integer(2);
+    const receiveMaximum = dice.pick([4, 20, 100]);
+    const atomic = dice.chance(0.6);
+    const settings = { limits: { receive_maximum: receiveMaximum } };
+    for (let i = 0; i < count; i++) {
+      const node = new SessionNode(this.world, nodeName(i), settings);
+      node.store.atomic = atomic;
+      node.store.readMsMax = dice.pick([0, 1, 4]);
+      node.store.writeMsMax = dice.pick([1, 5, 30]);
+      node.store.answersEarly = this.options.answersEarly ?? false;
+      this.nodes.push(node);
+    }
+    await this.startAll();
+    const [first, ...others] = this.nodes;
+    for (const node of others) if (first !== undefined) await node.join(first);
+    this.makeClients();
+    for (const client of this.clients) client.connect();
+    await this.world.run(dice.between(0, 50));
+  }
+
+  private makeClients(): void {
+    const { dice } = this;
+    const count = 3 + dice.integer(5);
+    for (let i = 0; i < count; i++) {
+      const node = dice.pick(this.nodes);
+      const client = new SimClient(
+        this.life,
+        node,
+        {
+          clientId: `c${i}`,
+          version: dice.pick([4, 5]),
+          persistent: dice.chance(0.8),
+          receiveMaximum: dice.pick([1, 3, 100]),
+          window: dice.pick([1, 3, 4]),
+        },
+        this.ledger,
+      );
+      client.ackMsMax = dice.pick([0, 5, 60]);
+      client.onGranted = (interest) => this.onGranted(node, interest);
+      this.clients.push(client);
+    }
+  }
+
+  /** SUBACK says that all nodes know that are up, unless some were late. */
+  private onGranted(at: SessionNode, { knownMs, askedMs, grantedMs }: Interest): void {
+    knownMs.set(at.name, grantedMs);
+    if (grantedMs - askedMs > lateMs) return;
+    for (const other of this.nodes) if (areUp(at, other)) knownMs.set(other.name, grantedMs);
+  }
+
+  /** The others learn of it when they are linked for a while. */
+  private noteMeetings(): void {
+    const { nowMs } = this.world;
+    for (const { interests, node } of this.clients) {
+      for (const { knownMs, metMs, grantedMs } of interests) {
+        for (const other of this.nodes) {
+          if (grantedMs > nowMs || knownMs.has(other.name)) continue;
+          if (!areUp(node, other)) metMs.delete(other.name);
+          else if (!metMs.has(other.name)) metMs.set(other.name, nowMs);
+          else if (nowMs - (metMs.get(other.name) ?? nowMs) > 200) knownMs.set(other.name, nowMs);
+        }
+      }
+    }
+  }
+
+  private async step(): Promise<void> {
+    const { mix, dice } = this;
+    const actions: [number, () => void | Promise<void>][] = [
+      [6, () => this.publish()],
+      [1 + mix.subscriptions, () => this.subscribe()],
+      [mix.subscriptions / 3, () => this.unsubscribe()],
+      [mix.breaks, () => this.comeOrGo()],
+      [mix.takeovers, () => this.takeOver()],
+      [mix.ends, () => this.endSession()],
+      [mix.crashes, () => this.crashOrStart()],
+      [mix.stalls, () => this.stallOrRecover()],
+      [0.5, () => this.changePace()],
+    ];
+    let at = dice.between(
+      0,
+      actions.reduce((sum, [weight]) => sum + weight, 0),
+    );
+    for (const [weight, act] of actions) {
+      at -= weight;
+      if (at > 0) continue;
+      await act();
+      return;
+    }
+  }
+
+  private aClient(): SimClient {
+    return this.dice.pick(this.clients);
+  }
+
+  private publish(): void {
+    const { dice } = this;
+    const client = this.aClient();
+    const burst = dice.chance(0.3) ? 12 : 1 + dice.integer(3);
+    const topic = dice.pick(topics);
+    const qos = dice.pick([0, 1, 1, 2, 2] as const);
+    for (let i = 0; i < burst; i++) client.publish(topic, qos);
+  }
+
+  private subscribe(): void {
+    const { dice } = this;
+    const client = this.aClient();
+    // The first clients are members of a group, and nothing else.
+    const isMember = this.clients.indexOf(client) < 2;
+    const filter = dice.pick(isMember ? shareFilters : filters);
+    client.subscribe(filter, dice.pick([0, 1, 1, 2, 2] as Qos[]));
+  }
+
+  private unsubscribe(): void {
+    const client = this.aClient();
+    if (client.interests.length > 0) client.unsubscribe(this.dice.pick(client.interests).filter);
+  }
+
+  private comeOrGo(): void {
+    const client = this.aClient();
+    client.staysOnline = this.dice.chance(0.6);
+    if (client.state === "offline") client.connect();
+    else if (this.dice.chance(0.3)) client.disconnect(false);
+    else client.drop();
+  }
+
+  private takeOver(): void {
+    this.aClient().connect();
+  }
+
+  /** With Clean Start, at a DISCONNECT, or by an operator. */
+  private endSession(): void {
+    const { dice } = this;
+    const client = this.aClient();
+    const how = dice.integer(3);
+    if (how === 0) client.connect(true);
+    else if (how === 1) client.disconnect(true);
+    else {
+      const { process } = client.node;
+      // What its CONNACK says may be older.
+      if (process === null || client.state === "greeting") return;
+      client.doubtSession();
+      this.world.trace.note(`${client.clientId} is deleted`);
+      process.sessions.delete(client.clientId);
+    }
+  }
+
+  private async crashOrStart(): Promise<void> {
+    const { dice } = this;
+    const stopped = this.nodes.filter(({ process }) => process === null);
+    if (stopped.length > 0 && dice.chance(0.7)) {
+      const node = dice.pick(stopped);
+      node.store.failing = null;
+      void node.boot();
+      return;
+    }
+    const node = dice.pick(this.nodes);
+    if (node.process === null) return;
+    if (dice.chance(0.7)) await this.publishBefore(node);
+    node.crash();
+    // Mostly it is back soon, and dies again some time.
+    if (dice.chance(0.6)) {
+      node.store.failing = null;
+      void node.boot();
+    }
+  }
+
+  /** A node that dies is in the midst of something. */
+  private async publishBefore(node: SessionNode): Promise<void> {
+    const { dice } = this;
+    const own = this.clients.filter((client) => client.node === node && client.state === "online");
+    const qos = dice.pick([1, 2] as const);
+    for (const client of own) client.publish(dice.pick(topics), qos);
+    await this.world.run(dice.between(0, dice.chance(0.5) ? 6 : 40));
+  }
+
+  private stallOrRecover(): void {
+    const { dice } = this;
+    const { store, name, isListening } = dice.pick(this.nodes);
+    if (!isListening) return;
+    store.failing = store.failing !== null ? null : dice.pick(["full", "unavailable"] as const);
+    this.world.trace.note(`the store of ${name}: ${store.failing ?? "well"}`);
+  }
+
+  private changePace(): void {
+    this.aClient().ackMsMax = this.dice.pick([0, 5, 60, 600]);
+  }
+
+  private async startAll(): Promise<void> {
+    for (const node of this.nodes) {
+      node.store.failing = null;
+      if (node.process === null) void node.boot();
+    }
+    const listening = (): boolean => this.nodes.every(({ isListening }) => isListening);
+    await this.world.until(listening, 30_000, "all nodes listen");
+  }
+
+  /** Everything is well again, everybody is online, and time goes by until nobody has anything to say. */
+  private async calmDown(): Promise<void> {
+    const { world, clients } = this;
+    await this.startAll();
+    for (const client of clients) {
+      client.staysOnline = true;
+      client.ackMsMax = 5;
+      if (client.state === "offline") client.connect();
+    }
+    const isQuiet = (): boolean =>
+      clients.every((one) => one.isSettled && one.lastActiveMs < world.nowMs - quietMs);
+    await world.until(isQuiet, 60_000, () =>
+      clients
+        .filter((one) => !one.isSettled)
+        .map((one) => one.waiting)
+        .join("\n"),
+    );
+  }
+}
+
+/** Do two nodes see each other? */
+function areUp(one: SessionNode, other: SessionNode): boolean {
+  const seen = one.process?.cluster.state(other.name);
+  return seen === "up" && other.process?.cluster.state(one.name) === "up";
+}
