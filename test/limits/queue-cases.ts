@@ -70,6 +70,7 @@ export const queueCases = {
         const client = await one.connect(version);
         await client.subscribe("a");
         // Two requests for the last place, both before the first is answered.
+        const refused = one.metric("session.subscriptions_refused");
         cluster.held = [];
         for (const [messageId, topic] of [
           [2, "b"],
@@ -78,7 +79,12 @@ export const queueCases = {
           client.send({ cmd: "subscribe", messageId, subscriptions: [{ topic, qos: 0 }] });
         }
         const held = cluster.held;
-        await eventually(() => held.length === 2, "both requests");
+        await eventually(
+          () => one.metric("session.subscriptions_refused") === refused + 1,
+          "both requests",
+        );
+        // What is refused waits for nobody but the answers before it.
+        assert.equal(held.length, 1);
         cluster.held = null;
         for (const answer of held) answer();
         assert.deepEqual((await client.expect("suback")).granted, [0]);
