@@ -150,3 +150,25 @@ test("CONNACK of a client with a will, and PUBACK of a retained message, leave a
   assert.equal((await store.partitions("will/")).length, 1);
   assert.equal((await store.partitions("retained/")).length, 1);
 });
+
+test("a QoS 2 publish that was refused behind one under way is taken when it comes again", async (t) => {
+  const { broker, store, fill, empty } = await stalling(t);
+  const again = { clientId: "again", clean: false } as const;
+  const first = await MqttClient.connect(t, broker.port, again);
+  const { counters, sessions } = broker.frontEnd;
+  store.failures.set("*", full);
+  first.publish("kept", "under way", { qos: 2, messageId: 1 });
+  await eventually(() => counters.receivedQos2 === 1, "the first");
+  await fill();
+  first.publish("kept", "refused", { qos: 2, messageId: 2 });
+  await eventually(() => counters.receivedQos2 === 2, "the second");
+  first.destroy();
+  await eventually(() => sessions.get("again")?.channel === null, "its end");
+  await empty();
+  const second = await MqttClient.connect(t, broker.port, again);
+  second.publish("kept", "under way", { qos: 2, messageId: 1, dup: true });
+  second.publish("kept", "refused", { qos: 2, messageId: 2, dup: true });
+  await second.expect("pubrec");
+  await second.expect("pubrec");
+  assert.equal(sessions.get("away")?.queued, 2);
+});

@@ -304,8 +304,9 @@ export class SessionStory {
   }
 }
 
-/** Do two nodes see each other? */
+/** Do two nodes see each other, and can both store what they learn? */
 function areUp(one: SessionNode, other: SessionNode): boolean {
+  if (one.store.failing !== null || other.store.failing !== null) return false;
   const seen = one.process?.cluster.state(other.name);
   return seen === "up" && other.process?.cluster.state(one.name) === "up";
 }
