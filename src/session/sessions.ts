@@ -375,6 +375,15 @@ export class Sessions implements SessionHost, ConnectionHost {
     isNew: boolean,
   ): void {
     const { channel, epoch, done } = opening;
+    const superseded = (): void => {
+      // A newer connection of the client has come for the session.
+      done({ session: null, reason: 0 });
+      this.leave(session, epoch, false);
+    };
+    if (session.epoch > epoch) {
+      superseded();
+      return;
+    }
     session.epoch = epoch;
     if (isNew) journal.noteMeta();
     if (journal.journals.stalled !== null) {
@@ -384,7 +393,8 @@ export class Sessions implements SessionHost, ConnectionHost {
       return;
     }
     const attach = (isLoaded: boolean): void => {
-      if (!channel.isOpen) this.leave(session, epoch, isNew);
+      if (!channel.isOpen) this.leave(session, epoch, isNew && session.epoch === epoch);
+      else if (session.epoch > epoch) superseded();
       // It has expired, or an operator has ended it.
       else if (this.byId.get(session.clientId) !== session) this.open(opening);
       else if (isLoaded) this.attach(opening, session, isNew);
