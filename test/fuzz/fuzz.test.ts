@@ -41,8 +41,10 @@ test(`a node of its own: ${Math.ceil(cases * 0.01)} cases`, async (t) => {
   const found = await fuzzProcess(t, Math.ceil(cases * 0.01), seed);
   const [before, after] = [found.rssBefore, found.rssAfter].map((bytes) => Math.round(bytes / 1e6));
   t.diagnostic(`delay of its loop: 99 % ${found.loopP99Ms} ms, longest ${found.loopMaxMs} ms`);
+  t.diagnostic(`longest turn of its loop by processor time: ${found.blockMaxMs.toFixed(1)} ms`);
   t.diagnostic(`resident memory: ${before} MB after a tenth, ${after} MB at the end`);
   assert.ok(found.rssAfter - found.rssBefore < 128_000_000, `${before} MB, then ${after} MB`);
-  // How long something takes depends on the machine: judged only in the long run, which is asked for.
-  if (process.env.FUZZ_JUDGE !== undefined) assert.ok(found.loopMaxMs < 20, "blocks of 20 ms");
+  // Judged only in the long run, which is asked for: a short one is over before its code is compiled. What the machine
+  // gave to others is no block of ours.
+  if (process.env.FUZZ_JUDGE !== undefined) assert.ok(found.blockMaxMs < 20, "blocks of 20 ms");
 });

@@ -3,7 +3,10 @@
  * memory does not grow, and its event loop is not held up. What it holds is asked through `ctl metrics`.
  */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import type { ListenerInfo } from "../../src/admin/parts.js";
 import { startNodes, type TestNode, until } from "../support/nodes.js";
@@ -18,6 +21,8 @@ export interface ProcessFindings {
   /** Of the event loop, once the node has been up for a while: the longest delay, and one in a hundred. */
   readonly loopMaxMs: number;
   readonly loopP99Ms: number;
+  /** The most processor time that the process took in one turn of its loop (probe.mjs). */
+  readonly blockMaxMs: number;
   /** Resident memory: after the first tenth of the cases, and at the end. */
   readonly rssBefore: number;
   readonly rssAfter: number;
@@ -35,6 +40,11 @@ export async function fuzzProcess(
   const webSocket = ["listeners.ws.enabled=true", "listeners.ws.port=0"];
   const [node] = await startNodes(t, { nodes: 1, settings: [...settings, ...webSocket] });
   assert.ok(node !== undefined);
+  const probed = join(node.dataDirectory, "probe.json");
+  const probe = fileURLToPath(new URL("probe.mjs", import.meta.url));
+  await node.stop();
+  node.environment = { NODE_OPTIONS: `--import ${probe}`, FUZZ_PROBE: probed };
+  await node.start();
   const watcher = await node.connect({ clientId: "watcher" });
   await watcher.subscribe("proof");
   const url = await webSocketUrl(node);
@@ -66,7 +76,9 @@ export async function fuzzProcess(
     return metrics["net.connected"] === 1 ? metrics : undefined;
   });
   const rssAfter = last["process.rss"] ?? 0;
-  return { loopMaxMs: delays.max, loopP99Ms: delays.p99, rssBefore, rssAfter };
+  // The probe is the only writer of its file.
+  const { cpuMs } = JSON.parse(readFileSync(probed, "utf8")) as { cpuMs: number };
+  return { loopMaxMs: delays.max, loopP99Ms: delays.p99, blockMaxMs: cpuMs, rssBefore, rssAfter };
 }
 
 async function webSocketUrl(node: TestNode): Promise<string> {

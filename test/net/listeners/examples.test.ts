@@ -197,7 +197,7 @@ test("HAProxy: PROXY protocol v2, health check, TLS, WebSocket", async (t) => {
   const file = join(path, "haproxy.cfg");
   const text = setting.text
     .replace("/etc/haproxy/mqtt.pem", both)
-    .replace("maxconn 100000", "maxconn 500");
+    .replace(/^global$/m, "global\n    maxconn 500");
   writeFileSync(file, text);
   await run(t, "haproxy", ["-db", "-f", file], ports.tcp);
   await checkClients(t, setting);

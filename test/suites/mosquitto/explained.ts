@@ -28,7 +28,6 @@ const size =
   "a client that takes 20 bytes is sent no packet of 21 [MQTT-3.1.2-24]; mosquitto does not count the first byte";
 const unchecked =
   "rules for a user hold for a user name that was checked; mosquitto believes any where there is no password file";
-const restart = "asks for messages and sessions that outlive the node";
 
 export const explained: Readonly<Record<string, string>> = {
   "01-connect-connack-2163.py": tells,
@@ -65,12 +64,6 @@ export const explained: Readonly<Record<string, string>> = {
   "07-will-delay.py": delay,
   "07-will-takeover.py":
     "a will without delay is published when its client id is taken over [MQTT-3.1.2-8]; mosquitto: not always",
-  "11-message-expiry.py": restart,
-  "11-persistent-subscription-no-local.py": restart,
-  "11-persistent-subscription-v5.py": restart,
-  "11-persistent-subscription.py": restart,
-  "11-pub-props.py": restart,
-  "11-subscription-id.py": restart,
   "08-ssl-connect-cert-auth-expired.py": alert,
   "08-ssl-connect-cert-auth-without.py": alert,
   "08-ssl-connect-no-identity.py":
