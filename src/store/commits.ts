@@ -168,7 +168,7 @@ export class Commits {
 
   /** A member is asked again only after it has heard how the time before went. */
   private collect(parts: Map<string, Part>, member: Journaled): void {
-    const { partition, fence } = member;
+    const { partition } = member;
     let part = parts.get(partition);
     if (part === undefined) {
       part = { partition, operations: [], members: [], waiting: [] };
@@ -179,6 +179,8 @@ export class Commits {
     member.collect(part.operations);
     this.counters.operations += part.operations.length - before;
     part.members.push(member);
+    // What it writes may have raised it.
+    const { fence } = member;
     if (fence !== undefined) part.fence = Math.max(fence, part.fence ?? fence);
   }
 

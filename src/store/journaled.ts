@@ -3,7 +3,7 @@ import type { Operation } from "./store.js";
 
 export interface Journaled {
   readonly partition: string;
-  /** Epoch of the owner, where the partition has one. */
+  /** Epoch of the owner, where the partition has one; read after `collect`. */
   readonly fence: number | undefined;
   /** It is in the list of the next commit. Set and cleared by `Commits` alone. */
   touched: boolean;

@@ -40,6 +40,8 @@ export class SessionJournal implements Journaled {
   /** The number of the next message that the session takes, and of the next record. */
   nextSeq = 1;
   nextRecord = 1;
+  /** The session's epoch as it was written last; 0: never. */
+  storedEpoch = 0;
   /** Records up to this number are in the store. */
   committedRecord = 0;
   /** The body record of the message that was taken last; 0: the log itself holds it. */
@@ -66,8 +68,9 @@ export class SessionJournal implements Journaled {
     return `${sessionPrefix}${this.session.clientId}`;
   }
 
+  /** The epoch in the store, not a newer one: a session that is loaded again must be able to write. */
   get fence(): number | undefined {
-    return this.session.epoch === 0 ? undefined : this.session.epoch;
+    return this.storedEpoch === 0 ? undefined : this.storedEpoch;
   }
 
   get online(): boolean {
@@ -257,6 +260,7 @@ export class SessionJournal implements Journaled {
     if (batch !== null) this.collectBatch(batch, into);
     if (this.metaDue) {
       into.push({ kind: "put", key: metaKey, value: encodeMeta(this.session) });
+      this.storedEpoch = this.session.epoch;
       this.metaDue = false;
     }
     if (this.subscriptionsDue !== null) this.collectSubscriptions(this.subscriptionsDue, into);

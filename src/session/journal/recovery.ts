@@ -111,6 +111,7 @@ export class Recovery {
     });
     session.expiryMs = meta.expiryMs;
     session.epoch = meta.epoch;
+    session.journal.storedEpoch = meta.epoch;
     session.endDueMs = this.endDueMs(meta);
     this.restoreLog(session, stored);
     for (const one of stored.subscriptions) this.subscribe(session, one);
