@@ -126,12 +126,12 @@ export class SharedGroups {
     }
   }
 
-  /** A forward from a peer named these groups; `message.pending` grows for each that has to wait. */
+  /** A forward from a peer named these groups; `message.pending` grows for each of ours that has to wait. */
   onForward(message: Message, part: SharedPart): void {
     for (const key of part.keys) {
       const group = this.host.index.group(key);
       if (group === undefined) this.counters.noMember++;
-      else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part);
+      else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part, true);
       else this.take(group, message, part.hops);
     }
   }
@@ -238,28 +238,31 @@ export class SharedGroups {
   private take(group: Group, message: Message, hops: number): void {
     const { online, waiting } = group;
     if (online > 0) {
-      this.deliver(message, group, group.onlineAt(this.memberTurn(group, message, online)), hops);
+      const turn = this.memberTurn(group, message, online);
+      this.deliver(message, group, group.onlineAt(turn), hops, true);
       return;
     }
     const choice = hops < hopsMax ? this.usable(group, message) : null;
     if (waiting > 0 && message.qos > 0 && choice?.tier !== Tier.Online) {
-      this.deliver(message, group, group.waitingAt(this.memberTurn(group, message, waiting)), hops);
+      const turn = this.memberTurn(group, message, waiting);
+      this.deliver(message, group, group.waitingAt(turn), hops, true);
     } else if (choice !== null) {
       this.counters.passedOn++;
       this.give(message, group, choice, hops + 1);
     } else this.counters.noMember++;
   }
 
-  /** Delivers to the chosen member, or to another one if it may not have the message. */
+  /** Delivers to the chosen member, or to another one if it may not have the message; `answered`: see `sendTo`. */
   private deliver(
     message: Message,
     group: Group,
     chosen: Delivery | undefined,
     hops: number,
+    answered: boolean,
   ): void {
     if (chosen === undefined) return;
     if (mayTake(chosen, message.topic)) this.host.deliver(message, chosen);
-    else this.giveNext(message, group, { ...atFirst, hops });
+    else this.giveNext(message, group, { ...atFirst, hops }, answered);
   }
 
   /** Who gets a message that the chosen member may not have. */
@@ -276,11 +279,16 @@ export class SharedGroups {
     return next;
   }
 
-  private giveNext(message: Message, group: Group, asked: Omit<SharedRoute, "only">): void {
+  private giveNext(
+    message: Message,
+    group: Group,
+    asked: Omit<SharedRoute, "only">,
+    answered: boolean,
+  ): void {
     const next = this.next(message, group, asked);
     if (next === null) return;
     if (next.own !== undefined) this.host.deliver(message, next.own);
-    else this.sendTo(message, group, { ...next, hops: asked.hops, durable: false });
+    else this.sendTo(message, group, { ...next, hops: asked.hops, durable: false }, answered);
   }
 
   private memberTurn(group: Group, message: Message, members: number): number {
@@ -301,18 +309,24 @@ export class SharedGroups {
     const node = nodeAt(choice, place);
     const own = node === ownNode ? memberAt(group, choice, place) : undefined;
     const durable = choice.tier === Tier.Outbox;
-    if (own !== undefined) this.deliver(message, group, own, hops);
-    else this.sendTo(message, group, { ...atFirst, hops, peer: node, durable });
+    if (own !== undefined) this.deliver(message, group, own, hops, false);
+    else this.sendTo(message, group, { ...atFirst, hops, peer: node, durable }, false);
   }
 
+  /**
+   * `answered`: it came from a peer, which is told at once that it is accepted, and this node answers for it from now
+   * on. Streams are accepted in order: nodes whose members are refused much would wait for each other for ever.
+   */
   private sendTo(
     message: Message,
     group: Group,
     to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "durable">,
+    answered: boolean,
   ): void {
     const qos = (group.peerRow(to.peer)?.qos ?? 0) > 0 ? message.qos : 0;
     const plain = this.host.encode(message, qos);
-    this.send(message, [group], { ...to, qos, plain, only: true, due: null });
+    const held = answered && qos > 0 ? (this.copyOf(plain) ?? message) : message;
+    this.send(held, [group], { ...to, qos, plain, only: true, due: null });
   }
 
   private send(message: Message, groups: readonly Group[], sending: Sending): void {
