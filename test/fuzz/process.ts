@@ -21,7 +21,8 @@ export interface ProcessFindings {
   /** Of the event loop, once the node has been up for a while: the longest delay, and one in a hundred. */
   readonly loopMaxMs: number;
   readonly loopP99Ms: number;
-  /** The most processor time that the process took in one turn of its loop (probe.mjs). */
+  /** The most processor time that the process took in one turn of its loop, and without collections (probe.mjs). */
+  readonly turnMaxMs: number;
   readonly blockMaxMs: number;
   /** Resident memory: after the first tenth of the cases, and at the end. */
   readonly rssBefore: number;
@@ -77,8 +78,9 @@ export async function fuzzProcess(
   });
   const rssAfter = last["process.rss"] ?? 0;
   // The probe is the only writer of its file.
-  const { cpuMs } = JSON.parse(readFileSync(probed, "utf8")) as { cpuMs: number };
-  return { loopMaxMs: delays.max, loopP99Ms: delays.p99, blockMaxMs: cpuMs, rssBefore, rssAfter };
+  const turn = JSON.parse(readFileSync(probed, "utf8")) as { cpuMs: number; ownMs: number };
+  const turns = { turnMaxMs: turn.cpuMs, blockMaxMs: turn.ownMs };
+  return { loopMaxMs: delays.max, loopP99Ms: delays.p99, ...turns, rssBefore, rssAfter };
 }
 
 async function webSocketUrl(node: TestNode): Promise<string> {

@@ -69,12 +69,12 @@ function variableInteger(value: number): Buffer {
   return Buffer.from(bytes);
 }
 
-function text(value: string): Buffer {
+export function text(value: string): Buffer {
   const bytes = Buffer.from(value, "utf8");
   return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 0xff]), bytes]);
 }
 
-function frame(first: number, ...body: Buffer[]): Buffer {
+export function frame(first: number, ...body: Buffer[]): Buffer {
   const whole = Buffer.concat(body);
   return Buffer.concat([Buffer.from([first]), variableInteger(whole.length), whole]);
 }
