@@ -31,6 +31,17 @@ const rulesSchema = z
   )
   .max(rulesMax);
 
+/** Rules of one client as they were taken, in what is stored; null: it has none. */
+export const storedRules = z
+  .array(
+    z.object({
+      allow: z.boolean(),
+      action: z.enum(["publish", "subscribe", "all"]),
+      filter: z.string(),
+    }),
+  )
+  .nullable();
+
 /** The rules in a list of `{permission, action, topic}`; null: it is no such list. */
 export function clientRules(value: unknown): readonly ClientRule[] | null {
   const parsed = rulesSchema.safeParse(value);

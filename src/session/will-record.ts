@@ -1,6 +1,6 @@
 /** Wills as they are stored: one that is held for a client, and one that was fired. */
 import { z } from "zod";
-import type { ClientRule } from "../auth/rules.js";
+import { type ClientRule, storedRules } from "../auth/rules.js";
 import type { WillPacket } from "../protocol/packets.js";
 import { Message } from "../routing/message.js";
 import type { TopicTable } from "../routing/topic.js";
@@ -26,15 +26,7 @@ const qos = z.union([z.literal(0), z.literal(1), z.literal(2)]);
 const heldSchema = z.object({
   clientId: z.string(),
   user: z.string(),
-  rules: z
-    .array(
-      z.object({
-        allow: z.boolean(),
-        action: z.enum(["publish", "subscribe", "all"]),
-        filter: z.string(),
-      }),
-    )
-    .nullable(),
+  rules: storedRules,
   dueAt: z.number(),
   will: z.object({
     topic: z.string(),

@@ -120,7 +120,7 @@ export class CrashTrial {
     await this.checkRetained(false);
     await this.comeBack();
     await this.checkRetained(true);
-    if (process.env.NOWILLS === undefined) await this.checkWills();
+    await this.checkWills();
     await this.complain();
   }
 

@@ -1,7 +1,7 @@
 /** What of a session changes seldom: to whom it belongs, how long it stays, and its subscriptions. One record each. */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import type { ClientRule } from "../../auth/rules.js";
+import { type ClientRule, storedRules } from "../../auth/rules.js";
 import type { SubscriptionOptions } from "../../routing/targets.js";
 import { decodeRecord, encodeRecord } from "../../store/record.js";
 import type { Session } from "../session.js";
@@ -18,15 +18,7 @@ const metaSchema = z.object({
   /** Wall-clock milliseconds at which it ends; 0: it had a connection. */
   endsAt: z.number(),
   epoch: z.number(),
-  rules: z
-    .array(
-      z.object({
-        allow: z.boolean(),
-        action: z.enum(["publish", "subscribe", "all"]),
-        filter: z.string(),
-      }),
-    )
-    .nullable(),
+  rules: storedRules,
 });
 
 export type SessionMeta = z.infer<typeof metaSchema> & { rules: readonly ClientRule[] | null };
