@@ -13,11 +13,19 @@ async function alarmed(node: FailingDiskNode, wanted: boolean): Promise<void> {
   });
 }
 
+/** Publishes are acknowledged before their flush: waits until the disk has all of them. */
+async function flushed(node: FailingDiskNode): Promise<void> {
+  await until("everything on the disk", async () => {
+    return (await node.metric("store.lmdb.unflushed")) === 0 || undefined;
+  });
+}
+
 test("process: two commits are acknowledged before the disk has them, and survive a kill", async (t) => {
   const node = new FailingDiskNode(t, ["store.stall_timeout=1s"]);
   await node.start();
   const client = await node.connect({ protocolVersion: 5 });
   await client.publish("kept/0", "0", retained);
+  await flushed(node);
   node.fail("hang");
   await client.publish("kept/1", "1", retained);
   await client.publish("kept/2", "2", retained);

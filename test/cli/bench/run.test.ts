@@ -74,10 +74,10 @@ test("fan-out and fan-in count each delivery", async (t) => {
 
 test("latency sends at its rate", async (t) => {
   const port = await startAedes(t);
-  const result = await load("latency", port, "--rate", "1000", "--messages", "50");
-  assertExact(result, 50, 50);
-  // 50 messages at 1,000 a second cannot take less than 49 ms.
-  assert.ok(result.seconds >= 0.049, `${result.seconds} s`);
+  const result = await load("latency", port, "--rate", "250", "--messages", "51");
+  assertExact(result, 51, 51);
+  // All of them take 200 ms, less what the first was late: what is late is caught up with.
+  assert.ok(result.seconds >= 0.1, `${result.seconds} s`);
 });
 
 test("payloads larger than a read arrive, and a small backlog holds nobody for ever", async (t) => {
