@@ -121,8 +121,13 @@ export function freePort(): Promise<number> {
 }
 
 /** Resolves when `child` accepts connections on `port`; rejects when it ends or takes too long. */
-export async function accepting(clock: Clock, child: Child, port: number): Promise<void> {
-  const untilMs = clock.monotonicMs() + startMs;
+export async function accepting(
+  clock: Clock,
+  child: Child,
+  port: number,
+  limitMs = startMs,
+): Promise<void> {
+  const untilMs = clock.monotonicMs() + limitMs;
   while (!(await answers(port))) {
     if (!child.isLive) throw new Error(`it ended at start: ${child.tail.trim()}`);
     if (clock.monotonicMs() > untilMs) throw new Error(`it does not listen: ${child.tail.trim()}`);

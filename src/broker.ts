@@ -31,6 +31,7 @@ import { memberSchema } from "./cluster/wire/messages.js";
 import { fileDescriptorLimit } from "./config/file-descriptors.js";
 import type { Config } from "./config/schema.js";
 import { LoopDelay, realClock, sleep } from "./lib/clock.js";
+import { collectGarbage } from "./lib/garbage.js";
 import type { Log, LogLevel } from "./lib/log.js";
 import { realRandom } from "./lib/random.js";
 import { Refusal } from "./lib/refusal.js";
@@ -87,6 +88,8 @@ const willsMs = 1000;
 const failMs = 1000;
 /** How long nodes that are started together wait for each other; several have to join one after the other. */
 const siblingsMs = 15_000;
+/** So many sessions and retained messages, taken up at start, leave garbage that is worth a pause. */
+const manyStored = 10_000;
 
 /** Starts a node. Rejects with a Refusal when something it needs cannot be had; nothing is left behind. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -216,6 +219,7 @@ class Node implements Broker {
     await this.metSiblings();
     this.frontEnd.sessions.publishRecovered();
     await this.kept?.store.rest?.();
+    this.dropGarbageOfStart();
     await this.frontEnd.start();
     const { run_dir: runDir, name } = config.node;
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
@@ -233,6 +237,12 @@ class Node implements Broker {
     const { size: messages, tombstoneCount: deleted } = router.retained;
     if (messages + deleted > 0)
       log.info({ messages, deleted, tookMs }, "retained messages are loaded");
+  }
+
+  /** What was read of a full store is garbage by now, and an idle node would keep it for ever. */
+  private dropGarbageOfStart(): void {
+    const { retained } = this.router;
+    if (this.frontEnd.sessions.size + retained.size >= manyStored) collectGarbage();
   }
 
   private async loadSessions(): Promise<void> {

@@ -69,9 +69,9 @@ export class Leaf {
   /** Adds or replaces our own subscriber. Returns false when it was subscribed just so. */
   setLocal(subscriber: Subscriber, subscription: LocalSubscription): boolean {
     const { qos, retainAsPublished, noLocal, subscriptionId, durable } = subscription;
-    const local = this.local ?? [];
+    const { local } = this;
     const at = this.placeOf(subscriber);
-    const before = local[at];
+    const before = local?.[at];
     if (before !== undefined) {
       if (isSame(before, subscription)) return false;
       this.count(before, -1);
@@ -79,8 +79,9 @@ export class Leaf {
     const ids = subscriptionId === 0 ? null : [subscriptionId];
     const own = new OwnDelivery(subscriber, qos, retainAsPublished, noLocal, ids, null, durable);
     this.count(own, 1);
-    this.local = local;
-    if (before !== undefined) local[at] = own;
+    // Most filters stay with one subscriber: a first `push` would make room for many.
+    if (local === null) this.local = [own];
+    else if (before !== undefined) local[at] = own;
     else this.append(local, own);
     return true;
   }

@@ -25,6 +25,7 @@ import type { Replaying } from "./replay-turns.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
 import { giveAway, giveAwayStored } from "./shared.js";
+import { Subscriptions } from "./subscriptions.js";
 import { Awaiting, OutgoingWindow } from "./window.js";
 
 /** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
@@ -49,7 +50,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   wheelDue = 0;
   wheelNext: WheelEntry | null = null;
   wheelPrevious: WheelEntry | null = null;
-  readonly subscriptions = new Map<string, SubscriptionOptions>();
+  readonly subscriptions = new Subscriptions();
   channel: Channel | null = null;
   epoch = 0;
   /** How long it outlives its connection; 0: not at all. */

@@ -18,6 +18,12 @@ export interface FinishedRecord {
 
 const idBits = 0x10000;
 
+/** Has answers sent to the client. */
+export interface AnswerTaker {
+  /** `kind`: one of `Answer`. */
+  giveAnswer(kind: number, packetId: number): void;
+}
+
 export class Batch {
   readonly writer = new LogWriter();
   readonly events = new EventList();
@@ -47,11 +53,11 @@ export class Batch {
   }
 
   /** Tells each answer, in order. */
-  giveAnswers(give: (kind: number, packetId: number) => void): void {
+  giveAnswers(to: AnswerTaker): void {
     const { answers } = this;
     for (let i = 0; i < answers.length; i++) {
       const answer = answers[i] as number; // below length
-      give(Math.floor(answer / idBits), answer % idBits);
+      to.giveAnswer(Math.floor(answer / idBits), answer % idBits);
     }
     answers.length = 0;
   }

@@ -320,17 +320,18 @@ export class SessionJournal implements Journaled {
       for (const entry of opened) entry.isCommitted = true;
       this.journals.publishes.proceed();
     }
-    batch.giveAnswers(this.give);
+    batch.giveAnswers(this);
   }
 
-  private readonly give = (kind: number, packetId: number): void => {
+  /** An answer that waited for a commit leaves. */
+  giveAnswer(kind: number, packetId: number): void {
     const { session } = this;
     const { channel } = session;
     if (channel === null) return;
     if (kind === Answer.Publish) session.sendStored(channel, packetId);
     else if (kind === Answer.Pubrel) channel.acknowledge(AckType.Pubrel, packetId, 0);
     else channel.acknowledge(AckType.Pubcomp, packetId, ReasonCode.Success);
-  };
+  }
 
   private batch(): Batch {
     const { gathering } = this;

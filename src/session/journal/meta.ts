@@ -70,6 +70,7 @@ export function encodeSubscription(session: Session, filter: string): Buffer | n
 export function decodeSubscription(record: Buffer): StoredSubscription | null {
   const parsed = subscriptionSchema.safeParse(decodeRecord(version, record)?.value);
   if (!parsed.success) return null;
-  const { filter, replay, ...options } = parsed.data;
-  return { filter, options, replay };
+  const { filter, replay, qos, noLocal, retainAsPublished, subscriptionId } = parsed.data;
+  // Written out, as what `...` gathers takes half as much memory again.
+  return { filter, options: { qos, noLocal, retainAsPublished, subscriptionId }, replay };
 }
