@@ -4,8 +4,8 @@ import { test } from "node:test";
 import type { Qos } from "../../src/protocol/publish.js";
 import { MemoryStore } from "../../src/store/memory.js";
 import type { Session } from "../../src/session/session.js";
-import { CrashStore, settle } from "./crash-store.js";
-import { type FakeChannel, message, subscribe, type World, world } from "./support.js";
+import { CrashStore, HeldStore, settle } from "./crash-store.js";
+import { FakeChannel, message, subscribe, type World, world } from "./support.js";
 
 const day = 86_400_000;
 
@@ -75,6 +75,31 @@ test("a long queue is not in memory, comes in order by pages, and leaves nothing
   await publishMany(after, "t", 1, 2);
   const rows = await keysOf(after, "session/c");
   assert.ok(rows.filter((key) => key.startsWith("log/")).length < 200, `${rows.length} rows`);
+});
+
+test("records that go with a commit under way hide none behind them", async () => {
+  const store = new HeldStore();
+  const one = world({}, store);
+  const session = await away(one, "c", "t");
+  for (let i = 1; i <= 150; i++) {
+    one.publish("t", `m${i}`, 1);
+    await settle(one);
+  }
+  // All but the first and the last are done with; that they go is known, but not committed.
+  const { pages, journal } = session;
+  const seqs = [...(pages?.seqs() ?? [])];
+  for (const seq of seqs.slice(1, -1)) {
+    assert.ok(pages?.takeOut(seq));
+    journal?.gone(seq, 0);
+  }
+  store.hold();
+  await settle(one);
+  const first = pages?.firstStored ?? 0;
+  assert.ok(journal !== null && first > 0);
+  session.channel = new FakeChannel();
+  assert.ok(await journal.journals.pages.loadQueue(journal, first));
+  assert.equal(pages?.inMemory, 2);
+  store.letGo();
 });
 
 test("a client that comes and goes while its queue is read gets each message once", async () => {

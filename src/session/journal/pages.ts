@@ -29,8 +29,8 @@ interface Found {
 /** Records from one place of the index to before another. */
 interface Span {
   readonly from: number;
-  /** Numbers of records before this one. */
-  readonly to: number;
+  /** Number of the last of them. */
+  readonly last: number;
   readonly count: number;
   /** Messages before this number are in these records or before them. */
   readonly endSeq: number;
@@ -147,11 +147,17 @@ export class Pages {
     if (span.count === 0) return found;
     try {
       const { store } = this.host;
-      const from = `${logPrefix}${numberKey(span.from)}`;
-      for (const [key, value] of await store.read(journal.partition, from, span.count)) {
-        const number = keyNumber(key.slice(logPrefix.length));
-        if (!key.startsWith(logPrefix) || number >= span.to) break;
-        this.parse(journal.session, value, wanted, expiryOf, found, bodies);
+      let from = `${logPrefix}${numberKey(span.from)}`;
+      for (let number = 0; number < span.last; ) {
+        // Among them may be records that nothing is due of, whose end is not committed yet.
+        const rows = await store.read(journal.partition, from, span.count);
+        for (const [key, value] of rows) {
+          number = key.startsWith(logPrefix) ? keyNumber(key.slice(logPrefix.length)) : Infinity;
+          if (number > span.last) break;
+          this.parse(journal.session, value, wanted, expiryOf, found, bodies);
+        }
+        if (rows.length < span.count) break;
+        from = `${rows.at(-1)?.[0]}\0`;
       }
       if (bodies.size > 0 && this.host.bodies !== null) {
         return joinBodies(found, await this.host.bodies.load(bodies));
@@ -201,10 +207,8 @@ function spanOf(
     if (number < 0 || number > committedRecord) break;
     if (at > start && index.firstSeqAt(at) >= end) break;
   }
-  const next = index.numberAt(at);
   const endSeq = Math.min(index.firstSeqAt(at), nextSeq);
-  const to = next < 0 ? Number.POSITIVE_INFINITY : next;
-  return { from: index.numberAt(start), to, count: at - start, endSeq };
+  return { from: index.numberAt(start), last: index.numberAt(at - 1), count: at - start, endSeq };
 }
 
 function lowest(seqs: ReadonlyMap<number, number>): number {
