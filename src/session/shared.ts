@@ -86,8 +86,12 @@ class GivingAway {
     return this.session.channel === null && this.session.journal === this.journal;
   }
 
+  /** Is it still here? An earlier connection's end, whose messages are still being read, may have given it away. */
   has(seq: number): boolean {
-    return this.inFlight.has(seq) || (this.session.pages?.holds(seq) ?? false);
+    const { window, pages } = this.session;
+    const id = this.inFlight.get(seq);
+    if (id === undefined) return pages?.holds(seq) ?? false;
+    return window.stateOf(id) === Awaiting.Puback && window.seqOf(id) === seq;
   }
 
   redispatch(message: Message, { share }: Delivery, waiter: Receipt): boolean {
