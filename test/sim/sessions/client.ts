@@ -11,6 +11,7 @@ import {
   isShared,
   type Ledger,
   matches,
+  maybePublishedAgain,
   payloadOf,
   type Sent,
 } from "./ledger.js";
@@ -252,8 +253,9 @@ export class SimClient extends SimConnection {
   /** The session was there after all. */
   private renewInterests(): void {
     for (const one of this.doubted) {
-      if (one.grantedMs === never) continue;
-      this.interests.push({ ...one, grantedMs: this.nowMs, endedMs: never });
+      // One that was not answered may have come into force: what was granted before it is not sure any more.
+      const grantedMs = one.grantedMs === never ? never : this.nowMs;
+      this.interests.push({ ...one, grantedMs, endedMs: never });
     }
     this.doubted = [];
   }
@@ -265,6 +267,7 @@ export class SimClient extends SimConnection {
       const { topic, qos } = next;
       const sent: Sent = {
         ...{ publisher: this.clientId, node: this.node.name, number: this.nextNumber++ },
+        ...{ place: this.node, life: this.node.lives.length },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
       };
       this.ledger.add(sent);
@@ -340,8 +343,8 @@ export class SimClient extends SimConnection {
       this.fault(`got ${inWords(sent)} again, with QoS ${qos}`);
     }
     if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
-    // What a subscription with QoS 0 gets does not wait.
-    const stream = `${sent.publisher} ${sent.topic} ${sent.qos} ${qos === 0}`;
+    // Of one topic and one QoS [MQTT-4.6.0-6]: QoS 2 waits for its packet id's commit, others overtake it.
+    const stream = `${sent.publisher} ${sent.topic} ${sent.qos} ${qos}`;
     const last = this.lastOf.get(stream) ?? 0;
     if (sent.number < last) this.fault(`got ${inWords(sent)} after number ${last}`);
     this.lastOf.set(stream, sent.number);
@@ -353,7 +356,7 @@ export class SimClient extends SimConnection {
     const due = this.interests.filter(
       ({ filter, askedMs, overMs }) =>
         // What other members of a group leave may be older.
-        (askedMs <= sent.acknowledgedMs || isShared(filter)) &&
+        (askedMs <= sent.acknowledgedMs || isShared(filter) || maybePublishedAgain(sent)) &&
         matches(filter, sent.topic) &&
         overMs >= sent.sentMs,
     );

@@ -1,10 +1,14 @@
 /** What clients did and were told, from their own side: the promises that a history has to keep. */
 import type { Qos } from "../../../src/protocol/publish.js";
+import type { SessionNode } from "./node.js";
 
 /** A publish, by whatever number of packets. */
 export interface Sent {
   readonly publisher: string;
   readonly node: string;
+  /** The node, and how often it had started then. */
+  readonly place: SessionNode;
+  readonly life: number;
   /** Counts up per publisher. */
   readonly number: number;
   readonly topic: string;
@@ -46,6 +50,14 @@ export class Ledger {
   find(payload: string): Sent | undefined {
     return this.byPayload.get(payload.trimEnd());
   }
+}
+
+/**
+ * May its node have published it once more, at a start? PUBREC leaves when all have accepted it; that they have is
+ * in the store a little later, and a node that dies in between publishes again, also to those who came meanwhile.
+ */
+export function maybePublishedAgain({ qos, place, life }: Sent): boolean {
+  return qos === 2 && place.lives.length > life;
 }
 
 export function payloadOf({ publisher, number }: Sent): string {
