@@ -4,6 +4,8 @@ import { type Interest, inWords, isShared, matches, type Sent } from "./ledger.j
 import type { SessionNode } from "./node.js";
 import type { SessionStory } from "./story.js";
 
+const neverEnded = Number.POSITIVE_INFINITY;
+
 /** Throws with the seed, the last events and the first difference found. */
 export async function checkSessions(story: SessionStory): Promise<void> {
   throwFirst(story);
@@ -40,7 +42,12 @@ function isPromised(one: Interest, sent: Sent): boolean {
 
 /** Acknowledged is delivered: to everybody whose session was there all the time. */
 function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
-  const one = client.interests.find((own) => !isShared(own.filter) && isPromised(own, sent));
+  // What waited for a node that was down goes to whoever is subscribed when it comes [MQTT-3.10.4-2].
+  const isThere = sent.reached.includes(client.node.name);
+  const one = client.interests.find(
+    (own) =>
+      !isShared(own.filter) && isPromised(own, sent) && (isThere || own.endedMs === neverEnded),
+  );
   if (one === undefined || client.taken.has(sent)) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
 }
@@ -52,9 +59,21 @@ function* groupFaults(clients: readonly SimClient[], sent: Sent): Iterable<strin
     // While its group was there, and has been since.
     if (one === undefined || one.endedMs !== Number.POSITIVE_INFINITY) continue;
     if (!client.options.persistent) continue;
-    if (clients.some((other) => other.taken.has(sent))) continue;
+    if (clients.some((other) => other.taken.has(sent) || mayLose(other, one.filter, sent)))
+      continue;
     yield `no member of ${one.filter} ever got ${inWords(sent)}; ${client.clientId} is one since ${one.grantedMs.toFixed(1)} ms`;
   }
+}
+
+/**
+ * Could the message have gone to this member, which may lose it? One with QoS 0 loses what it does not get at once, and
+ * one whose session is in memory loses it with its node, even on the way to the next member.
+ */
+function mayLose({ memberships, options }: SimClient, filter: string, sent: Sent): boolean {
+  return memberships.some(
+    (own) =>
+      own.filter === filter && own.overMs >= sent.sentMs && (own.qos === 0 || !options.persistent),
+  );
 }
 
 /** What was granted is there, and what was ended is not. */

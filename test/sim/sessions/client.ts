@@ -41,6 +41,8 @@ export class SimClient extends SimConnection {
   generation = 0;
   /** Of this session. */
   interests: Interest[] = [];
+  /** Subscriptions of share groups, of all its sessions. */
+  readonly memberships: Interest[] = [];
   readonly taken = new Map<Sent, number>();
   /** A SUBACK came. */
   onGranted: (interest: Interest) => void = () => undefined;
@@ -109,6 +111,7 @@ export class SimClient extends SimConnection {
     const older = this.interests.filter((one) => one.filter === filter && one.overMs === never);
     if (qos === 0) for (const one of older) one.endedMs = Math.min(one.endedMs, askedMs);
     this.interests.push(interest);
+    if (isShared(filter)) this.memberships.push(interest);
     const messageId = this.request(([code]) => {
       // While nothing can be stored: it is as it was before.
       if (code === 0x97 || (code === 0x80 && this.version === 4)) {
@@ -244,6 +247,7 @@ export class SimClient extends SimConnection {
   private forgetSession(): void {
     this.session = "none";
     this.generation++;
+    for (const one of this.interests) one.overMs = Math.min(one.overMs, this.nowMs);
     this.interests = [];
     this.doubted = [];
     this.unanswered.clear();
@@ -267,7 +271,7 @@ export class SimClient extends SimConnection {
       const { topic, qos } = next;
       const sent: Sent = {
         ...{ publisher: this.clientId, node: this.node.name, number: this.nextNumber++ },
-        ...{ place: this.node, life: this.node.lives.length },
+        ...{ place: this.node, life: this.node.lives.length, reached: [] },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
       };
       this.ledger.add(sent);
@@ -296,7 +300,7 @@ export class SimClient extends SimConnection {
       if (isRefused && reason !== 0x97) this.fault(`${cmd} with ${reason} of ${inWords(sent)}`);
       // One that was repeated may have gone through before.
       if (isRefused) sent.isRefused = sent.times === 1;
-      else sent.acknowledgedMs = Math.min(sent.acknowledgedMs, this.nowMs);
+      else this.noteAcknowledged(sent);
       if (cmd === "pubrec" && !isRefused) {
         waiting.isReleased = true;
         this.send({ cmd: "pubrel", messageId: id });
@@ -305,6 +309,12 @@ export class SimClient extends SimConnection {
     }
     this.unanswered.delete(id);
     this.publishDue();
+  }
+
+  private noteAcknowledged(sent: Sent): void {
+    if (sent.acknowledgedMs !== never) return;
+    sent.acknowledgedMs = this.nowMs;
+    sent.reached = this.node.namesUp();
   }
 
   private onPublish(packet: Packet & { cmd: "publish" }): void {

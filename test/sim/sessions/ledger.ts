@@ -17,6 +17,8 @@ export interface Sent {
   readonly sentMs: number;
   /** PUBACK or PUBREC came. */
   acknowledgedMs: number;
+  /** Nodes that its node saw up when it was acknowledged, itself included. */
+  reached: readonly string[];
   /** PUBLISH packets of it. */
   times: number;
   isRefused: boolean;

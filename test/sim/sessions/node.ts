@@ -86,6 +86,14 @@ export class SessionNode {
     await this.listen(process, counters);
   }
 
+  /** Itself and the nodes that it sees up; none while it does not run. */
+  namesUp(): string[] {
+    const { process, name } = this;
+    if (process === null) return [];
+    const up = process.cluster.peers().filter((peer) => process.cluster.state(peer.name) === "up");
+    return [name, ...up.map((peer) => peer.name)];
+  }
+
   async join(other: SessionNode): Promise<void> {
     if (this.process === null) return;
     const joined = new Joiner(this.process.cluster).join(other.name);
