@@ -1,6 +1,7 @@
 /** Durable sessions: what is in the store after every commit, and what a node makes of it that starts anew. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ReasonCode } from "../../src/protocol/reason-codes.js";
 import type { Message } from "../../src/routing/message.js";
 import { subscribe as subscribeTo } from "../../src/session/handlers/subscribe.js";
 import { unsubscribe as unsubscribeFrom } from "../../src/session/handlers/unsubscribe.js";
@@ -296,9 +297,12 @@ test("another owner in the store: the session is not ours any more", async () =>
   await settle(one);
   const take = [{ kind: "put", key: "meta", value: Buffer.alloc(1) }] as const;
   await store.write([{ partition: "session/c", operations: take, fence: 1_000_000 }]);
-  one.publish("t", "m1", 1);
+  const sent = one.publish("t", "m1", 1);
+  assert.equal(sent.pending, 1);
   await settle(one);
   assert.equal(one.sessions.size, 0);
+  // Its publisher does not wait for ever, and is not told that it is stored.
+  assert.deepEqual([sent.pending, sent.refused], [0, ReasonCode.QuotaExceeded]);
   assert.ok(channel.take().includes("close 142"));
   assert.equal(one.sessions.counters.fenced, 1);
 });

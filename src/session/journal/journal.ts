@@ -281,12 +281,14 @@ export class SessionJournal implements Journaled {
 
   fenced(): void {
     this.state = "over";
-    for (const batch of [this.committing, this.gathering]) {
+    const batches = [this.committing, this.gathering];
+    for (const batch of batches) {
       for (const entry of batch?.opened ?? []) entry.isDropped = entry.isCommitted = true;
     }
     this.gathering = this.committing = null;
     this.journals.publishes.proceed();
     this.journals.onFenced(this.session);
+    for (const batch of batches) if (batch !== null) refuseAll(batch.accepts);
     this.ended();
   }
 
@@ -452,5 +454,14 @@ export class SessionJournal implements Journaled {
       const value = encodeSubscription(this.session, filter);
       into.push(value === null ? { kind: "delete", key } : { kind: "put", key, value });
     }
+  }
+}
+
+/** What a session took and could not store: its publishers are told, or would wait for ever. */
+function refuseAll(messages: readonly Message[]): void {
+  for (const message of messages) {
+    // One that its publisher's session has committed is not refused any more.
+    if (message.origin === null) message.refused = ReasonCode.QuotaExceeded;
+    message.accept();
   }
 }
