@@ -5,58 +5,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import mqtt from "mqtt";
-import { request } from "../../src/admin/ctl-client.js";
-import { ctlPath } from "../../src/admin/ctl-protocol.js";
-import { type Broker, startBroker } from "../../src/broker.js";
-import { loadConfig, parseSetFlag } from "../../src/config/load.js";
-import { createLog } from "../../src/lib/log.js";
 import { startNodes, until } from "../support/nodes.js";
+import { type WholeNode, wholeNode } from "./whole-node.js";
 
-const name = "a@127.0.0.1";
-
-interface Place {
-  readonly lines: string[];
+interface Place extends WholeNode {
   /** Writes the ACL file. */
   rules(...lines: string[]): void;
-  start(): Promise<Broker>;
-  ctl(command: string, args?: object): Promise<string>;
 }
 
 function place(t: TestContext, ...set: string[]): Place {
-  const folder = mkdtempSync(join(tmpdir(), "trellis-acl-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const lines: string[] = [];
-  const { config } = loadConfig({
-    file: undefined,
-    environment: { settings: [], problems: [], cookie: undefined, runtimeDir: undefined },
-    flags: [
-      `node.name=${name}`,
-      `node.data_dir=${folder}`,
-      `node.run_dir=${join(folder, "run")}`,
-      "listeners.tcp.port=0",
-      "cluster.port_range=0-0",
-      "auth.acl_file=rules.acl",
-      ...set,
-    ].map(parseSetFlag),
-    place: { cwd: folder, home: folder, uid: 0 },
-  });
-  return {
-    lines,
-    rules: (...rules) => writeFileSync(join(folder, "rules.acl"), rules.join("\n")),
-    async start() {
-      const log = createLog("debug", { write: (line) => void lines.push(line) });
-      const broker = await startBroker({ config, cookie: "c".repeat(32), log, version: "0" });
-      t.after(() => broker.stop());
-      return broker;
-    },
-    async ctl(command, args = {}) {
-      const response = await request(ctlPath(join(folder, "run"), name), {
-        ...{ command, args: { ...args }, force: false },
-      });
-      assert.ok("ok" in response);
-      return response.ok ? response.text : response.error;
-    },
-  };
+  const node = wholeNode(t, ["auth.acl_file=rules.acl", ...set]);
+  const rules = (...lines: string[]): void =>
+    writeFileSync(join(node.folder, "rules.acl"), lines.join("\n"));
+  return { ...node, rules };
 }
 
 test("a node does not start with rules that are missing or broken, and says why", async (t) => {

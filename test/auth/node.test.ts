@@ -1,72 +1,23 @@
 /** A whole node with users: ctl, MQTT.js, a restart, metrics, and a log without secrets. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { SignJWT } from "jose";
 import mqtt from "mqtt";
-import { request } from "../../src/admin/ctl-client.js";
-import { ctlPath } from "../../src/admin/ctl-protocol.js";
-import { type Broker, startBroker } from "../../src/broker.js";
-import { loadConfig, parseSetFlag } from "../../src/config/load.js";
-import type { Config } from "../../src/config/schema.js";
-import { createLog } from "../../src/lib/log.js";
+import type { Broker } from "../../src/broker.js";
+import { settingsOf, type WholeNode, wholeNode } from "./whole-node.js";
 
-const name = "a@127.0.0.1";
 /** Everything that must be seen nowhere has one of these words in it. */
 const tokenSecret = "hush ".repeat(8);
 const secrets = /hush|topsecret|wrongsecret|filesecret/i;
 
-interface Place {
-  readonly folder: string;
-  readonly lines: string[];
-  start(): Promise<Broker>;
-  ctl(command: string, args?: object): Promise<string>;
-}
-
-function settingsOf(folder: string, flags: readonly string[]): Config {
-  return loadConfig({
-    file: undefined,
-    environment: { settings: [], problems: [], cookie: undefined, runtimeDir: undefined },
-    flags: [
-      `node.name=${name}`,
-      `node.data_dir=${folder}`,
-      `node.run_dir=${join(folder, "run")}`,
-      "listeners.tcp.port=0",
-      "cluster.port_range=0-0",
-      "auth.anonymous=false",
-      ...flags,
-    ].map(parseSetFlag),
-    place: { cwd: folder, home: folder, uid: 0 },
-  }).config;
-}
-
-function place(t: TestContext, flags: readonly string[] = []): Place {
-  const folder = mkdtempSync(join(tmpdir(), "trellis-auth-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const lines: string[] = [];
-  writeFileSync(join(folder, "token.secret"), tokenSecret);
-  const config = settingsOf(folder, flags);
-  return {
-    folder,
-    lines,
-    async start() {
-      const log = createLog("debug", { write: (line) => void lines.push(line) });
-      const broker = await startBroker({ config, cookie: "c".repeat(32), log, version: "0" });
-      t.after(() => broker.stop());
-      return broker;
-    },
-    async ctl(command, args = {}) {
-      const response = await request(ctlPath(join(folder, "run"), name), {
-        ...{ command, args: { ...args }, force: false },
-      });
-      assert.ok("ok" in response);
-      return response.ok ? response.text : response.error;
-    },
-  };
+function place(t: TestContext, flags: readonly string[] = []): WholeNode {
+  const node = wholeNode(t, ["auth.anonymous=false", ...flags]);
+  writeFileSync(join(node.folder, "token.secret"), tokenSecret);
+  return node;
 }
 
 /** 0, or the code of the refusal. */
@@ -197,6 +148,6 @@ test("a method without what it needs is refused with the configuration", () => {
     ],
   ];
   for (const [flags, why] of wrong) {
-    assert.throws(() => settingsOf("/tmp", flags), why, flags.join());
+    assert.throws(() => settingsOf("/tmp", ["auth.anonymous=false", ...flags]), why, flags.join());
   }
 });
