@@ -35,7 +35,8 @@ export const store = z.strictObject({
     default: "10s",
     about:
       "How long the publisher of a QoS 1 or 2 message may wait while the store takes nothing, such as on a full " +
-      "disk: then its connection is closed. A commit that takes so long raises the alarm.",
+      "disk: then its connection is closed. A commit that takes so long raises the alarm. An MQTT 3 client of which " +
+      "a publish was refused, for any reason, is closed after as long, because it cannot be told.",
   }),
   max_size: size({
     min: "1MiB",

@@ -14,6 +14,8 @@ import type { Output } from "./output.js";
 export interface AcksOwner {
   /** Some publishes were answered, maybe in the midst of another connection's work. */
   onAnswered(): void;
+  /** For the first time a publish was refused that this client cannot be told of. */
+  onWithheld(): void;
 }
 
 export class Acks implements AcceptanceSink {
@@ -111,6 +113,9 @@ export class Acks implements AcceptanceSink {
         message.matched === 0 && type === AckType.Puback ? ReasonCode.NoMatchingSubscribers : 0;
       this.output.acknowledge(type, packetId, refused === 0 ? unmatched : refused);
     } else if (refused === 0) this.output.acknowledge(type, packetId, 0);
-    else this.withheld ??= {};
+    else if (this.withheld === null) {
+      this.withheld = {};
+      this.owner.onWithheld();
+    }
   }
 }

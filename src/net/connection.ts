@@ -60,6 +60,8 @@ export interface ConnectionShare extends ConnectParts {
   readonly output: OutputShare;
   readonly frames: FrameEncoder;
   readonly fairReads: FairReads;
+  /** A publish was refused to a client that cannot be told. */
+  onWithheld(): void;
   /** The connection's socket is closed. */
   onGone(connection: Connection): void;
 }
@@ -430,6 +432,10 @@ export class Connection
   /** Some publishes were answered; this may be in the midst of another connection's work. */
   onAnswered(): void {
     this.readOn();
+  }
+
+  onWithheld(): void {
+    this.share.onWithheld();
   }
 
   /** Reads again, unless something else still stands in the way. */

@@ -79,6 +79,7 @@ export class FrontEnd {
     this.share = {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
       ...{ authenticator, counters: this.counters, fairReads: new FairReads() },
+      onWithheld: () => this.stallWatch.noteWithheld(),
     };
     const { stall_timeout: stallMs } = config.store;
     this.stallWatch = new StallWatch(clock, stallMs, () => this.connections);

@@ -78,3 +78,21 @@ test("one who comes late has the whole time-out as well", async () => {
   assert.equal(late.closed, 1);
   stall.stop();
 });
+
+test("without a stall: a client that was refused without a word is closed in time, others are not", async () => {
+  const { clock, stall, subjects, add } = watch();
+  add();
+  const withheld = add();
+  const left = add();
+  withheld.hasWithheld = left.hasWithheld = true;
+  stall.noteWithheld();
+  stall.noteWithheld();
+  await pass(clock, 950);
+  subjects.delete(left);
+  assert.equal(withheld.closed, 0);
+  await pass(clock, 300);
+  subjects.delete(withheld);
+  assert.deepEqual([withheld.closed, left.closed, stall.counters.closedStalled], [1, 0, 1]);
+  await pass(clock, 1000);
+  assert.equal(clock.timerCount, 0);
+});

@@ -94,6 +94,25 @@ test("MQTT 3: no acknowledgement, and the connection is closed after the time-ou
   await idle.expect("pingresp");
 });
 
+test("the session that a publish was for belongs to another node now: v5 gets 0x97, v3 is closed in time", async (t) => {
+  const { broker, store } = await stalling(t);
+  const three = await MqttClient.connect(t, broker.port, { clientId: "three" });
+  const idle = await MqttClient.connect(t, broker.port, { clientId: "idle" });
+  store.failures.set("session/away", { kind: "fenced", why: "another owner" });
+  const five = await MqttClient.connect(t, broker.port, { version: 5, clientId: "five" });
+  three.publish("kept", "1", { qos: 1, messageId: 1 });
+  five.publish("kept", "2", { qos: 1, messageId: 1 });
+  assert.equal((await five.expect("puback")).reasonCode, 0x97);
+  // It is served meanwhile, in the order of its publishes.
+  three.publish("other", "3", { qos: 1, messageId: 2 });
+  assert.equal((await three.expect("puback")).messageId, 2);
+  await three.closed();
+  const { counters } = broker.frontEnd.stallWatch;
+  assert.deepEqual([broker.frontEnd.sessions.counters.fenced, counters.closedStalled], [1, 1]);
+  idle.send({ cmd: "pingreq" });
+  await idle.expect("pingresp");
+});
+
 test("a publish that was under way when the stall began: its client is closed, not acknowledged", async (t) => {
   const { broker, fill } = await stalling(t);
   await fill();

@@ -154,6 +154,7 @@ export class SessionNode {
         ...{ settings: config.auth, users: nobody, random, clock, log: silentLog },
       }),
       onGone: (connection) => this.open.delete(connection),
+      onWithheld: () => stallWatch.noteWithheld(),
     };
     return { life, cluster, router, sessions, commits, counters };
   }
