@@ -35,6 +35,7 @@ import { collectGarbage } from "./lib/garbage.js";
 import type { Log, LogLevel } from "./lib/log.js";
 import { realRandom } from "./lib/random.js";
 import { Refusal } from "./lib/refusal.js";
+import { Service } from "./lib/service.js";
 import { TimerWheel } from "./lib/timer-wheel.js";
 import { FrontEnd } from "./net/front-end.js";
 import type { RetainedLimits } from "./routing/retained.js";
@@ -122,6 +123,8 @@ class Node implements Broker {
   private readonly clock = realClock;
   private readonly random = realRandom;
   private readonly wheel = new TimerWheel(realClock);
+  /** Whether clients are served; whoever takes the node out of service sets a reason here. */
+  readonly service = new Service(realClock);
   readonly loopDelay = new LoopDelay(realClock);
   readonly cluster: Cluster;
   readonly router: Router;
@@ -146,6 +149,7 @@ class Node implements Broker {
     const { clock, random, wheel } = this;
     const { name } = config.node;
     const commits = kept?.commits ?? null;
+    this.service.set("starting", "this node is starting: clients are not let in yet");
     this.stopped = new Promise((resolve, reject) => {
       this.onStopped = resolve;
       this.onFailed = reject;
@@ -225,6 +229,7 @@ class Node implements Broker {
     this.ctl = await openCtl({ runDir, name, parts: this.parts, log });
     this.sweepRetained();
     this.loopDelay.start();
+    this.service.clear("starting");
   }
 
   private async loadStored({ store }: NodeStore): Promise<void> {
@@ -261,6 +266,7 @@ class Node implements Broker {
   /** Nothing can be stored any more: out of service, without another word that somebody could rely on. */
   onBroken({ why }: StoreFailure): void {
     const failure = new Error(`the store is broken: ${why}`);
+    this.service.set("broken", failure.message);
     const ended = this.leaveService().catch(() => undefined);
     const late = sleep(this.clock, failMs);
     void Promise.race([ended, late]).then(() => this.onFailed(failure));
@@ -288,6 +294,7 @@ class Node implements Broker {
   }
 
   private async stopInOrder(): Promise<void> {
+    this.service.set("stopping", "this node is stopping");
     this.discovery.stop();
     await this.frontEnd.stop();
     // What clients left behind, such as their wills, is stored before the links go.
