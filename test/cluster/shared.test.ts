@@ -1,7 +1,7 @@
 /** A share group over three real processes and real clients, one of the processes killed. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { startNodes, type TestClient, until } from "../support/nodes.js";
+import { type TestContext, test } from "node:test";
+import { startNodes, type TestClient, type TestNode, until } from "../support/nodes.js";
 
 interface Explained {
   readonly groups: readonly {
@@ -19,6 +19,47 @@ interface Routes {
     readonly node: string;
     readonly members?: { readonly online: number };
   }[];
+}
+
+/** So many members at each node; their clients. */
+async function members(
+  t: TestContext,
+  settings: readonly string[],
+  perNode: readonly number[],
+): Promise<{ nodes: TestNode[]; clients: TestClient[] }> {
+  const nodes = await startNodes(t, { nodes: perNode.length, settings });
+  const clients: TestClient[] = [];
+  for (const [index, node] of nodes.entries()) {
+    for (let i = 0; i < (perNode[index] ?? 0); i++) {
+      const client = await node.connect({ protocolVersion: 5 });
+      await client.subscribe("$share/g/t/#", 1);
+      clients.push(client);
+    }
+  }
+  return { nodes, clients };
+}
+
+for (const strategy of ["random", "round_robin"] as const) {
+  test(`eight members on three nodes get their shares: ${strategy}`, async (t) => {
+    const { nodes, clients } = await members(t, [`shared.strategy=${strategy}`], [4, 3, 1]);
+    // So many that chance alone takes nobody a tenth away from its share.
+    const each = strategy === "random" ? 2000 : 200;
+    const count = each * clients.length;
+    const publishers = await Promise.all(nodes.map((node) => node.connect({ protocolVersion: 5 })));
+    for (let first = 0; first < count; first += 300) {
+      const burst = Array.from({ length: Math.min(300, count - first) }, (_, i) =>
+        publishers[i % publishers.length]?.publish(`t/${i % 7}`, `${first + i}`),
+      );
+      await Promise.all(burst);
+    }
+    const shares = () => clients.map((client) => client.received.length);
+    const sum = () => shares().reduce((total, share) => total + share, 0);
+    await until("every message", () => sum() >= count || undefined, shares);
+    assert.equal(sum(), count);
+    for (const share of shares()) {
+      assert.ok(Math.abs(share - each) <= each / 10, `${strategy}: ${shares().join(" ")}`);
+    }
+  });
 }
 
 test("each message reaches one member in the cluster, also while a node is killed", async (t) => {
