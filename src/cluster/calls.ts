@@ -39,7 +39,7 @@ export function answerCall(
       return;
     case "displace": {
       const { clientId, epoch } = decodeCall(verb, body);
-      directory.displace(clientId, epoch, (persistent) => link.reply(id, verb, { persistent }));
+      directory.displace(clientId, epoch, (session) => link.reply(id, verb, { session }));
       return;
     }
     case "entry":

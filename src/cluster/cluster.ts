@@ -525,7 +525,7 @@ export class Cluster implements ClusterPort, PeerHost {
       this.counters.downs++;
       peer.sender.setDown();
       peer.drop();
-      this.directory.home.forget(name);
+      this.directory.home.onDown(name);
       slot.redialer.poke();
     } else peer.sender.setLive();
     this.directory.onMembersChanged();

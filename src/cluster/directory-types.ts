@@ -6,13 +6,20 @@ export interface Claim {
   readonly user: string;
 }
 
+/** Where a session is. */
+export interface SessionPlace {
+  readonly node: string;
+  /** Not up: what it holds cannot be had for now. */
+  readonly isUp: boolean;
+}
+
 export type ClaimResult =
   | {
       readonly granted: true;
       /** Higher than that of any earlier claim of this client id. */
       readonly epoch: number;
-      /** The other node that holds a persistent session of this client id, if any. */
-      readonly sessionAt: string | null;
+      /** The other node that holds the session of this client id; null: there is none, or it is here. */
+      readonly sessionAt: SessionPlace | null;
     }
   /** `superseded`: a newer claim came while this one waited. */
   | { readonly granted: false; readonly why: "other-user" | "superseded" | "unavailable" };
@@ -24,22 +31,28 @@ export interface Directory {
    * then older connections of the id, here or elsewhere, are closed (or `takeover.timeout` is over).
    */
   claim(claim: Claim, done: (result: ClaimResult) => void): void;
-  /** The connection of that claim is attached to its session here. */
+  /** The connection of that claim is attached to its session, here or at another node. */
   attached(clientId: string, epoch: number): void;
   /** The connection of that claim is closed. `sessionKept`: its session lives on in this node. */
   released(clientId: string, epoch: number, sessionKept: boolean): void;
-  /** A session that had no connection has ended (expired or deleted). */
+  /** A session that had no connection here has ended (expired, deleted, moved away), or has come to this node. */
   ended(clientId: string, epoch: number): void;
 }
 
-/** One client id that this node answers for. */
+/**
+ * What one node has of a client id: two facts, each with the epoch of the claim by which it came about. A client
+ * whose session is at A and whose connection is at B has an entry at both.
+ */
 export interface DirectoryEntry {
   readonly clientId: string;
   readonly user: string;
-  readonly epoch: number;
-  readonly connected: boolean;
-  /** A session that outlives its connection. */
-  readonly persistent: boolean;
+  /** Epoch of the connection that is here, 0 while no home has granted it; null: there is none. */
+  readonly connection: number | null;
+  /**
+   * Epoch of the session that is here and outlives its connection, or has it at another node; null: there is
+   * none.
+   */
+  readonly session: number | null;
 }
 
 /** What the directory asks of the session layer. */
@@ -47,9 +60,10 @@ export interface ConnectionHost {
   /**
    * Closes the client id's connection here if its epoch is older than `epoch` (v5: DISCONNECT 0x8E), and a
    * claim that still waits. Calls `done` when it is closed and its will, where due, is accepted; at once
-   * when there is none.
+   * when there is none. `sessionAt`: the other node where the session of the closed connection lives on; null:
+   * nowhere else.
    */
-  displace(clientId: string, epoch: number, done: () => void): void;
+  displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void;
   /** Every session and connection in this node. */
   entries(): Iterable<DirectoryEntry>;
   /** The entry of one client id. */

@@ -12,6 +12,7 @@ import type {
   ConnectionHost,
   Directory,
   DirectoryEntry,
+  SessionPlace,
 } from "./directory-types.js";
 import { type ClaimReply, Home, type HomeNetwork } from "./home.js";
 import type { Link } from "./link.js";
@@ -56,7 +57,7 @@ const claimTimeoutMs = 10_000;
 const retryMs = 50;
 
 const nobody: ConnectionHost = {
-  displace: (_clientId, _epoch, done) => done(),
+  displace: (_clientId, _epoch, done) => done(null),
   entries: () => [],
   entry: () => undefined,
 };
@@ -147,8 +148,11 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.tellHeld(clientId, epoch);
   }
 
-  /** A peer, or this node itself, wants our connection of that client id closed if it is older. */
-  displace(clientId: string, epoch: number, done: (persistent: boolean) => void): void {
+  /**
+   * A peer, or this node itself, wants our connection of that client id closed if it is older. `done` hears where
+   * the session is then, as far as this node knows.
+   */
+  displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
     this.network.stamps.observe(epoch);
     const own = this.claims.get(clientId);
     if (own !== undefined && own.epoch < epoch) {
@@ -162,23 +166,24 @@ export class DirectoryService implements Directory, HomeNetwork {
     else close();
   }
 
-  private close(clientId: string, epoch: number, done: (persistent: boolean) => void): void {
-    this.host.displace(clientId, epoch, () => {
+  private close(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
+    this.host.displace(clientId, epoch, (elsewhere) => {
       // Confirmed: nothing older than that is open here.
       this.tellHeld(clientId, epoch - 1);
-      done(this.host.entry(clientId)?.persistent ?? false);
+      const session = this.host.entry(clientId)?.session ?? null;
+      done(session === null ? elsewhere : this.self);
     });
   }
 
   /** What this node itself has of a client id: also a connection that is about to be attached. */
   entry(clientId: string): DirectoryEntry | null {
-    const held = this.host.entry(clientId);
-    if (held?.connected) return held;
+    const held = this.host.entry(clientId) ?? null;
+    if (held !== null && held.connection !== null) return held;
     const grant = this.grants.get(clientId);
-    if (grant !== undefined) return claimEntry(clientId, grant);
     const own = this.claims.get(clientId);
-    if (own === undefined) return held ?? null;
-    return claimEntry(clientId, { user: own.claim.user, epoch: own.epoch });
+    if (grant !== undefined) return claimEntry(clientId, grant, held);
+    if (own === undefined) return held;
+    return claimEntry(clientId, { user: own.claim.user, epoch: own.epoch }, held);
   }
 
   entryAt(node: string, clientId: string, done: (entry: DirectoryEntry | null) => void): void {
@@ -279,16 +284,28 @@ export class DirectoryService implements Directory, HomeNetwork {
     if (isOver) for (const close of grant.waiting) close();
   }
 
-  /** Has one older connection closed, wherever it is. `done` gets whether its session lives on. */
-  closeAt(node: string, clientId: string, epoch: number, done: (kept: boolean) => void): void {
+  /**
+   * Has one older connection closed, wherever it is. `done` hears where its session lives on; undefined: its node is
+   * down and nobody knows.
+   */
+  closeAt(
+    node: string,
+    clientId: string,
+    epoch: number,
+    done: (sessionAt: string | null | undefined) => void,
+  ): void {
     const answer = (reply: ReplyBody<"displace"> | null): void => {
-      if (reply !== null) done(reply.persistent);
-      else if (!this.live.includes(node)) done(false);
+      if (reply !== null) done(reply.session);
+      else if (!this.isLive(node)) done(undefined);
       else this.network.clock.setTimer(retryMs, () => this.closeAt(node, clientId, epoch, done));
     };
     this.call(node, "displace", { clientId, epoch }, answer, () =>
       this.displace(clientId, epoch, done),
     );
+  }
+
+  isLive(node: string): boolean {
+    return this.live.includes(node);
   }
 
   private homeOf(clientId: string): string {
@@ -335,25 +352,26 @@ export class DirectoryService implements Directory, HomeNetwork {
 
   private *ownEntries(): Iterable<DirectoryEntry> {
     for (const entry of this.host.entries()) yield entry;
-    for (const [clientId, grant] of this.grants) yield claimEntry(clientId, grant);
+    for (const [clientId, grant] of this.grants) yield claimEntry(clientId, grant, null);
     for (const [clientId, { claim, epoch }] of this.claims) {
-      yield claimEntry(clientId, { user: claim.user, epoch });
+      yield claimEntry(clientId, { user: claim.user, epoch }, null);
     }
   }
 }
 
-/** A claim in the eyes of a home: a connection that is about to be attached. */
+/** A claim in the eyes of a home: a connection that is about to be attached, beside what is here already. */
 function claimEntry(
   clientId: string,
   { user, epoch }: { readonly user: string; readonly epoch: number },
+  held: DirectoryEntry | null,
 ): DirectoryEntry {
-  return { clientId, user, epoch, connected: true, persistent: false };
+  return { clientId, user, connection: epoch, session: held?.session ?? null };
 }
 
 /** Closes every older connection of a granted claim, then lets the claimant go on. */
 class Takeover {
   private open: number;
-  private sessionAt: string | null;
+  private sessionAt: SessionPlace | null;
   private over = false;
 
   constructor(
@@ -379,8 +397,8 @@ class Takeover {
       this.end();
     });
     for (const { node } of grant.connections) {
-      directory.closeAt(node, own.claim.clientId, grant.epoch, (kept) => {
-        if (kept) this.sessionAt = node;
+      directory.closeAt(node, own.claim.clientId, grant.epoch, (sessionAt) => {
+        this.onClosed(node, sessionAt);
         if (--this.open > 0) return;
         this.clock.clearTimer(timer);
         this.end();
@@ -388,10 +406,18 @@ class Takeover {
     }
   }
 
+  /** Who had the connection knows best what is left. */
+  private onClosed(node: string, sessionAt: string | null | undefined): void {
+    if (sessionAt === undefined) return;
+    if (sessionAt !== null) {
+      this.sessionAt = { node: sessionAt, isUp: this.directory.isLive(sessionAt) };
+    } else if (this.sessionAt?.node === node) this.sessionAt = null;
+  }
+
   private end(): void {
     if (this.over) return;
     this.over = true;
-    const elsewhere = this.sessionAt === this.directory.self ? null : this.sessionAt;
+    const elsewhere = this.sessionAt?.node === this.directory.self ? null : this.sessionAt;
     const result = { granted: true, epoch: this.grant.epoch, sessionAt: elsewhere } as const;
     this.directory.finish(this.own, result);
   }

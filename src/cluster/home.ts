@@ -4,7 +4,7 @@
  * announcement, what was reported and granted since, and nothing else: owners are the truth. Until all
  * members have announced for the present list, it asks each of them about an id before it grants.
  */
-import type { DirectoryEntry } from "./directory-types.js";
+import type { DirectoryEntry, SessionPlace } from "./directory-types.js";
 import type { CallBody, ReplyBody } from "./wire/messages.js";
 
 /** A node that has something of a client id, and the epoch at which it was claimed there. */
@@ -20,7 +20,7 @@ interface HomeEntry {
   epoch: number;
   /** Connections not yet confirmed closed: at most one place a node, that of its latest. */
   connections: readonly Place[];
-  /** Sessions without a connection: at most one place a node. */
+  /** Sessions: at most one place a node. Those of a node that is down stay until it announces again. */
   sessions: readonly Place[];
 }
 
@@ -80,11 +80,19 @@ export class Home {
     for (const entry of entries) this.merge(node, entry);
   }
 
-  /** What a node had that is down or no member any more is gone, or comes back with its announcement. */
-  forget(node: string): void {
+  /** A node is down: its connections are no more, its sessions wait with it. */
+  onDown(node: string): void {
     this.announced.delete(node);
     for (const [clientId, entry] of this.entries) {
       entry.connections = without(entry.connections, node);
+      this.prune(clientId, entry);
+    }
+  }
+
+  /** A node is no member any more: what it had is gone. */
+  forget(node: string): void {
+    this.onDown(node);
+    for (const [clientId, entry] of this.entries) {
       entry.sessions = without(entry.sessions, node);
       this.prune(clientId, entry);
     }
@@ -138,7 +146,13 @@ export class Home {
     entry.connections = withPlace(entry.connections, { node: claimant, epoch });
     this.entries.set(clientId, entry);
     this.counters.grants++;
-    reply({ epoch, connections: others, session: latest(sessions)?.node ?? null });
+    reply({ epoch, connections: others, session: this.placeOf(sessions) });
+  }
+
+  private placeOf(sessions: readonly Place[]): SessionPlace | null {
+    const place = latest(sessions);
+    if (place === undefined) return null;
+    return { node: place.node, isUp: this.network.members().includes(place.node) };
   }
 
   private askAll(first: WaitingClaim): void {
@@ -163,8 +177,9 @@ export class Home {
   }
 
   private merge(node: string, theirs: DirectoryEntry): void {
-    const { clientId, epoch, user, connected, persistent } = theirs;
-    if (!connected && !persistent) return;
+    const { clientId, user, connection, session } = theirs;
+    if (connection === null && session === null) return;
+    const epoch = Math.max(connection ?? 0, session ?? 0);
     this.network.observeEpoch(epoch);
     const entry = this.entries.get(clientId) ?? emptyEntry(user);
     this.entries.set(clientId, entry);
@@ -172,10 +187,10 @@ export class Home {
       entry.user = user;
       entry.epoch = epoch;
     }
-    if (connected) {
-      entry.connections = withPlace(entry.connections, { node, epoch });
-      this.settleConflict(clientId, entry);
-    } else entry.sessions = withPlace(entry.sessions, { node, epoch });
+    if (session !== null) entry.sessions = withPlace(entry.sessions, { node, epoch: session });
+    if (connection === null) return;
+    entry.connections = withPlace(entry.connections, { node, epoch: connection });
+    this.settleConflict(clientId, entry);
   }
 
   /** Two halves of a cluster may have served one client id: the higher epoch wins. */

@@ -247,10 +247,10 @@ export class Sessions implements SessionHost, ConnectionHost {
     return true;
   }
 
-  displace(clientId: string, epoch: number, done: () => void): void {
+  displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
     const session = this.byId.get(clientId);
     if (session === undefined || session.channel === null || session.epoch >= epoch) {
-      done();
+      done(null);
       return;
     }
     this.counters.takenOver++;
@@ -258,14 +258,14 @@ export class Sessions implements SessionHost, ConnectionHost {
     session.channel.close(ReasonCode.SessionTakenOver);
     const will = this.lastWill as Message | null; // set by detach, within close
     if (will === null || will.pending === 0) {
-      done();
+      done(null);
       return;
     }
     const { sink } = will;
     will.sink = {
       onAccepted: (accepted) => {
         sink?.onAccepted(accepted);
-        done();
+        done(null);
       },
     };
   }
@@ -490,8 +490,7 @@ function entryOf(session: Session): DirectoryEntry {
   return {
     clientId: session.clientId,
     user: session.user,
-    epoch: session.epoch,
-    connected: session.channel !== null,
-    persistent: session.persistent,
+    connection: session.channel === null ? null : session.epoch,
+    session: session.persistent ? session.epoch : null,
   };
 }

@@ -42,7 +42,7 @@ function lone(host: Partial<ConnectionHost> = {}) {
     ...{ liveMembers: () => ["a@ha"], linkTo: () => null },
   });
   directory.attachHost({
-    displace: (_id, _epoch, done) => done(),
+    displace: (_id, _epoch, done) => done(null),
     entries: () => [],
     entry: () => undefined,
     ...host,
@@ -136,7 +136,7 @@ test("the claimant hears where the session is", async () => {
   const second = b.connections.connect(clientId);
   await settled(world, second);
   assert.ok(second.result?.granted);
-  assert.equal(second.result.sessionAt, a.name);
+  assert.deepEqual(second.result.sessionAt, { node: a.name, isUp: true });
 });
 
 test("a claim while its home dies is answered by the next home", async () => {
@@ -194,14 +194,14 @@ test("with no home to be had a claim is answered as unavailable, after 10 s", as
 test("a displaced connection's will delays the newcomer: closed means that it was accepted", () => {
   let closed: () => void = () => undefined;
   let connected = true;
-  const entry = { clientId: "x", user: "", epoch: 1, persistent: false };
+  const entry = { clientId: "x", user: "", connection: 1, session: null };
   const { results, claim } = lone({
     displace: (_id, _epoch, done) => {
-      closed = done;
+      closed = () => done(null);
       connected = false;
     },
-    entries: () => [{ ...entry, connected }],
-    entry: () => (connected ? { ...entry, connected } : undefined),
+    entries: () => (connected ? [entry] : []),
+    entry: () => (connected ? entry : undefined),
   });
   claim();
   assert.equal(results.length, 0);
@@ -214,7 +214,7 @@ test("a grant that is not attached yet is waited for by the next claim", () => {
   const { results, claim, directory } = lone({
     displace: (_id, epoch, done) => {
       displaced.push(epoch);
-      done();
+      done(null);
     },
   });
   claim();

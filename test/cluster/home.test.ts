@@ -56,12 +56,12 @@ class Scene {
   }
 }
 
-const entry = (epoch: number, more: Partial<DirectoryEntry> = {}): DirectoryEntry => ({
-  ...{ clientId: "x", user: "u", epoch, connected: true, persistent: false },
-  ...more,
-});
-const session = (epoch: number): DirectoryEntry =>
-  entry(epoch, { connected: false, persistent: true });
+const entry = (epoch: number, session: number | null = null): DirectoryEntry => {
+  return { clientId: "x", user: "u", connection: epoch, session };
+};
+const session = (epoch: number): DirectoryEntry => {
+  return { clientId: "x", user: "u", connection: null, session: epoch };
+};
 
 test("each claim gets a higher epoch, and the connections before it", () => {
   const scene = Scene.complete();
@@ -101,7 +101,7 @@ test("another user's connection or session refuses; a claim that nobody granted 
 test("a session without a connection is named, the latest of several", () => {
   const scene = Scene.complete("b@h", [session(7)]);
   scene.announce("c@h", [session(6)]);
-  assert.equal(scene.granted("a@h").session, "b@h");
+  assert.deepEqual(scene.granted("a@h").session, { node: "b@h", isUp: true });
 });
 
 test("until all have announced for the list, all are asked before the grant, once for all who wait", () => {
@@ -119,7 +119,11 @@ test("until all have announced for the list, all are asked before the grant, onc
   assert.deepEqual([first, second], [[], []]);
   c?.answer(session(3));
   assert.deepEqual(first, [
-    { epoch: 101, connections: [{ node: "b@h", epoch: 7 }], session: "c@h" },
+    {
+      epoch: 101,
+      connections: [{ node: "b@h", epoch: 7 }],
+      session: { node: "c@h", isUp: true },
+    },
   ]);
   const [reply] = second;
   assert.ok(reply !== undefined && "epoch" in reply);
@@ -201,12 +205,12 @@ test("a conflict that came while another node was the home is settled when the l
 test("reports: a connection that became a session, came back, and ended", () => {
   const scene = Scene.complete();
   const { epoch } = scene.granted("b@h");
-  scene.home.holds("b@h", { clientId: "x", epoch, entry: entry(epoch, { persistent: true }) });
-  assert.equal(scene.places, `b@h ${epoch} | `);
+  scene.home.holds("b@h", { clientId: "x", epoch, entry: entry(epoch, epoch) });
+  assert.equal(scene.places, `b@h ${epoch} | b@h ${epoch}`);
   scene.home.holds("b@h", { clientId: "x", epoch, entry: session(epoch) });
   assert.equal(scene.places, ` | b@h ${epoch}`);
   const next = scene.granted("b@h");
-  assert.equal(next.session, "b@h");
+  assert.deepEqual(next.session, { node: "b@h", isUp: true });
   scene.home.holds("b@h", { clientId: "x", epoch: next.epoch, entry: entry(next.epoch) });
   assert.equal(scene.places, `b@h ${next.epoch} | `);
   scene.home.holds("b@h", { clientId: "x", epoch: next.epoch, entry: null });
@@ -225,4 +229,30 @@ test("a report for another id than it says changes nothing", () => {
   const scene = Scene.complete();
   scene.home.holds("b@h", { clientId: "x", epoch: 1, entry: { ...entry(1), clientId: "y" } });
   assert.equal(scene.home.size, 0);
+});
+
+test("connection and session at two nodes: each reports its own, and neither touches the other's", () => {
+  const scene = Scene.complete("b@h", [session(7)]);
+  const { epoch, session: place } = scene.granted("c@h");
+  assert.deepEqual(place, { node: "b@h", isUp: true });
+  scene.home.holds("c@h", { clientId: "x", epoch, entry: entry(epoch) });
+  scene.home.holds("b@h", { clientId: "x", epoch, entry: session(epoch) });
+  assert.equal(scene.places, `c@h ${epoch} | b@h ${epoch}`);
+  scene.home.holds("c@h", { clientId: "x", epoch, entry: null });
+  assert.equal(scene.places, ` | b@h ${epoch}`);
+});
+
+test("a node that is down keeps its sessions there, until it announces or is no member any more", () => {
+  const scene = Scene.complete("b@h", [session(7), { ...entry(8), clientId: "y" }]);
+  scene.home.onDown("b@h");
+  scene.members = ["a@h", "c@h"];
+  assert.equal(scene.home.lookup("y"), undefined, "its connections are no more");
+  assert.equal(scene.places, " | b@h 7");
+  scene.announce("a@h", []);
+  assert.deepEqual(scene.granted("a@h").session, { node: "b@h", isUp: false });
+  scene.announce("b@h", []);
+  assert.equal(scene.places, "a@h 101 | ");
+  scene.announce("b@h", [session(7)]);
+  scene.home.forget("b@h");
+  assert.equal(scene.places, "a@h 101 | ");
 });

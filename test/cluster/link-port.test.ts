@@ -38,7 +38,11 @@ async function startNode(t: TestContext, name: string): Promise<Cluster> {
   );
   cluster.attach({
     user: router,
-    host: { displace: (_id, _epoch, done) => done(), entries: () => [], entry: () => undefined },
+    host: {
+      displace: (_id, _epoch, done) => done(null),
+      entries: () => [],
+      entry: () => undefined,
+    },
     load: () => ({ connections: 0, sessions: 0 }),
   });
   await cluster.start();

@@ -224,19 +224,19 @@ function* homeFaults(nodes: readonly ClusterNode[]): Iterable<string> {
         .map(({ node, epoch }) => `${node} ${epoch}`)
         .sort()
         .join();
-    const truth = (connected: boolean): string =>
+    const truth = (fact: "connection" | "session"): string =>
       nodes
         .flatMap((node) => {
-          const held = node.connections.entry(clientId);
-          return held?.connected === connected ? [`${node.name} ${held.epoch}`] : [];
+          const epoch = node.connections.entry(clientId)?.[fact] ?? null;
+          return epoch === null ? [] : [`${node.name} ${epoch}`];
         })
         .sort()
         .join();
-    if (places("connections") !== truth(true)) {
-      yield `${homeName} believes ${clientId} connected at ${places("connections")}, it is at ${truth(true)}`;
+    if (places("connections") !== truth("connection")) {
+      yield `${homeName} believes ${clientId} connected at ${places("connections")}, it is at ${truth("connection")}`;
     }
-    if (places("sessions") !== truth(false)) {
-      yield `${homeName} believes sessions of ${clientId} at ${places("sessions")}, they are at ${truth(false)}`;
+    if (places("sessions") !== truth("session")) {
+      yield `${homeName} believes sessions of ${clientId} at ${places("sessions")}, they are at ${truth("session")}`;
     }
   }
 }

@@ -141,16 +141,16 @@ export class FakeConnections implements ConnectionHost {
     this.directory.ended(clientId, session.epoch);
   }
 
-  displace(clientId: string, epoch: number, done: () => void): void {
+  displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
     const session = this.sessions.get(clientId);
     const connection = session?.connection ?? null;
     if (connection === null || connection.epoch >= epoch) {
-      done();
+      done(null);
       return;
     }
     this.displaced++;
     this.close(connection);
-    this.later(done);
+    this.later(() => done(null));
   }
 
   *entries(): Iterable<DirectoryEntry> {
@@ -164,7 +164,8 @@ export class FakeConnections implements ConnectionHost {
     const session = this.sessions.get(clientId);
     if (session === undefined) return undefined;
     const { user, epoch, persistent, connection } = session;
-    return { clientId, user, epoch, persistent, connected: connection !== null };
+    const held = { connection: connection === null ? null : epoch };
+    return { clientId, user, ...held, session: persistent ? epoch : null };
   }
 
   private onResult(connection: FakeConnection, result: ClaimResult): void {

@@ -117,7 +117,7 @@ function deniedOf(
 }
 
 const isConnected = (sessions: Sessions, clientId: string): boolean =>
-  sessions.entry(clientId)?.connected ?? false;
+  (sessions.get(clientId)?.channel ?? null) !== null;
 
 function verdict(
   clientId: string,

@@ -23,9 +23,8 @@ export type Member = z.infer<typeof memberSchema>;
 const entrySchema = z.object({
   clientId: z.string(),
   user: z.string(),
-  epoch: count,
-  connected: z.boolean(),
-  persistent: z.boolean(),
+  connection: count.nullable(),
+  session: count.nullable(),
 });
 
 export const bodies = {
@@ -69,11 +68,11 @@ export const replies = {
     z.object({
       epoch: count,
       connections: z.array(z.object({ node: nodeName, epoch: count })),
-      session: nodeName.nullable(),
+      session: z.object({ node: nodeName, isUp: z.boolean() }).nullable(),
     }),
     z.object({ refused: z.enum(["other-user", "other-list", "superseded"]) }),
   ]),
-  displace: z.object({ persistent: z.boolean() }),
+  displace: z.object({ session: nodeName.nullable() }),
   entry: entrySchema.nullable(),
   holds: z.object({}),
   announce: z.object({}),
