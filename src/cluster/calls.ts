@@ -53,6 +53,18 @@ export function answerCall(
       directory.home.announce(peer.name, decodeCall(verb, body));
       link.reply(id, verb, {});
       return;
+    case "barrier": {
+      const { node, seq } = decodeCall(verb, body);
+      link.reply(id, verb, cluster.barriers.answer(peer, node, seq));
+      return;
+    }
+    case "ask": {
+      const { service, body: question } = decodeCall(verb, body);
+      cluster.services.answer(peer.name, service, question, (answer) => {
+        link.reply(id, verb, { body: answer });
+      });
+      return;
+    }
     case "join":
       throw new WireError("join on a link");
     default:

@@ -11,6 +11,7 @@ import type { StateFile } from "../store/state-file.js";
 import { Acceptor } from "./accept.js";
 import { admit, removedSentence } from "./admission.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
+import { Barriers, type Position } from "./barrier.js";
 import { DirectoryService } from "./directory.js";
 import type { ConnectionHost } from "./directory-types.js";
 import { type DurableParts, forgetOthers } from "./durable.js";
@@ -27,6 +28,7 @@ import { type ClusterPort, type ClusterUser, type Receipt, ownIndex } from "./po
 import { Redialer } from "./redialer.js";
 import { Refusals } from "./refusals.js";
 import { RowTable } from "./row-table.js";
+import { Services } from "./services.js";
 import { StampKeeper } from "./stamp-keeper.js";
 import { StreamReceiver } from "./stream-receiver.js";
 import type { Transport } from "./transport.js";
@@ -76,6 +78,9 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly table: RowTable;
   readonly directory: DirectoryService;
   readonly acceptor: Acceptor;
+  readonly barriers = new Barriers(this);
+  /** Questions of the layers above. */
+  readonly services = new Services();
   private readonly stampKeeper: StampKeeper | null;
   private readonly detector: FailureDetector;
   private readonly linkMaker: LinkMaker;
@@ -230,6 +235,25 @@ export class Cluster implements ClusterPort, PeerHost {
   liveMembers(): string[] {
     const live = this.peers().filter((peer) => this.isWaitedFor(peer.name));
     return [this.name, ...live.map((peer) => peer.name)];
+  }
+
+  /** What was taken so far of each origin's forwards, and published here. */
+  positions(): Position[] {
+    const { incarnation } = this.members;
+    const own = { origin: this.name, incarnation, counter: this.counter };
+    return [
+      own,
+      ...this.peers().map(({ name, receiver }) => ({ origin: name, ...receiver.position })),
+    ];
+  }
+
+  /** Asks a service of another node. Null: there is no link, or it broke, or that node has no such service. */
+  ask(node: string, service: string, body: Uint8Array): Promise<Uint8Array | null> {
+    return new Promise((resolve) => {
+      const link = this.peer(node)?.link ?? null;
+      if (link === null) resolve(null);
+      else link.call("ask", { service, body }, (reply) => resolve(reply?.body ?? null));
+    });
   }
 
   /** Sends the member list to all peers that are linked. */

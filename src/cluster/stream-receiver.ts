@@ -33,6 +33,11 @@ export class StreamReceiver {
     return this.runs[0].acknowledged;
   }
 
+  /** What was taken last: all that came before it was taken too. */
+  get position(): { readonly incarnation: number; readonly counter: number } {
+    return { incarnation: this.newest.incarnation, counter: this.newest.taken };
+  }
+
   /** Is it new? Takes note of it. The counters of a newer incarnation begin anew. */
   take(incarnation: number, counter: number): boolean {
     if (incarnation > this.newest.incarnation) this.begin(incarnation);

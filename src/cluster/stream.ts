@@ -56,6 +56,13 @@ export class StreamSender {
     return this.run.firstCounter === 0 ? this.forwards : this.forwards + this.run.count;
   }
 
+  /** The number of the newest forward that the peer may not have taken yet; null: it has accepted all. */
+  get newest(): { readonly incarnation: number; readonly counter: number } | null {
+    const { run, incarnation } = this;
+    if (run.lastCounter > 0) return { incarnation, counter: run.lastCounter };
+    return this.unaccepted.at(this.unaccepted.length - 1) ?? null;
+  }
+
   get heldBytes(): number {
     const { run } = this;
     return run.count === 0 || run.firstCounter === 0 ? this.bytes : this.bytes + run.frameBytes;

@@ -53,6 +53,8 @@ export const calls = {
   entry: z.object({ clientId: z.string() }),
   holds: z.object({ clientId: z.string(), epoch: count, entry: entrySchema.nullable() }),
   announce: z.object({ list: count, entries: z.array(entrySchema) }),
+  barrier: z.object({ node: nodeName, seq: count }),
+  ask: z.object({ service: z.string().max(64), body: bytes }),
 };
 export type CallVerb = keyof typeof calls;
 export type CallBody<V extends CallVerb> = z.infer<(typeof calls)[V]>;
@@ -76,6 +78,8 @@ export const replies = {
   entry: entrySchema.nullable(),
   holds: z.object({}),
   announce: z.object({}),
+  barrier: z.object({ held: z.boolean(), incarnation: count, counter: count }),
+  ask: z.object({ body: bytes.nullable() }),
 };
 export type ReplyBody<V extends CallVerb> = z.infer<(typeof replies)[V]>;
 
