@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type CtlServer, openCtl } from "./admin/ctl-server.js";
+import { type AdminServer, openAdmin } from "./admin/http/server.js";
 import { aclControl } from "./admin/node/acl-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
@@ -135,6 +136,7 @@ class Node implements Broker {
   private readonly discovery: Discovery;
   private readonly startedMs = realClock.wallMs();
   private ctl: CtlServer | null = null;
+  admin: AdminServer | null = null;
   private stopping: Promise<void> | null = null;
   private onStopped: () => void = () => undefined;
   private onFailed: (why: Error) => void = () => undefined;
@@ -214,6 +216,7 @@ class Node implements Broker {
    */
   async start(): Promise<void> {
     const { config, log } = this.options;
+    await this.openAdmin();
     await this.users.open();
     await this.acl.open();
     if (this.kept !== null) await this.loadStored(this.kept);
@@ -230,6 +233,20 @@ class Node implements Broker {
     this.sweepRetained();
     this.loopDelay.start();
     this.service.clear("starting");
+  }
+
+  /** First of all: who asks is told that the node is starting, however long that takes. */
+  private async openAdmin(): Promise<void> {
+    const { config, log, version } = this.options;
+    this.admin = await openAdmin({
+      ...{ settings: config.admin, node: config.node.name, version, service: this.service, log },
+      alarms: () => this.alarms(),
+      metrics: () => nodeMetrics(this),
+    });
+  }
+
+  private alarms(): string[] {
+    return [this.kept?.alarm ?? null].filter((alarm) => alarm !== null);
   }
 
   private async loadStored({ store }: NodeStore): Promise<void> {
@@ -325,6 +342,7 @@ class Node implements Broker {
     this.wheel.close();
     this.loopDelay.stop();
     await this.ctl?.close();
+    await this.admin?.close();
   }
 
   private load(): { connections: number; sessions: number } {
@@ -361,7 +379,7 @@ class Node implements Broker {
       cluster: clusterControl({
         ...{ cluster, joiner, version, startedMs },
         load: () => this.load(),
-        alarms: () => [this.kept?.alarm ?? null].filter((alarm) => alarm !== null),
+        alarms: () => this.alarms(),
         discardData: () => this.discardData(),
       }),
       holdings: {
@@ -400,7 +418,14 @@ class Node implements Broker {
     return [
       ...this.frontEnd.listeners(),
       { name: "link", kind: "link", address: bind, port, connections },
+      ...this.adminInfo(),
     ];
+  }
+
+  private adminInfo(): ListenerInfo[] {
+    if (this.admin === null) return [];
+    const { address, port, connections } = this.admin;
+    return [{ name: "admin", kind: "http", address, port, connections }];
   }
 
   private holdings(): { sessions: number; queued: number; retained: number } {

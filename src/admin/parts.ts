@@ -245,7 +245,7 @@ export interface AclControl {
 export interface ListenerInfo {
   /** Of a listener for clients: its section of the settings, or its own in `listeners.more`. */
   readonly name: string;
-  readonly kind: "mqtt" | "mqtts" | "ws" | "wss" | "unix" | "link";
+  readonly kind: "mqtt" | "mqtts" | "ws" | "wss" | "unix" | "link" | "http";
   /** Of a Unix socket: its path, and port 0. */
   readonly address: string;
   readonly port: number;

@@ -84,6 +84,8 @@ async function planNodes(
     ];
     const own = { ...options, node: name, data, set, workers: "0" };
     const { config } = configOf(own, dependencies);
+    const { enabled, port: adminPort } = config.admin;
+    if (enabled && adminPort > 0) set.push(`admin.port=${adminPort + index}`);
     const runDir = config.node.run_dir;
     const path = ctlPath(runDir, name);
     if (await answers(path)) throw new Refusal(alreadyRuns(name, path));

@@ -4,6 +4,7 @@
  * setting that is not read by some code must not be in it.
  */
 import { z } from "zod";
+import { admin } from "./admin-settings.js";
 import { auth } from "./auth-settings.js";
 import { listenersSchema } from "./listeners.js";
 import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
@@ -488,6 +489,7 @@ export const configSchema = z.strictObject({
       }),
     })
     .prefault({}),
+  admin: admin.prefault({}),
   log: z
     .strictObject({
       level: oneOf(["debug", "info", "warn", "error"], {

@@ -238,6 +238,11 @@ test("workers that cannot be are refused with a sentence", async (t) => {
   assert.match(await refusal("--workers", "65"), /node\.workers is 65; it must be/);
   assert.match(await refusal("--workers", "two"), /node\.workers is "two"; it must be/);
   assert.match(await refusal("--workers", "11"), /has 10 ports, and each of 11 workers needs one/);
+  const admin = ["--set", "admin.enabled=true", "--set", "admin.port=65535"];
+  assert.match(
+    await refusal("--workers", "2", ...admin),
+    /leaves no room for the ports of 2 workers/,
+  );
   const range = ["--set", "cluster.port_range=0-0"];
   assert.match(await refusal("--workers", "2", ...range), /find each other by their link ports/);
   const advertise = ["--set", "cluster.advertise=example.org:4370"];
@@ -316,6 +321,7 @@ test("what makes a worker: its name, its directory, ports, and whom it joins", (
     ["trellis-3@127.0.0.1", "/here/data/trellis@127.0.0.1/worker-3", 0],
   );
   assert.equal(config.listeners.tcp.port, 1234);
+  assert.equal(config.admin.port, loaded.config.admin.port + 2);
   assert.equal(config.auth.users_file, "/here/data/trellis@127.0.0.1/users.json");
   assert.deepEqual(config.cluster.discovery.static.nodes, names);
   assert.throws(() => parseIdentity("{}"), /--worker is for the supervisor/);

@@ -6,6 +6,7 @@ import type { LoopDelay } from "../../lib/clock.js";
 import type { FrontEnd } from "../../net/front-end.js";
 import type { Router } from "../../routing/router.js";
 import type { NodeStore } from "../../store/node-store.js";
+import type { AdminServer } from "../http/server.js";
 import { type CounterSource, collectMetrics } from "./metrics.js";
 
 export interface CountingParts {
@@ -16,6 +17,8 @@ export interface CountingParts {
   readonly acl: Acl;
   readonly kept: NodeStore | null;
   readonly loopDelay: LoopDelay;
+  /** Null: it is not offered. */
+  readonly admin: Pick<AdminServer, "counters"> | null;
 }
 
 export function nodeMetrics({
@@ -26,6 +29,7 @@ export function nodeMetrics({
   acl,
   kept,
   loopDelay,
+  admin,
 }: CountingParts): Record<string, number> {
   const { directory, acceptor, members, table } = cluster;
   const { sessions, authenticator } = frontEnd;
@@ -56,6 +60,7 @@ export function nodeMetrics({
     directory: { ...directory.counters, home: { ...directory.home.counters } },
     process: { heap_used: heapUsed, rss, ...loopDelay.read() },
     ...(kept === null ? {} : { store: kept.counters }),
+    ...(admin === null ? {} : { admin: { ...admin.counters } }),
   };
   for (const peer of cluster.peers()) {
     const { sender, receiver, rows } = peer;

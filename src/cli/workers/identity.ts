@@ -57,9 +57,15 @@ export function configOfWorker(loaded: LoadedConfig, identity: WorkerIdentity): 
         ...{ name: own, data_dir: workerDirectory(node.data_dir, identity.number), workers: 0 },
       },
       listeners: withPorts(config.listeners, identity.ports),
+      admin: adminOf(config.admin, identity.number),
       cluster: { ...cluster, discovery: { ...cluster.discovery, static: { nodes } } },
     },
   };
+}
+
+/** Health and metrics are those of one process, so each has a port of its own, side by side. */
+function adminOf(admin: Config["admin"], number: number): Config["admin"] {
+  return { ...admin, port: admin.port === 0 ? 0 : admin.port + number - 1 };
 }
 
 function withPorts(

@@ -18,6 +18,8 @@ import { workerDirectory, workerName } from "./identity.js";
 /** What a plain node keeps in its data directory, and a node with workers only in those of the workers. */
 const stateFile = "cluster.state";
 
+const portMax = 65_535;
+
 export interface WorkersPlan {
   readonly names: readonly string[];
   /** By listener. */
@@ -55,7 +57,12 @@ export function refuseWorkersData({ name, data_dir: dataDir }: Config["node"]): 
   );
 }
 
-function refuseSettings({ node, cluster }: Config): void {
+function refuseSettings({ node, cluster, admin }: Config): void {
+  if (admin.enabled && admin.port > 0 && admin.port + node.workers - 1 > portMax) {
+    throw new Refusal(
+      `admin.port = ${admin.port} leaves no room for the ports of ${node.workers} workers, one each: take a lower one`,
+    );
+  }
   const [first, last] = cluster.port_range;
   const range = `cluster.port_range ${first}-${last}`;
   if (last === 0) {
