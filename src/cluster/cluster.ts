@@ -10,6 +10,7 @@ import type { Random } from "../lib/random.js";
 import type { StateFile } from "../store/state-file.js";
 import { Acceptor } from "./accept.js";
 import { admit, removedSentence } from "./admission.js";
+import { Channels } from "./channels.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
 import { Barriers, type Position } from "./barrier.js";
 import { DirectoryService } from "./directory.js";
@@ -81,6 +82,7 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly barriers = new Barriers(this);
   /** Questions of the layers above. */
   readonly services = new Services();
+  readonly channels: Channels;
   private readonly stampKeeper: StampKeeper | null;
   private readonly detector: FailureDetector;
   private readonly linkMaker: LinkMaker;
@@ -101,6 +103,7 @@ export class Cluster implements ClusterPort, PeerHost {
   constructor(private readonly options: ClusterOptions) {
     const { name, cookie, settings, clock, random, log, transport } = options;
     this.stamps = new HybridClock(clock);
+    this.channels = new Channels(clock, settings.outputBytes);
     const commits = options.durable?.commits ?? null;
     this.stampKeeper = commits === null ? null : new StampKeeper(this.stamps, commits);
     this.context = {

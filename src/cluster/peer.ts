@@ -3,6 +3,7 @@
  * ways. Frames come in here; what concerns more than this peer goes on to the cluster.
  */
 import type { Store } from "../store/store.js";
+import type { ChannelLink, Channels } from "./channels.js";
 import type { ClusterContext } from "./context.js";
 import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
@@ -24,6 +25,7 @@ import {
 import { type Body, decode } from "./wire/messages.js";
 
 export interface PeerHost {
+  readonly channels: Channels;
   /** Is the peer up or suspect in the eyes of the failure detector? */
   isWaitedFor(name: string): boolean;
   onHeard(peer: Peer): void;
@@ -41,6 +43,7 @@ const verifyPauseMs = 50;
 export class Peer implements LinkListener, RowFollower {
   readonly counters = { heartbeats: 0, digestMismatches: 0, resyncs: 0, unknownFrames: 0 };
   link: Link | null = null;
+  private channels: ChannelLink | null = null;
   ackedSeq = -1;
   /** What it last said of itself, for `status`. */
   connections = 0;
@@ -124,6 +127,7 @@ export class Peer implements LinkListener, RowFollower {
     this.heardThisTurn = false;
     this.sendStreamAck();
     this.table.sendSnapshot(link);
+    this.channels = this.host.channels.open(this.name, link);
     link.start(this);
   }
 
@@ -165,6 +169,7 @@ export class Peer implements LinkListener, RowFollower {
 
   beforeData(): void {
     this.sender.closeRun();
+    this.channels?.flush();
   }
 
   beforeControl(): void {
@@ -176,6 +181,9 @@ export class Peer implements LinkListener, RowFollower {
     this.link = null;
     this.rows.reset();
     this.sender.pause();
+    const { channels } = this;
+    this.channels = null;
+    if (channels !== null) this.host.channels.close(channels);
     this.host.onUnlinked(this, fault);
   }
 
@@ -191,6 +199,7 @@ export class Peer implements LinkListener, RowFollower {
     }
     if (type === FrameType.forwards) this.onForwards(bytes, start, end);
     else if (type === FrameType.forward) this.onForward(bytes, start, end);
+    else if (type === FrameType.channels) this.onChannels(bytes, start, end);
     else this.onControl(type, bytes, start, end);
   };
 
@@ -334,6 +343,10 @@ export class Peer implements LinkListener, RowFollower {
     this.user.onForwards(this.index, incarnation, counter, bytes, body, end, this.receiver);
     this.receiver.takeUpTo(incarnation, last);
     this.acknowledgeSoon();
+  }
+
+  private onChannels(bytes: Buffer, start: number, end: number): void {
+    if (this.channels !== null) this.host.channels.onFrame(this.channels, bytes, start, end);
   }
 
   /** One acknowledgement a turn, however many forwards came. */

@@ -22,6 +22,7 @@ export const FrameType = {
   bye: 29,
   forward: 64,
   forwards: 65,
+  channels: 66,
 } as const;
 
 /** Length and type. */
