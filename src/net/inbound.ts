@@ -11,11 +11,11 @@ import { beyondTopicLimits } from "../protocol/topics.js";
 import { Message, Publisher } from "../routing/message.js";
 import type { Router } from "../routing/router.js";
 import type { Topic } from "../routing/topic.js";
-import { receiveMaximumOf } from "../session/incoming-qos2.js";
+import { Acks, type AcksOwner } from "../session/acks.js";
+import { opensExchange, receiveMaximumOf } from "../session/incoming-qos2.js";
 import { isReservedTopic } from "../session/reserved.js";
 import type { Session } from "../session/session.js";
 import type { Turn } from "../session/turn.js";
-import { Acks, type AcksOwner } from "./acks.js";
 import { aliasBytes } from "./aliases.js";
 import type { NetCounters } from "./counters.js";
 import type { Output } from "./output.js";
@@ -221,30 +221,16 @@ export class Inbound {
   /** Is it the first PUBLISH of its packet id? Another one only gets its PUBREC again. */
   private opens(message: Message, acks: Acks): boolean {
     const { counters, config } = this.share;
-    const { incoming } = this.session;
-    const { packetId } = message;
-    if (!incoming.has(packetId)) {
-      if (incoming.size >= config.limits.open_qos2) {
-        // Those of an earlier connection are among them: an MQTT 5 client has kept to what it was told.
-        if (this.version !== 5) throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
-        message.refused = ReasonCode.QuotaExceeded;
-      }
-      incoming.add(packetId, null);
-      counters.receivedQos2++;
-      return true;
-    }
-    counters.receivedQos2Again++;
-    incoming.again(packetId);
-    const unaccepted = incoming.unaccepted(packetId);
-    if (unaccepted === null) {
-      message.matched = 1;
-      acks.published(message);
-    } else if (unaccepted.sink !== acks) {
-      // It was sent on an earlier connection; this one answers when it is accepted.
-      unaccepted.sink = acks;
-      acks.published(unaccepted);
-    }
-    return false;
+    const isFirst = opensExchange(
+      this.session.incoming,
+      message,
+      acks,
+      config.limits.open_qos2,
+      this.version,
+    );
+    if (isFirst) counters.receivedQos2++;
+    else counters.receivedQos2Again++;
+    return isFirst;
   }
 }
 

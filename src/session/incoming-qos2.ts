@@ -3,11 +3,49 @@
  * is published once [MQTT-4.3.3-10]: a second PUBLISH with it only gets its PUBREC again.
  */
 import type { Config } from "../config/schema.js";
+import { ProtocolError } from "../protocol/protocol-error.js";
+import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
+import type { Acks } from "./acks.js";
 
 /** What MQTT 5 clients are told: QoS 1 and 2 publishes that they may have under way. */
 export function receiveMaximumOf(limits: Config["limits"]): number {
   return Math.min(limits.receive_maximum, limits.open_qos2);
+}
+
+/**
+ * Takes note of a QoS 2 publish. Is it the first PUBLISH of its packet id? Another one only gets its PUBREC again.
+ * `openMax`: ids that may be open.
+ * @throws ProtocolError receive maximum exceeded: more ids are open than an MQTT 3 client may have
+ */
+export function opensExchange(
+  incoming: IncomingQos2,
+  message: Message,
+  acks: Acks,
+  openMax: number,
+  version: number,
+): boolean {
+  const { packetId } = message;
+  if (!incoming.has(packetId)) {
+    if (incoming.size >= openMax) {
+      // Those of an earlier connection are among them: an MQTT 5 client has kept to what it was told.
+      if (version !== 5) throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
+      message.refused = ReasonCode.QuotaExceeded;
+    }
+    incoming.add(packetId, null);
+    return true;
+  }
+  incoming.again(packetId);
+  const unaccepted = incoming.unaccepted(packetId);
+  if (unaccepted === null) {
+    message.matched = 1;
+    acks.published(message);
+  } else if (unaccepted.sink !== acks) {
+    // It was sent on an earlier connection; this one answers when it is accepted.
+    unaccepted.sink = acks;
+    acks.published(unaccepted);
+  }
+  return false;
 }
 
 export class IncomingQos2 {

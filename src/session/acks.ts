@@ -6,9 +6,13 @@ import { Ring } from "../lib/ring.js";
 import { AckType } from "../protocol/acks.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { AcceptanceSink, Message } from "../routing/message.js";
-import type { Session } from "../session/session.js";
-import type { NetCounters } from "./counters.js";
-import type { Output } from "./output.js";
+import type { Session } from "./session.js";
+
+/** Where the answers leave. */
+export interface AckOutput {
+  /** `reason` other than 0 only for an MQTT 5 client. */
+  acknowledge(type: AckType, packetId: number, reason: number): void;
+}
 
 /** Whom a connection's acknowledgements tell. */
 export interface AcksOwner {
@@ -29,10 +33,10 @@ export class Acks implements AcceptanceSink {
   private withheld: object | null = null;
 
   constructor(
-    private readonly session: Session,
-    private readonly output: Output,
+    private readonly session: Pick<Session, "settleQos2">,
+    private readonly output: AckOutput,
     private readonly version: number,
-    private readonly counters: NetCounters,
+    private readonly counters: { publishesRefused: number },
     private readonly owner: AcksOwner,
   ) {}
 
