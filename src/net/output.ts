@@ -7,19 +7,17 @@
 import type { Clock } from "../lib/clock.js";
 import { type AckType, ackBytesMax, writeAck } from "../protocol/acks.js";
 import { uint16 } from "../protocol/publish.js";
+import { BufferPool, largestBytes } from "./buffer-pool.js";
 import type { ClientSocket } from "./client-socket.js";
 import type { NetCounters } from "./counters.js";
 
-/** A run of a whole read (64 KiB) and some small packets fit one buffer. */
-const bufferBytes = 81_920;
 const runBytesMax = 65_536;
 /** Frames from this size on are written from where they are, without a copy. */
 export const largeBytes = 16_384;
-const freeBuffersMax = 256;
 
 /** What all connections share: free buffers, and the list of those that have something to send. */
 export class OutputShare {
-  private readonly free: Buffer[] = [];
+  readonly buffers = new BufferPool();
   private dirty: Output[] = [];
   private spare: Output[] = [];
   private readonly flushAll = (): void => {
@@ -45,14 +43,6 @@ export class OutputShare {
     if (this.dirty.length === 0) this.clock.defer(this.flushAll);
     this.dirty.push(output);
   }
-
-  takeBuffer(): Buffer {
-    return this.free.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
-  }
-
-  giveBuffer(buffer: Buffer): void {
-    if (this.free.length < freeBuffersMax) this.free.push(buffer);
-  }
 }
 
 /** Whom an output tells about its backlog. */
@@ -68,6 +58,8 @@ export class Output {
   overfull = false;
   private buffer: Buffer | null = null;
   private used = 0;
+  /** How much left in the write before: as much is likely to come together again. */
+  private usedBefore = 0;
   private dirty = false;
   private runBytes: Buffer | null = null;
   private runStart = 0;
@@ -161,9 +153,24 @@ export class Output {
   /** A buffer with room for `count` bytes at `used`. */
   private room(count: number): Buffer {
     if (!this.dirty) this.touch();
-    if (this.buffer !== null && this.used + count > bufferBytes) this.writeBuffer();
-    this.buffer ??= this.share.takeBuffer();
-    return this.buffer;
+    const { buffer } = this;
+    return buffer !== null && this.used + count <= buffer.length
+      ? buffer
+      : this.changeBuffer(count);
+  }
+
+  /** Takes a buffer, or a larger one with what is gathered; if there is none so large, that leaves now. */
+  private changeBuffer(count: number): Buffer {
+    const { buffers } = this.share;
+    if (this.used + count > largestBytes) this.writeBuffer();
+    const old = this.buffer;
+    const buffer = buffers.take(Math.max(this.used + count, this.usedBefore));
+    if (old !== null) {
+      buffer.set(old.subarray(0, this.used));
+      buffers.give(old);
+    }
+    this.buffer = buffer;
+    return buffer;
   }
 
   private touch(): void {
@@ -210,10 +217,11 @@ export class Output {
     const { used } = this;
     this.buffer = null;
     this.used = 0;
+    this.usedBefore = used;
     const copied = this.write(buffer.subarray(0, used));
     // Nothing waits in the socket: the kernel has taken a copy of every byte.
     const { writableLength, copiesWrites } = this.socket;
-    if (copied || writableLength === 0 || copiesWrites === true) this.share.giveBuffer(buffer);
+    if (copied || writableLength === 0 || copiesWrites === true) this.share.buffers.give(buffer);
   }
 
   /**

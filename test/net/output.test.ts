@@ -179,6 +179,21 @@ test("everything of a turn leaves in one write per connection", () => {
   for (const { socket } of all) assert.equal(socket.writes, 1);
 });
 
+test("what grows beyond its buffer goes on in a larger one, and leaves in one write", () => {
+  const { clock, all } = outputs(1);
+  const [first] = all;
+  assert.ok(first);
+  const { output, socket } = first;
+  const sent: Buffer[] = [];
+  for (let i = 0; i < 600; i++) {
+    output.packet(otherPacket(100, i));
+    sent.push(otherPacket(100, i));
+  }
+  clock.advance(0);
+  assert.equal(socket.writes, 1);
+  assert.equal(Buffer.compare(Buffer.concat(socket.written), Buffer.concat(sent)), 0);
+});
+
 test("a buffer that the socket still holds is not used again", () => {
   const { clock, all } = outputs(2, true);
   for (const [index, { output }] of all.entries()) {
