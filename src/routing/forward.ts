@@ -6,7 +6,7 @@ import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "./message.js";
-import { ownOrigins } from "./origins.js";
+import { originKind, ownOrigins } from "./origins.js";
 import type { TopicTable } from "./topic.js";
 
 const qosBits = 3;
@@ -14,6 +14,8 @@ const retainBit = 4;
 /** 8 is of share groups (shared-forward.ts). */
 const identityBit = 16;
 const identityBytes = 17;
+/** Of the kind of an identity: it is another node's, whose name follows. */
+const foreignBit = 128;
 /** Where the seconds until it expires are in the frame. */
 const expiryPlace = forwardHeaderBytes + 9;
 const fixedBytes = 1 + 8 + 4 + 2 + 2 + 2 + 4;
@@ -27,11 +29,13 @@ export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer 
   const userBytes = message.user === "" ? 0 : Buffer.byteLength(message.user);
   const propertyBytes = message.propertiesEnd - message.propertiesStart;
   const { origin } = message;
-  const kind = origin === null ? -1 : ownOrigins.indexOf(origin.name);
+  const kind = origin === null ? null : originKind(origin);
+  const node = kind?.node ?? "";
   const length =
     forwardHeaderBytes +
     fixedBytes +
-    (kind === -1 ? 0 : identityBytes) +
+    (kind === null ? 0 : identityBytes) +
+    (node === "" ? 0 : 2 + Buffer.byteLength(node)) +
     topic.length +
     publisherBytes +
     userBytes +
@@ -39,7 +43,7 @@ export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer 
     message.payloadLength;
   const frame = Buffer.allocUnsafe(length);
   let at = forwardHeaderBytes;
-  const flags = qos | (message.retain ? retainBit : 0) | (kind === -1 ? 0 : identityBit);
+  const flags = qos | (message.retain ? retainBit : 0) | (kind === null ? 0 : identityBit);
   at = frame.writeUInt8(flags, at);
   at = frame.writeDoubleBE(message.stamp, at);
   at = frame.writeUInt32BE(expiryOf(message, clock), at);
@@ -49,10 +53,11 @@ export function encodeForward(message: Message, qos: Qos, clock: Clock): Buffer 
   at += frame.write(message.publisher, at);
   at = frame.writeUInt16BE(userBytes, at);
   if (userBytes > 0) at += frame.write(message.user, at);
-  if (kind !== -1) {
-    at = frame.writeUInt8(kind, at);
+  if (kind !== null) {
+    at = frame.writeUInt8(kind.kind | (node === "" ? 0 : foreignBit), at);
     at = frame.writeDoubleBE(origin?.incarnation ?? 0, at);
     at = frame.writeDoubleBE(message.identity, at);
+    if (node !== "") at = writeText(frame, node, at);
   }
   at = frame.writeUInt32BE(propertyBytes, at);
   if (propertyBytes > 0) {
@@ -90,7 +95,7 @@ export function decodeForward(
   const userStart = endOf(bytes, publisherEnd, end) + 2;
   const userEnd = userStart + bytes.readUInt16BE(publisherEnd);
   const hasIdentity = (flags & identityBit) !== 0;
-  const headEnd = hasIdentity ? userEnd + identityBytes : userEnd;
+  const headEnd = hasIdentity ? identityEnd(bytes, userEnd, end) : userEnd;
   if (headEnd + 4 > end) throw new Error("forward cut off in its user");
   const propertiesStart = headEnd + 4;
   const propertiesEnd = propertiesStart + bytes.readUInt32BE(headEnd);
@@ -115,13 +120,26 @@ export function decodeForward(
     message.countDown(nowMs);
   }
   if (hasIdentity) {
-    const name = ownOrigins[bytes.readUInt8(userEnd)];
-    if (name === undefined) throw new Error("forward of an unknown origin");
-    message.origin = { name, incarnation: bytes.readDoubleBE(userEnd + 1) };
+    const kind = ownOrigins[bytes.readUInt8(userEnd) & ~foreignBit];
+    if (kind === undefined) throw new Error("forward of an unknown origin");
+    const node = bytes.toString("utf8", userEnd + identityBytes + 2, headEnd);
+    message.origin = { name: node + kind, incarnation: bytes.readDoubleBE(userEnd + 1) };
     message.identity = bytes.readDoubleBE(userEnd + 9);
   }
   if (userEnd > userStart) message.user = bytes.toString("utf8", userStart, userEnd);
   return message;
+}
+
+function writeText(into: Buffer, text: string, at: number): number {
+  const bytes = into.write(text, at + 2);
+  return into.writeUInt16BE(bytes, at) + bytes;
+}
+
+/** Where the identity ends that begins at `at`, with the name of its node. */
+function identityEnd(bytes: Buffer, at: number, end: number): number {
+  const fixedEnd = at + identityBytes;
+  if (fixedEnd > end || ((bytes[at] ?? 0) & foreignBit) === 0) return fixedEnd;
+  return endOf(bytes, fixedEnd, end) + 2 + bytes.readUInt16BE(fixedEnd);
 }
 
 function expiryOf(message: Message, clock: Clock): number {

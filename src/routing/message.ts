@@ -29,12 +29,14 @@ export class Publisher {
 
 /**
  * A numbered sequence of messages, of which some may come again after a crash: the forwards of one incarnation
- * of a peer, or the QoS 2 publishes that this node committed before it published them.
+ * of a peer, or what a node committed before it published it (QoS 2 publishes, wills).
  */
 export interface Origin {
-  /** The name of the peer; of this node's QoS 2 publishes, one that no node has. */
+  /** The name of the peer, or of the node and behind it one of `ownOrigins`, which of this node stands alone. */
   readonly name: string;
   readonly incarnation: number;
+  /** They are forwards, which this process takes once each: what comes again comes to a later process. */
+  readonly isStream?: true;
 }
 
 export class Message {

@@ -4,33 +4,59 @@
  */
 import type { Message, Origin } from "./message.js";
 
-/** What is published only after it is committed: QoS 2 of persistent sessions, and wills. */
+/**
+ * What is published only after it is committed: QoS 2 of persistent sessions, and wills. Of another node its name, which
+ * has no "/", stands before it.
+ */
 export const ownOrigins: readonly string[] = ["/qos2", "/wills"];
+
+/** What an origin is on a link: place in `ownOrigins`, and the node's name, empty for the sender's own. */
+export interface OriginKind {
+  readonly kind: number;
+  readonly node: string;
+}
+
+/** Null: a stream, whose forwards get other numbers on another link. */
+export function originKind({ name }: Origin): OriginKind | null {
+  const slash = name.lastIndexOf("/");
+  if (slash === -1) return null;
+  return { kind: ownOrigins.indexOf(name.slice(slash)), node: name.slice(0, slash) };
+}
 
 /** The origins of what peers forward, made once for each of their incarnations. */
 export class PeerOrigins {
   private readonly byPeer: Origin[] = [];
 
-  constructor(private readonly nameOf: (peer: number) => string) {}
+  constructor(
+    private readonly nameOf: (peer: number) => string,
+    private readonly ownName: () => string,
+  ) {}
 
   /** The stream of a peer. */
   of(peer: number, incarnation: number): Origin {
     let origin = this.byPeer[peer];
     if (origin?.incarnation !== incarnation) {
-      origin = { name: this.nameOf(peer), incarnation };
+      origin = { name: this.nameOf(peer), incarnation, isStream: true };
       this.byPeer[peer] = origin;
     }
     return origin;
   }
 
-  /** Gives a forward its origin: that of its own number, or what its node had committed it under. */
+  /** Gives a forward its origin: that of its own number, or what some node had committed it under. */
   set(message: Message, peer: number, incarnation: number, counter: number): void {
     const { origin } = message;
     if (origin !== null) {
-      message.origin = { name: this.nameOf(peer) + origin.name, incarnation: origin.incarnation };
+      message.origin = { name: this.nameHere(origin.name, peer), incarnation: origin.incarnation };
     } else if (counter > 0) {
       message.origin = this.of(peer, incarnation);
       message.identity = counter;
     }
+  }
+
+  /** What the sender calls its own is that of the peer, and what is ours has no name before it. */
+  private nameHere(name: string, peer: number): string {
+    if (name.startsWith("/")) return this.nameOf(peer) + name;
+    const own = this.ownName();
+    return name.startsWith(`${own}/`) ? name.slice(own.length) : name;
   }
 }

@@ -3,7 +3,13 @@
  * has some. A message from a peer stops here (one hop), so a full mesh cannot loop.
  */
 import type { PeerState } from "../cluster/failure-detector.js";
-import type { ClusterPort, ClusterUser, ForwardTaker, Receipt } from "../cluster/ports.js";
+import {
+  type ClusterPort,
+  type ClusterUser,
+  type ForwardTaker,
+  ownIndex,
+  type Receipt,
+} from "../cluster/ports.js";
 import { WireError } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import type { Commits } from "../store/commits.js";
@@ -77,7 +83,10 @@ export class Router implements ClusterUser {
     private readonly commits: Pick<Commits, "touch" | "stalled"> | null = null,
   ) {
     this.shared = new SharedGroups(this.sharedHost(), shared);
-    this.origins = new PeerOrigins((peer) => cluster.nameOf(peer));
+    this.origins = new PeerOrigins(
+      (peer) => cluster.nameOf(peer),
+      () => cluster.nameOf(ownIndex),
+    );
     this.retained = new RetainedStore(retainedLimits, clock, commits);
     this.forwards = new ForwardsReader(topics, clock);
     this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);

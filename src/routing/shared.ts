@@ -148,6 +148,8 @@ export class SharedGroups {
     if (onlineOnly && choice.tier !== Tier.Online) return false;
     const copy = this.copyOf(this.host.encode(message, message.qos));
     if (copy === null) return false;
+    copy.origin = message.origin;
+    copy.identity = message.identity;
     this.counters.redispatched++;
     this.giveCopy(copy, [group], waiter);
     return true;

@@ -19,12 +19,14 @@ import type { Channel } from "./channel.js";
 import type { SessionHost } from "./host.js";
 import { IncomingQos2 } from "./incoming-qos2.js";
 import type { SessionJournal } from "./journal/journal.js";
+import type { Marks } from "./journal/marks.js";
 import { PagedQueue } from "./journal/paged-queue.js";
 import { SessionQueue, type WaitingMessages } from "./queue.js";
 import type { Replaying } from "./replay-turns.js";
+import { isRepeat } from "./repeats.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
-import { giveAway, giveAwayStored } from "./shared.js";
+import { giveAway, giveAwayStored, giveDenied } from "./shared.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Awaiting, OutgoingWindow } from "./window.js";
 
@@ -70,6 +72,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   queue: WaitingMessages | null = null;
   /** The queue of a session with a journal. */
   pages: PagedQueue | null = null;
+  /** What it has taken that could come again; null: nothing. One with a journal has marks there. */
+  marks: Marks | null = null;
   private replies: Replies | null = null;
   private replays: Replays | null = null;
   private incomingQos2: IncomingQos2 | null = null;
@@ -224,7 +228,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       return true;
     }
     const { journal } = this;
-    if (journal !== null && message.origin !== null && journal.isRepeat(message)) {
+    const { origin } = message;
+    if (origin !== null && isRepeat(this, message, origin, delivery)) {
       this.host.counters.droppedRepeats++;
       return true;
     }
@@ -256,10 +261,16 @@ export class Session implements Subscriber, WheelEntry, Replaying {
       const message = queue.peekMessage();
       const delivery = queue.peekDelivery();
       if (message === undefined || delivery === undefined) break;
-      let sent = false;
-      if (this.isOver(message) || this.isDeniedNow(message, delivery)) this.passId();
-      else sent = this.send(channel, message, delivery, deliveryQos(message, delivery), this.pages);
-      queue.shift(sent);
+      let goesOn = false;
+      if (this.isOver(message)) this.passId();
+      else if (this.mayReceive(message.topic)) {
+        const qos = deliveryQos(message, delivery);
+        goesOn = this.send(channel, message, delivery, qos, this.pages);
+      } else {
+        this.passId();
+        goesOn = giveDenied(this, message, delivery, 0);
+      }
+      queue.shift(goesOn);
     }
   }
 
@@ -484,14 +495,6 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return true;
   }
 
-  /** Of a message that waited: may the client not get it any more? Then another of its share group does. */
-  private isDeniedNow(message: Message, { share }: Delivery): boolean {
-    if (this.mayReceive(message.topic)) return false;
-    this.host.authorizer.counters.deniedQueued++;
-    if (share !== null) this.host.router.redispatch(message, share, false, null);
-    return true;
-  }
-
   private readOn(): void {
     if (this.channel !== null && !this.backlogged) this.channel.readOn();
   }
@@ -509,9 +512,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const delivery = this.window.deliveryOf(id);
     if (message === null || delivery === null) return;
     const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
-    // One of QoS 2 was sent to this client and goes to no other [MQTT-4.8.2-5].
-    if (this.isDeniedNow(message, qos === 1 ? delivery : { ...delivery, share: null })) {
-      this.abandon(id);
+    if (!this.mayReceive(message.topic)) {
+      if (!giveDenied(this, message, delivery, id)) this.abandon(id);
       return;
     }
     const retain = message.retain && delivery.retainAsPublished;

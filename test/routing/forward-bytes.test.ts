@@ -156,7 +156,10 @@ test("what a message was committed under goes with it, and peers' names come bef
     ...{ topic: "t", qos: 2, retain: false, publisher: "p", user: "u", stamp: 0 },
     ...{ properties: Buffer.from([1, 1]), payload: Buffer.from("x") },
   });
-  const origins = new PeerOrigins((peer) => `n${peer}@h`);
+  const origins = new PeerOrigins(
+    (peer) => `n${peer}@h`,
+    () => "self@h",
+  );
   for (const name of ["/qos2", "/wills"]) {
     one.origin = { name, incarnation: 1_800_000_000_000 };
     one.identity = 77;
@@ -168,6 +171,21 @@ test("what a message was committed under goes with it, and peers' names come bef
     origins.set(taken, 3, 5, 9);
     assert.deepEqual(taken.origin, { name: `n3@h${name}`, incarnation: 1_800_000_000_000 });
     assert.equal(taken.identity, 77);
+    // On its way on to another node it keeps that name, and comes home without it.
+    for (const [own, here] of [
+      ["self@h", `n3@h${name}`],
+      ["n3@h", name],
+    ] as const) {
+      const further = encodeForward(taken, 2, realClock);
+      const there = decodeForward(topics, further, forwardHeaderBytes, further.length, realClock);
+      assert.equal(there.bytes.toString("utf8", there.payloadStart, there.payloadEnd), "x");
+      new PeerOrigins(
+        () => "n4@h",
+        () => own,
+      ).set(there, 4, 6, 10);
+      assert.deepEqual(there.origin, { name: here, incarnation: 1_800_000_000_000 });
+      assert.equal(there.identity, 77);
+    }
     const unknown = Buffer.from(frame);
     // The kind is behind flags, stamp, expiry, topic, publisher and user.
     unknown.writeUInt8(9, forwardHeaderBytes + 13 + 3 + 3 + 3);
@@ -180,5 +198,8 @@ test("what a message was committed under goes with it, and peers' names come bef
   const taken = decodeForward(topics, plain, forwardHeaderBytes, plain.length, realClock);
   assert.equal(taken.origin, null);
   origins.set(taken, 3, 5, 9);
-  assert.deepEqual([taken.origin, taken.identity], [{ name: "n3@h", incarnation: 5 }, 9]);
+  assert.deepEqual(
+    [taken.origin, taken.identity],
+    [{ name: "n3@h", incarnation: 5, isStream: true }, 9],
+  );
 });

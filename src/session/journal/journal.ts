@@ -54,6 +54,9 @@ export class SessionJournal implements Journaled {
   /** Called when the session's end is committed. */
   private onEnded: (() => void) | null = null;
   private pageUnderWay = false;
+  /** Messages on their way to other members of a share group, and who waits for the last to arrive. */
+  private giving = 0;
+  private readonly onGiven: (() => void)[] = [];
   /** A connection is about to attach: what was read for it stays in memory. */
   private attaching = 0;
   /** The number of the last record of the commit under way. */
@@ -95,7 +98,7 @@ export class SessionJournal implements Journaled {
     batch.freshDeliveries.push(delivery);
     batch.freshBodies.push(this.takenBody);
     this.index.addLive(1);
-    if (message.origin !== null) this.marks.note(message, message.origin);
+    if (message.origin !== null) this.marks.note(message, message.origin, delivery, seq);
     return seq;
   }
 
@@ -109,18 +112,14 @@ export class SessionJournal implements Journaled {
     const isShared = this.takenBody !== 0;
     batch.writer.message(message, delivery, isShared, this.journals.wallOffsetMs());
     this.index.addLive(1);
-    if (message.origin !== null) this.marks.note(message, message.origin);
-    return this.nextSeq++;
+    const seq = this.nextSeq++;
+    if (message.origin !== null) this.marks.note(message, message.origin, delivery, seq);
+    return seq;
   }
 
   /** `message.accept()` is called when it is committed. */
   awaitCommit(message: Message): void {
     this.batch().accepts.push(message);
-  }
-
-  /** Has the session taken this message, or a later one of its origin, before? */
-  isRepeat(message: Message): boolean {
-    return message.origin !== null && this.marks.isRepeat(message, message.origin);
   }
 
   /** A message left under a packet id, or will after the commit (QoS 2). */
@@ -156,6 +155,14 @@ export class SessionJournal implements Journaled {
   /** A message will not be sent. */
   gone(seq: number, body: number): void {
     this.batch().events.add(Event.Gone, seq, 0);
+    this.release(seq, body);
+  }
+
+  /** A message is another member's of its share group now. `packetId` 0: it waited; else it was in flight. */
+  given(packetId: number, seq: number, body: number): void {
+    const { events } = this.batch();
+    if (packetId !== 0) events.add(Event.Done, packetId, 0);
+    events.add(Event.Given, seq, 0);
     this.release(seq, body);
   }
 
@@ -219,9 +226,30 @@ export class SessionJournal implements Journaled {
     if (this.isClean) this.unload();
   }
 
+  /** A message of a share group is on its way to another member, and here until that one has accepted it. */
+  givingBegins(): void {
+    this.giving++;
+  }
+
+  givingEnds(): void {
+    if (--this.giving > 0) return;
+    for (const done of this.onGiven.splice(0)) done();
+  }
+
+  /** Calls back when nothing is on its way to other members; at once if nothing is. */
+  whenGiven(done: () => void): void {
+    if (this.giving === 0) done();
+    else this.onGiven.push(done);
+  }
+
   /** The session is over: its partition goes with the next commit, then `done` is called. */
   end(done: () => void): void {
-    assert(this.state === "open", "a session ends once");
+    assert(this.state !== "ending", "a session ends once");
+    // Another node, or a later process, has it: there is nothing here to delete.
+    if (this.state === "over") {
+      done();
+      return;
+    }
     const { window, pages } = this.session;
     for (const id of window.ids()) this.releaseBody(window.bodyOf(id));
     for (const seq of pages?.seqs() ?? []) this.releaseBody(pages?.bodyOf(seq) ?? 0);
@@ -251,7 +279,6 @@ export class SessionJournal implements Journaled {
     const batch = this.gathering;
     this.gathering = null;
     this.committing = batch;
-    this.marks.forgetCurrent();
     if (this.state !== "open") {
       if (this.state === "ending") into.push({ kind: "deleteRange", from: "", to: lastKey });
       this.state = "over";

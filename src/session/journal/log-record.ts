@@ -8,6 +8,7 @@ import type { Message, Origin } from "../../routing/message.js";
 import type { Delivery } from "../../routing/targets.js";
 import { ByteReader, ByteWriter } from "./bytes.js";
 import { MessageReader, MessageWriter } from "./message-codec.js";
+import type { TakenShared } from "./shared-marks.js";
 
 export const logVersion = 1;
 
@@ -29,6 +30,8 @@ export const Event = {
   Released: 7,
   /** The message for this packet id was not sent, and the id is free. */
   Passed: 12,
+  /** Messages that are another member's of their share group now: number, -, how many. */
+  Given: 13,
   /** In checkpoints: messages that wait in the queue: number, -, how many. */
   Waiting: 8,
   /** In checkpoints: the next packet id. */
@@ -40,7 +43,7 @@ export const Event = {
 } as const;
 export type Event = (typeof Event)[keyof typeof Event];
 
-const Op = { Message: 32, Skip: 33, Opened: 34, Mark: 35 } as const;
+const Op = { Message: 32, Skip: 33, Opened: 34, Mark: 35, Taken: 36 } as const;
 const stride = 4;
 
 /** Events in their order, in one array of numbers. */
@@ -124,6 +127,17 @@ export class LogWriter {
     out.number(identity);
   }
 
+  /** A message of a share group, with what it is known by. */
+  taken({ origin, identity, share, seq }: TakenShared): void {
+    const { out } = this;
+    out.byte(Op.Taken);
+    out.text(origin.name);
+    out.text(share);
+    out.double(origin.incarnation);
+    out.number(identity);
+    out.number(seq);
+  }
+
   event(event: Event, first: number, count: number): void {
     this.out.byte(event);
     this.out.number(first);
@@ -160,6 +174,7 @@ export interface LogHandler {
   onMessage(seq: number, message: MessageReader): void;
   onOpened(packetId: number, incarnation: number, identity: number, message: MessageReader): void;
   onMark(name: string, incarnation: number, identity: number): void;
+  onTaken(taken: TakenShared): void;
   /** `second` is 0 except of what was sent. */
   onEvent(event: Event, first: number, second: number, count: number): void;
 }
@@ -188,8 +203,11 @@ export function readLog(body: Buffer, handler: LogHandler): number {
       case Op.Mark:
         handler.onMark(input.text(), input.double(), input.number());
         break;
+      case Op.Taken:
+        handler.onTaken(readTaken(input));
+        break;
       default: {
-        if (op < Event.Sent1 || op > Event.Passed) throw new Error("an unknown event in a record");
+        if (op < Event.Sent1 || op > Event.Given) throw new Error("an unknown event in a record");
         const first = input.number();
         const second = op <= Event.Sent2 ? input.number() : 0;
         handler.onEvent(op as Event, first, second, input.number()); // checked above
@@ -202,6 +220,13 @@ export function readLog(body: Buffer, handler: LogHandler): number {
 /** The number of the first message of a record. */
 export function firstSeqOf(body: Buffer): number {
   return new ByteReader(body).number();
+}
+
+function readTaken(input: ByteReader): TakenShared {
+  const name = input.text();
+  const share = input.text();
+  const origin = { name, incarnation: input.double() };
+  return { origin, share, identity: input.number(), seq: input.number() };
 }
 
 function readOpened(input: ByteReader, message: MessageReader, handler: LogHandler): void {

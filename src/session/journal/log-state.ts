@@ -4,6 +4,7 @@ import type { TopicTable } from "../../routing/topic.js";
 import { qos2Origin } from "./committed-publishes.js";
 import { Event, type LogHandler } from "./log-record.js";
 import type { MessageReader } from "./message-codec.js";
+import type { TakenShared } from "./shared-marks.js";
 
 /** A message that is due, without itself. */
 export interface StoredMessage {
@@ -34,6 +35,8 @@ export class LogState implements LogHandler {
   /** Incoming QoS 2: open ids, and their messages while they are not known to be accepted. */
   readonly open = new Map<number, Message | null>();
   readonly marks: { readonly origin: Origin; readonly identity: number }[] = [];
+  /** Messages of share groups, by number, that are remembered. */
+  readonly taken = new Map<number, TakenShared>();
   nextId = 1;
   nextSeq = 1;
   /** Records up to this number are covered by the checkpoint. */
@@ -72,6 +75,10 @@ export class LogState implements LogHandler {
 
   onMark(name: string, incarnation: number, identity: number): void {
     if (!this.isCovered) this.marks.push({ origin: { name, incarnation }, identity });
+  }
+
+  onTaken(taken: TakenShared): void {
+    if (!this.isCovered) this.taken.set(taken.seq, taken);
   }
 
   onEvent(event: Event, first: number, second: number, count: number): void {
@@ -123,6 +130,10 @@ export class LogState implements LogHandler {
         return;
       case Event.Gone:
         this.live.delete(first);
+        return;
+      case Event.Given:
+        this.live.delete(first);
+        this.taken.delete(first);
         return;
       case Event.Accepted:
       case Event.Open:

@@ -1,9 +1,12 @@
 /**
- * The highest identity that a session has taken from each origin (`Message.origin`): what is not higher is a repeat. Marks
- * are stored in the same record as the messages, so that session and mark never disagree.
+ * What a session has taken from each origin (`Message.origin`), to know what comes again. Of its own subscriptions the
+ * highest number: it takes all of an origin in order, and what is not higher is a repeat. Of share groups see
+ * `SharedMarks`. Both are stored in the same record as the messages, so that session and marks never disagree.
  */
 import type { Message, Origin } from "../../routing/message.js";
+import type { Delivery } from "../../routing/targets.js";
 import type { LogWriter } from "./log-record.js";
+import { SharedMarks } from "./shared-marks.js";
 
 interface Mark {
   origin: Origin;
@@ -16,29 +19,51 @@ export class Marks {
   private byName: Map<string, Mark> | null = null;
   /** The mark of the message before: most come from the same origin. */
   private last: Mark | null = null;
-  /** Taken in this turn; it may come twice, for the session itself and as a member of a share group. */
-  private current: Message | null = null;
   private anyDue = false;
+  private sharedOnes: SharedMarks | null = null;
 
-  isRepeat(message: Message, origin: Origin): boolean {
-    if (message === this.current) return false;
+  /** What it took as a member of share groups. */
+  get shared(): SharedMarks {
+    this.sharedOnes ??= new SharedMarks();
+    return this.sharedOnes;
+  }
+
+  /** Has the session taken this message before? */
+  isRepeat(message: Message, origin: Origin, delivery: Delivery): boolean {
+    if (delivery.share !== null) {
+      return this.sharedOnes?.has(origin, message.identity, delivery.share) ?? false;
+    }
     const mark = this.markOf(origin.name);
     if (mark === undefined || origin.incarnation > mark.origin.incarnation) return false;
     return origin.incarnation < mark.origin.incarnation || message.identity <= mark.identity;
   }
 
-  /** The session takes this message. */
-  note(message: Message, origin: Origin): void {
-    this.current = message;
-    this.set(origin, message.identity);
+  /** The session takes this message; `seq`: the number under which it keeps it, 0 if it has none. */
+  note(message: Message, origin: Origin, delivery: Delivery, seq: number): void {
+    const { share } = delivery;
+    if (share === null) this.set(origin, message.identity);
+    // One of QoS 1 may come again, and nothing is remembered.
+    else if (message.qos === 2) {
+      this.shared.add({ origin, identity: message.identity, share, seq });
+    }
   }
 
-  forgetCurrent(): void {
-    this.current = null;
+  /** A message that it took as a member of a share group is another's now, and may come back. */
+  forget({ origin, identity }: Message, share: string): void {
+    if (origin !== null) this.sharedOnes?.forget(origin, identity, share);
+  }
+
+  /** Gives a message read from the log the origin that it had, where that is known. */
+  restoreOrigin(message: Message, seq: number): void {
+    const taken = this.sharedOnes?.at(seq);
+    if (taken === undefined) return;
+    message.origin = taken.origin;
+    message.identity = taken.identity;
   }
 
   /** Writes those that have changed since the last time. */
   writeDue(writer: LogWriter): void {
+    this.sharedOnes?.writeDue(writer);
     if (!this.anyDue) return;
     for (const mark of this.byName?.values() ?? []) {
       if (mark.due) writer.mark(mark.origin, mark.identity);
@@ -49,6 +74,7 @@ export class Marks {
 
   writeAll(writer: LogWriter): void {
     for (const { origin, identity } of this.byName?.values() ?? []) writer.mark(origin, identity);
+    this.sharedOnes?.writeAll(writer);
   }
 
   /** At start: a mark that was stored. */

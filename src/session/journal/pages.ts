@@ -115,24 +115,26 @@ export class Pages {
 
   /**
    * Hands over every message that is due, in flight or waiting, whose turn `wanted` says it is. Ends early when
-   * `goesOn` says so.
+   * `goesOn` says so. False: the store could not be read.
    */
   async visit(
     journal: SessionJournal,
     wanted: (seq: number) => boolean,
     goesOn: () => boolean,
     onMessage: (seq: number, message: Message, delivery: Delivery) => void,
-  ): Promise<void> {
+  ): Promise<boolean> {
     for (let first = journal.index.firstSeqAt(0); goesOn() && first < journal.nextSeq; ) {
       const span = spanOf(journal, first, first + recordsMax);
       const found = await this.read(journal, span, wanted, () => 0);
-      if (found === null || !goesOn()) return;
+      if (found === null) return !goesOn();
+      if (!goesOn()) break;
       for (const { seq, message, delivery } of found) {
         if (message !== null && wanted(seq)) onMessage(seq, message, delivery);
       }
-      if (span.endSeq <= first) return;
+      if (span.endSeq <= first) break;
       first = span.endSeq;
     }
+    return true;
   }
 
   /** Null: the store could not be read, which was told. */
@@ -189,7 +191,13 @@ export class Pages {
       const message = number === 0 ? reader.message(topics, expiryOf(seq) || stored) : null;
       found.push({ seq, message, delivery: reader.delivery(session), body: number, bodyIndex });
     };
-    readLog(body, { onMessage, onOpened: ignore, onMark: ignore, onEvent: ignore });
+    readLog(body, {
+      onMessage,
+      onOpened: ignore,
+      onMark: ignore,
+      onTaken: ignore,
+      onEvent: ignore,
+    });
   }
 }
 

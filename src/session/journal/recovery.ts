@@ -182,6 +182,7 @@ export class Recovery {
     journal.nextRecord = Math.max(records.at(-1)?.[0] ?? 0, log.through) + 1;
     journal.committedRecord = journal.nextRecord - 1;
     for (const { origin, identity } of log.marks) journal.marks.restore(origin, identity);
+    for (const taken of log.taken.values()) journal.marks.shared.restore(taken);
     restoreWindow(session, log);
     for (const [packetId, message] of log.open) {
       session.incoming.add(packetId, message);
