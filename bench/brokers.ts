@@ -24,6 +24,12 @@ export interface Broker {
   readonly name: string;
   /** Whether it can run the case: a cluster, MQTT 5. */
   can(one: Case): boolean;
+  /** One that ours is compared with: measured for half the time. */
+  readonly isPeer?: true;
+  /** Measured at most so many times. */
+  readonly runsMax?: number;
+  /** Its routes can be measured without a broker. */
+  readonly hasRoutes?: true;
   /** Left out unless it is named. */
   readonly special?: true;
   /** Why it cannot be started here, or undefined. */
@@ -48,11 +54,18 @@ export function trellisIn(folder: string, name: string): Broker {
   };
 }
 
-const trellis = trellisIn(root, "trellis");
+const trellis: Broker = { ...trellisIn(root, "trellis"), hasRoutes: true };
+
+/** MQTT 3.1.1 and a single node; what is asked of ours besides is not asked of others. */
+function isPeersCase({ nodes, args, flood }: Case): boolean {
+  return nodes === 1 && flood === undefined && !args.includes("--v5");
+}
 
 const aedes: Broker = {
   name: "aedes",
-  can: ({ nodes, args }) => nodes === 1 && !args.includes("--v5"),
+  isPeer: true,
+  runsMax: 3,
+  can: isPeersCase,
   missing: () =>
     existsSync(join(root, "node_modules/aedes")) ? undefined : "the package aedes is missing",
   version: () => packageVersion(join(root, "node_modules/aedes/package.json")),
@@ -69,7 +82,8 @@ const acceptLoop: Broker = {
 
 const mosquitto: Broker = {
   name: "mosquitto",
-  can: ({ nodes }) => nodes === 1,
+  isPeer: true,
+  can: isPeersCase,
   missing: () => (findProgram("mosquitto") ? undefined : "mosquitto is not installed"),
   version: mosquittoVersion,
   async start(clock) {
@@ -86,7 +100,7 @@ const mosquitto: Broker = {
 /** Trellis with workers: one on the broker's core, or two that share both cores with the load. */
 function workers(count: 1 | 2): Broker {
   return {
-    ...trellis,
+    ...trellisIn(root, `workers-${count}`),
     name: `workers-${count}`,
     can: ({ nodes }) => nodes === 1,
     special: true,

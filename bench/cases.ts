@@ -1,6 +1,17 @@
 /** What the comparison measures: the generator's arguments for each case. Payloads have 100 bytes unless they say. */
 
-export type Unit = "msg/s" | "MB/s" | "connects/s" | "bytes per client";
+export type Unit =
+  | "msg/s"
+  | "MB/s"
+  | "connects/s"
+  | "topics/s"
+  | "filters/s"
+  | "p99 ms"
+  | "bytes per client"
+  | "bytes per row";
+
+/** The less, the better. */
+export const isCost = (unit: Unit): boolean => unit.startsWith("bytes") || unit === "p99 ms";
 
 export interface Case {
   readonly id: string;
@@ -11,6 +22,12 @@ export interface Case {
   readonly args: readonly string[];
   /** Measured with MQTT 5 as well. */
   readonly both?: true;
+  /** Measured at most so many times: its figures hardly differ. */
+  readonly runsMax?: number;
+  /** A second generator that loads the broker meanwhile, with these arguments; its own figures are noted. */
+  readonly flood?: readonly string[];
+  /** No broker and no clients: the figure of this name in what bench/routes.ts prints. */
+  readonly routes?: string;
 }
 
 /** 100 subscribers: as many deliveries per subscriber may be outstanding as with few of them. */
@@ -34,14 +51,22 @@ function messages(
   return { id, title, unit: "msg/s", nodes: 1, args, ...more };
 }
 
+function routes(id: string, title: string, unit: Unit, figure: string): Case {
+  return { id, title, unit, nodes: 1, args: [], routes: figure };
+}
+
 const both = { both: true } as const;
+const wide = ["--window", "1000"];
 
 export const cases: readonly Case[] = [
   messages("1to1-qos0", "1 → 1, QoS 0", ["throughput", "--qos", "0"], both),
   messages("1to1-qos1", "1 → 1, QoS 1", ["throughput", "--qos", "1"], both),
-  messages("1to1-qos1-w1000", "1 → 1, QoS 1, 1,000 in flight", [
-    ...["throughput", "--qos", "1", "--window", "1000"],
-  ]),
+  messages(
+    "1to1-qos1-w1000",
+    "1 → 1, QoS 1, 1,000 in flight",
+    ["throughput", "--qos", "1", ...wide],
+    both,
+  ),
   messages("1to1-qos2", "1 → 1, QoS 2", ["throughput", "--qos", "2"], both),
   messages("fanout-qos0", "1 → 100, QoS 0", ["fanout", "--qos", "0", ...wideBacklog], both),
   messages("fanin-qos1", "100 → 1, QoS 1", ["fanin", "--qos", "1"], both),
@@ -64,14 +89,52 @@ export const cases: readonly Case[] = [
   ),
   messages("nodes-qos0", "node A → node B, QoS 0", ["throughput", "--qos", "0"], { nodes: 2 }),
   messages("nodes-qos1", "node A → node B, QoS 1", ["throughput", "--qos", "1"], { nodes: 2 }),
+  messages(
+    "nodes-qos1-w1000",
+    "node A → node B, QoS 1, 1,000 in flight",
+    ["throughput", "--qos", "1", ...wide],
+    { nodes: 2 },
+  ),
+  messages(
+    "fair-qos1",
+    "1,000 → 1,000, QoS 1, 1,000 msg/s, while one floods",
+    // Sleeps between what is due: the flood has to share its core.
+    ["latency", ...thousand, "--own-topic", "--qos", "1", "--rate", "1000", "--tick", "1"],
+    { unit: "p99 ms", flood: ["throughput", "--qos", "0", "--prefix", "flood"] },
+  ),
   messages("connect", "connects, 10,000 clients", ["connect", "--clients", "10000"], {
     unit: "connects/s",
   }),
   messages(
     "idle",
     "memory of an idle subscriber, 15,000 of them",
-    ["connect", "--clients", "15000", "--subscribe", "1", "--hold", "3"],
-    { unit: "bytes per client" },
+    ["connect", "--clients", "15000", "--subscribe", "1", "--hold", "2"],
+    { unit: "bytes per client", runsMax: 3 },
+  ),
+  routes(
+    "routes-match",
+    "match, 1,000,000 filters held, topics not seen before",
+    "topics/s",
+    "topics matched, not seen before, /CPU s",
+  ),
+  routes("routes-subscribe", "subscribe, 1,000,000 filters held", "filters/s", "subscribe, /CPU s"),
+  routes(
+    "routes-unsubscribe",
+    "unsubscribe, 1,000,000 filters held",
+    "filters/s",
+    "unsubscribe, /CPU s",
+  ),
+  routes(
+    "routes-exact",
+    "memory of a peer's row, exact filter",
+    "bytes per row",
+    "peer row, exact filters: bytes",
+  ),
+  routes(
+    "routes-wildcard",
+    "memory of a peer's row, wildcards",
+    "bytes per row",
+    "peer row, wildcards: bytes",
   ),
 ];
 
@@ -85,8 +148,11 @@ export function withMqtt5(one: Case): Case {
   };
 }
 
-/** The case with few clients: for trying out. */
+/** The case with few clients or filters: for trying out. */
 export function quick(one: Case): Case {
+  if (one.routes !== undefined) {
+    return { ...one, title: one.title.replace("1,000,000", "20,000"), args: ["--count", "20000"] };
+  }
   const at = one.args.indexOf("--clients");
   if (at < 0) return one;
   return {

@@ -7,11 +7,14 @@ import { seconds, whole } from "./options.js";
 
 export const compareUsage = `usage: npm run bench -- [options]
   --runs N (5)          median, least and most of N runs
-  --seconds N (4)  --warm-up N (2)    of each run
+  --seconds N (2)  --warm-up N (0.7)  of each run; of the peers half of that
+  --minutes N (20)      nothing that was disturbed is measured again when it would take longer than that
   --only CASE[,...]     ${cases.map(({ id }) => id).join(", ")}
   --brokers NAME[,...]  ${brokers.map(({ name }) => name).join(", ")}
   --mqtt 4|5|4,5 (4,5)  MQTT 3.1.1, 5 or both; with 5 the cases that are the same but for that
   --mqttload PATH       let this program make the load where it can
+  --results FILE (bench-results.jsonl)  where each result is written as it comes
+  --continue            go on where the last comparison was cut off, with the same options; what failed is tried again
   --docs FOLDER (docs)  where the table and the chart are written; none: nowhere
   --quick               to try: one run of a second, MQTT 3.1.1, few clients, nothing written without --docs
   --json                all figures as one JSON document instead of a table, nothing written
@@ -29,6 +32,11 @@ export interface CompareOptions {
   readonly docs: string | null;
   /** A run that others disturbed is made again. */
   readonly repeats: boolean;
+  /** When it would take longer, nothing is repeated. */
+  readonly limitMs: number;
+  /** Null: results are not written as they come. */
+  readonly results: string | null;
+  readonly isContinued: boolean;
   readonly json: boolean;
 }
 
@@ -40,8 +48,8 @@ export function parseCompareOptions(args: readonly string[]): CompareOptions {
   const docs = values.docs ?? (isQuick || values.json ? "none" : "docs");
   return {
     runs: whole("runs", values.runs ?? (isQuick ? "1" : "5"), 1, 100),
-    durationMs: seconds("seconds", values.seconds ?? (isQuick ? "1" : "4"), 0.1),
-    warmUpMs: seconds("warm-up", values["warm-up"] ?? (isQuick ? "0.5" : "2"), 0),
+    durationMs: seconds("seconds", values.seconds ?? (isQuick ? "1" : "2"), 0.1),
+    warmUpMs: seconds("warm-up", values["warm-up"] ?? (isQuick ? "0.5" : "0.7"), 0),
     cases: versions(isQuick ? picked.map(quick) : picked, values.mqtt ?? (isQuick ? "4" : "4,5")),
     brokers:
       values.brokers === undefined
@@ -50,6 +58,9 @@ export function parseCompareOptions(args: readonly string[]): CompareOptions {
     mqttload: values.mqttload ?? null,
     docs: docs === "none" ? null : docs,
     repeats: !isQuick,
+    limitMs: 60_000 * whole("minutes", values.minutes, 1, 1000),
+    results: isQuick && !values.continue ? null : values.results,
+    isContinued: values.continue,
     json: values.json,
   };
 }
@@ -62,6 +73,9 @@ function parse(args: readonly string[]) {
         ...{ runs: { type: "string" }, seconds: { type: "string" }, "warm-up": { type: "string" } },
         ...{ only: { type: "string" }, brokers: { type: "string" }, mqtt: { type: "string" } },
         ...{ mqttload: { type: "string" }, docs: { type: "string" } },
+        minutes: { type: "string", default: "20" },
+        results: { type: "string", default: "bench-results.jsonl" },
+        continue: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
       },

@@ -1,7 +1,7 @@
 /** What one run of a case gave, whichever generator made the load. */
 import type { ConnectResult } from "../src/cli/bench/connects.js";
 import type { LoadResult } from "../src/cli/bench/run.js";
-import type { Case } from "./cases.js";
+import { type Case, isCost } from "./cases.js";
 
 export interface Figures {
   /** In the unit of the case. */
@@ -12,7 +12,8 @@ export interface Figures {
   /** Null: nothing was published. */
   readonly lost: number | null;
   readonly duplicates: number | null;
-  readonly loadCpuPercent: number;
+  /** Null: there was no load. */
+  readonly loadCpuPercent: number | null;
   /** What programs outside the measurement took, in percent of one core; null: not known. */
   readonly othersCpuPercent: number | null;
   /** What ought to be 0 and has no column; empty: all of it was. */
@@ -42,9 +43,30 @@ function loadFigures(one: Case, result: LoadResult): Figures {
   const { msgsPerSecond, sizeBytes, perCpuSecond, p99Ms, lost, duplicates } = result;
   return {
     ...{ perCpuSecond, p99Ms, lost, duplicates, odd: oddities(counts) },
-    value: figureOf(one, msgsPerSecond, sizeBytes),
+    value: one.unit === "p99 ms" ? (p99Ms ?? Number.NaN) : figureOf(one, msgsPerSecond, sizeBytes),
     loadCpuPercent: result.generatorCpuPercent,
     othersCpuPercent: result.othersCpuPercent,
+  };
+}
+
+/** The slow ones' figures, with what the flood that ran meanwhile came to for each CPU second of the broker. */
+export function withFlood(slow: Figures, flood: LoadResult): Figures {
+  const { generatorCpuPercent, perCpuSecond } = flood;
+  return {
+    ...slow,
+    perCpuSecond,
+    loadCpuPercent: (slow.loadCpuPercent ?? 0) + generatorCpuPercent,
+    // The other generator is one of the others.
+    othersCpuPercent: Math.max(0, (slow.othersCpuPercent ?? 0) - generatorCpuPercent),
+  };
+}
+
+/** From the last line of bench/routes.ts. @throws Error when it is not there */
+export function figuresOfRoutes(one: Case, line: string): Figures {
+  const value = number(record(JSON.parse(line))[one.routes ?? ""]);
+  return {
+    ...{ value, perCpuSecond: isCost(one.unit) ? null : value, p99Ms: null, lost: null },
+    ...{ duplicates: null, loadCpuPercent: null, othersCpuPercent: null, odd: "" },
   };
 }
 

@@ -13,11 +13,13 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(usage);
     return 0;
   }
+  const isToTell = args.includes("--announce");
+  const watch = isToTell ? { onConnected: () => console.error("connected") } : {};
   try {
     const result =
       args[0] === "connect"
         ? await runConnects(parseConnectOptions(args.slice(1)), realClock)
-        : await runLoad(parseLoadOptions(args), realClock);
+        : await runLoad(parseLoadOptions(args), realClock, watch);
     console.log(JSON.stringify(result));
     return 0;
   } catch (error) {

@@ -1,14 +1,31 @@
-/** One measurement: a broker started for it alone on its core, a generator on another. Every step has a time limit. */
+/**
+ * One measurement: a broker started for it alone on its core, a generator on another; or a program that needs
+ * neither. Every step has a time limit.
+ */
 import { fileURLToPath } from "node:url";
 import type { ConnectResult } from "../src/cli/bench/connects.js";
 import type { LoadResult } from "../src/cli/bench/run.js";
-import { realClock } from "../src/lib/clock.js";
-import type { Broker } from "./brokers.js";
+import { realClock, sleep } from "../src/lib/clock.js";
+import type { Broker, RunningBroker } from "./brokers.js";
 import type { Case } from "./cases.js";
 import { Child, core } from "./children.js";
-import { type Figures, figuresOf, figuresOfMqttload, mqttloadArguments } from "./figures.js";
+import {
+  type Figures,
+  figuresOf,
+  figuresOfMqttload,
+  figuresOfRoutes,
+  mqttloadArguments,
+  withFlood,
+} from "./figures.js";
 
 const generator = fileURLToPath(new URL("load.ts", import.meta.url));
+const routesProgram = fileURLToPath(new URL("routes.ts", import.meta.url));
+const routesMs = 300_000;
+/** The load's own limits come first: some for the set-up, 10 to 40 s for what is outstanding. */
+const overheadMs = 90_000;
+/** From the start of the flood until it runs at full speed. */
+const floodLeadMs = 1500;
+const floodSetUpMs = 30_000;
 
 export interface MeasureOptions {
   readonly durationMs: number;
@@ -25,22 +42,15 @@ export async function measure(
 ): Promise<Figures> {
   const running = await broker.start(realClock, one.nodes);
   try {
-    const args = [
-      ...one.args,
-      ...["--pub", `127.0.0.1:${running.ports[0]}`, "--sub", `127.0.0.1:${running.ports.at(-1)}`],
-      ...["--seconds", String(options.durationMs / 1000)],
-      ...["--warm-up", String(options.warmUpMs / 1000), "--pid", running.pids.join(",")],
-    ];
+    if (one.flood !== undefined) return await floodedLoad(one, one.flood, running, options);
+    const args = argumentsOf(one.args, running, options);
     const { mqttload } = options;
     const theirs = mqttload === null ? null : mqttloadArguments(args);
     const load =
       mqttload === null || theirs === null
-        ? new Child(realClock, process.execPath, ["--import", "tsx", generator, ...args], core.load)
+        ? ownGenerator(args)
         : new Child(realClock, mqttload, theirs, core.load);
-    // The load's own limits: a minute for the set-up, 10 s for what is outstanding.
-    const code = await load.end(options.durationMs + options.warmUpMs + 90_000);
-    if (code !== 0) throw new Error(load.tail.trim());
-    const line = load.output.trim().split("\n").at(-1) ?? "";
+    const line = await lastLine(load, options.durationMs + options.warmUpMs + overheadMs);
     // Our own generator's line: its form is that of its results.
     return theirs === null
       ? figuresOf(one, JSON.parse(line) as LoadResult | ConnectResult)
@@ -48,4 +58,96 @@ export async function measure(
   } finally {
     await running.stop();
   }
+}
+
+/** Those cases that one run of bench/routes.ts measures, all with the same arguments; in their order. */
+export async function measureRoutes(cases: readonly Case[]): Promise<Figures[]> {
+  const own = [
+    "--runs",
+    "1",
+    "--only",
+    "rows,match,subscribe",
+    "--json",
+    ...(cases[0]?.args ?? []),
+  ];
+  const flags = ["--expose-gc", "--max-old-space-size=6144", "--import", "tsx"];
+  const child = new Child(
+    realClock,
+    process.execPath,
+    [...flags, routesProgram, ...own],
+    core.broker,
+  );
+  const line = await lastLine(child, routesMs);
+  return cases.map((one) => figuresOfRoutes(one, line));
+}
+
+/**
+ * The case's own load is measured while another client floods the broker from a process of its own, which has to let
+ * the first go before it on their core. The flood begins when all clients of the case are connected.
+ */
+async function floodedLoad(
+  one: Case,
+  flood: readonly string[],
+  running: RunningBroker,
+  options: MeasureOptions,
+): Promise<Figures> {
+  const { durationMs } = options;
+  const slow = argumentsOf([...one.args, "--announce"], running, {
+    durationMs,
+    warmUpMs: 2 * floodLeadMs,
+  });
+  const load = ownGenerator(slow);
+  await announced(load);
+  const loud = ownGenerator(
+    argumentsOf(flood, running, { durationMs: durationMs + 3 * floodLeadMs, warmUpMs: 0 }),
+    ["nice", "-n", "10"],
+  );
+  const limitMs = durationMs + 3 * floodLeadMs + overheadMs;
+  const line = await lastLine(load, limitMs);
+  if (!loud.isLive) throw new Error(`the flood ended too early: ${loud.tail.trim()}`);
+  const floodLine = await lastLine(loud, limitMs);
+  // Lines of our own generator.
+  return withFlood(
+    figuresOf(one, JSON.parse(line) as LoadResult),
+    JSON.parse(floodLine) as LoadResult,
+  );
+}
+
+function ownGenerator(args: readonly string[], before: readonly string[] = []): Child {
+  const [program = process.execPath, ...rest] = [
+    ...before,
+    ...[process.execPath, "--import", "tsx", generator],
+    ...args,
+  ];
+  return new Child(realClock, program, rest, core.load);
+}
+
+function argumentsOf(
+  args: readonly string[],
+  { ports, pids }: RunningBroker,
+  { durationMs, warmUpMs }: Omit<MeasureOptions, "mqttload">,
+): string[] {
+  return [
+    ...args,
+    ...["--pub", `127.0.0.1:${ports[0]}`, "--sub", `127.0.0.1:${ports.at(-1)}`],
+    ...["--seconds", String(durationMs / 1000)],
+    ...["--warm-up", String(warmUpMs / 1000), "--pid", pids.join(",")],
+  ];
+}
+
+/** Until it has written that all its clients are connected. */
+async function announced(load: Child): Promise<void> {
+  const untilMs = realClock.monotonicMs() + floodSetUpMs;
+  while (!load.tail.includes("connected")) {
+    if (!load.isLive) throw new Error(load.tail.trim());
+    if (realClock.monotonicMs() > untilMs) throw new Error("its clients do not get connected");
+    await sleep(realClock, 20);
+  }
+}
+
+/** What it printed last, when it has ended well. */
+async function lastLine(child: Child, limitMs: number): Promise<string> {
+  const code = await child.end(limitMs);
+  if (code !== 0) throw new Error(child.tail.trim().replace(/\s+/g, " "));
+  return child.output.trim().split("\n").at(-1) ?? "";
 }

@@ -22,6 +22,9 @@ options
   --backlog N (10000)     hold publishers while N deliveries are outstanding; missing ones are written
                           off when nothing has arrived for 0.5 s
   --rate N (1000)         latency: messages a second over all publishers
+  --tick MS (0)           latency: send what is due each so many ms and sleep between; 0: never sleep
+  --prefix TEXT (bench)   what topics begin with
+  --announce              write "connected" to standard error when all are and the warm-up begins
   --seconds N (5)  --warm-up N (1)  --drain N (10)  --timeout N (20, for each step of the set-up)
   --messages N            per publisher; ends the run instead of --seconds, and without warm-up
   --pid PID[,PID]         the broker's processes: CPU seconds, messages per CPU second, memory
@@ -65,6 +68,8 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
     window: whole("window", values.window, 1, 65_535),
     backlog: whole("backlog", values.backlog, 1),
     ratePerSecond: mode === "latency" ? whole("rate", values.rate ?? "1000", 1, 1_000_000) : 0,
+    tickMs: whole("tick", values.tick, 0, 1000),
+    prefix: values.prefix,
     messages,
     durationMs: seconds("seconds", values.seconds, 0.1),
     warmUpMs: messages > 0 ? 0 : seconds("warm-up", values["warm-up"], 0),
@@ -134,6 +139,9 @@ function parse(args: readonly string[]) {
         window: { type: "string", default: "100" },
         backlog: { type: "string", default: "10000" },
         rate: { type: "string" },
+        tick: { type: "string", default: "0" },
+        prefix: { type: "string", default: "bench" },
+        announce: { type: "boolean", default: false },
         messages: { type: "string" },
         seconds: { type: "string", default: "5" },
         "warm-up": { type: "string", default: "1" },

@@ -1,8 +1,11 @@
 /** Figures of several runs by name, and the table of their minima, medians and maxima in Markdown. */
 
+import { median } from "../src/cli/bench/histogram.js";
+
 export interface RunTable {
   note(name: string, value: number): void;
   print(title: string): void;
+  medians(): Record<string, number>;
 }
 
 export function runTable(): RunTable {
@@ -13,6 +16,7 @@ export function runTable(): RunTable {
       if (all === undefined) figures.set(name, [value]);
       else all.push(value);
     },
+    medians: () => Object.fromEntries([...figures].map(([name, values]) => [name, median(values)])),
     print: (title) => {
       console.log(`${title}\n\n| what | min | median | max |\n| --- | ---: | ---: | ---: |`);
       for (const [name, values] of figures) {

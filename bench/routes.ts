@@ -2,7 +2,8 @@
  * Routes in number, without sockets: how fast topics find who subscribed, how fast subscriptions come and
  * go, what a row of a peer takes, and what changing routes cost those who publish. Rates are per CPU
  * second of the process (all threads, garbage collection too).
- * `npm run bench:routes`, or `node --expose-gc --import tsx bench/routes.ts [--count N] [--runs N] [--only CASE]`
+ * `npm run bench:routes`, or `node --expose-gc --import tsx bench/routes.ts [--count N] [--runs N] [--only CASE,...]
+ * [--json]`; cases are memory, rows (a part of it), match, subscribe, storm, worst.
  */
 import { parseArgs } from "node:util";
 import { rowHash } from "../src/cluster/row-table.js";
@@ -31,6 +32,7 @@ const { values: options } = parseArgs({
     count: { type: "string", default: "1000000" },
     runs: { type: "string", default: "5" },
     only: { type: "string", default: "" },
+    json: { type: "boolean", default: false },
   },
 });
 const count = Number(options.count);
@@ -39,7 +41,7 @@ const runs = Number(options.runs);
 const batch = 200_000;
 const perTurn = 500;
 
-const { note, print } = runTable();
+const { note, print, medians } = runTable();
 
 function cpuSeconds(): number {
   const { user, system } = process.cpuUsage();
@@ -249,14 +251,15 @@ const storms: [string, ((i: number) => string) | null][] = [
 ];
 
 async function main(): Promise<void> {
-  const wanted = (name: string): boolean => options.only === "" || options.only === name;
-  if (wanted("memory")) {
+  const only = options.only.split(",");
+  const wanted = (name: string): boolean => options.only === "" || only.includes(name);
+  if (wanted("memory") || wanted("rows")) {
     for (let run = 0; run < runs; run++) {
       await copying("exact filters", exactOf);
       await copying("wildcards", wildOf);
     }
-    await sending();
   }
+  if (wanted("memory")) await sending();
   const before = memory();
   if (options.only === "memory") {
     print(`${count} rows, Node ${process.versions.node}, ${runs} runs`);
@@ -271,7 +274,8 @@ async function main(): Promise<void> {
     for (const [name, filterOf] of storms) await storm(router, name, filterOf);
   }
   if (wanted("worst")) for (let run = 0; run < runs; run++) worst();
-  print(`${count} filters, Node ${process.versions.node}, ${runs} runs`);
+  if (options.json) console.log(JSON.stringify(medians()));
+  else print(`${count} filters, Node ${process.versions.node}, ${runs} runs`);
 }
 
 await main();

@@ -3,7 +3,7 @@
  * what went wrong.
  */
 import { median } from "../src/cli/bench/histogram.js";
-import type { Case } from "./cases.js";
+import { type Case, isCost } from "./cases.js";
 import type { Figures } from "./figures.js";
 
 /** What the runs of one case with one broker gave. */
@@ -48,21 +48,45 @@ export function middle(one: Measured, of: (result: Figures) => number | null): n
   return values.length === 0 ? undefined : median(values);
 }
 
+/** Figures that are shares of others in the table: two nodes of one, connects of what Node can do at all. */
+export function shares(measured: readonly Measured[]): string[] {
+  const value = (id: string, broker: string, of: (result: Figures) => number | null) => {
+    const one = measured.find((other) => other.case.id === id && other.broker === broker);
+    return one && middle(one, of);
+  };
+  const [own] = measured;
+  if (own === undefined) return [];
+  const found: string[] = [];
+  const perCpu = (result: Figures): number | null => result.perCpuSecond;
+  for (const qos of ["qos0", "qos1", "qos1-w1000"]) {
+    const [two, one] = [`nodes-${qos}`, `1to1-${qos}`].map((id) => value(id, own.broker, perCpu));
+    if (two === undefined || one === undefined) continue;
+    const title = measured.find(({ case: { id } }) => id === `nodes-${qos}`)?.case.title;
+    found.push(`${title}: ${(two / one).toFixed(2)} of what a single node does per CPU second`);
+  }
+  const ours = value("connect", own.broker, (result) => result.value);
+  const bare = value("connect", "accept loop", (result) => result.value);
+  if (ours !== undefined && bare !== undefined) {
+    found.push(`connects: ${(ours / bare).toFixed(2)} of what a bare Node accept loop does`);
+  }
+  return found;
+}
+
 function row(one: Measured, first: Measured | undefined): string {
   const name = `| ${one.case.title} | ${one.broker} | ${one.case.unit}`;
   if (one.results.length === 0) return `${name} | failed ${"| ".repeat(columns - 6)}|`;
   const value = (result: Figures): number => result.value;
   const perCpu = (result: Figures): number | null => result.perCpuSecond;
-  const isMemory = one.case.unit === "bytes per client";
+  const isLessBetter = isCost(one.case.unit);
   const [mine, theirs] = [first && middle(first, value), middle(one, value)];
   const cells = [
     thousands(theirs),
     range(valuesOf(one, value)),
-    isMemory ? times(theirs, mine) : times(mine, theirs),
+    isLessBetter ? times(theirs, mine) : times(mine, theirs),
     thousands(middle(one, perCpu)),
     range(valuesOf(one, perCpu)),
     times(first && middle(first, perCpu), middle(one, perCpu)),
-    middle(one, (result) => result.p99Ms)?.toFixed(1) ?? "–",
+    middle(one, (result) => result.p99Ms)?.toFixed(2) ?? "–",
     // Of loss and duplicates the worst run counts, not the median.
     worst(one, (result) => result.lost),
     worst(one, (result) => result.duplicates),

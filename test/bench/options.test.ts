@@ -54,6 +54,7 @@ test("the generator refuses what makes no sense, and says what is allowed", () =
     [["throughput", ...pub, "--seconds", "-1"], /--seconds/],
     [["throughput", ...pub, "--subscribers", "3", "--topics", "2"], /multiple of --topics/],
     [["throughput", ...pub, "--topics", "10001", "--subscribers", "10001"], /at most 10000/],
+    [["latency", ...pub, "--tick", "1001"], /--tick: .* from 0 to 1000/],
     [["throughput", ...pub, "--rate", "5"], /--rate belongs to the mode latency/],
     [["fanout", ...pub, "--publishers", "2"], /fanout has one publisher/],
     [["fanin", ...pub, "--subscribers", "2"], /fanin has one subscriber/],
@@ -106,6 +107,8 @@ test("a quick comparison writes nothing unless it is told where", () => {
 
 test("the generator takes the arguments of every case, and brokers only what they can", () => {
   for (const one of [...cases, ...cases.map(withMqtt5)]) {
+    if (one.flood !== undefined) assert.equal(parseLoadOptions([...one.flood, ...pub]).qos, 0);
+    if (one.routes !== undefined) continue;
     if (one.args[0] === "connect") {
       assert.ok(parseConnectOptions([...one.args.slice(1), ...pub]).clients >= 10_000);
       continue;
@@ -115,7 +118,8 @@ test("the generator takes the arguments of every case, and brokers only what the
     assert.equal(sizeBytes, one.id.startsWith("large") ? 16_384 : 100);
     assert.equal(version, one.id.endsWith("-v5") ? 5 : 4);
     const aedes = brokers.find(({ name }) => name === "aedes");
-    assert.equal(aedes?.can(one), version === 4 && one.nodes === 1);
+    const isOthers = version === 4 && one.nodes === 1 && one.flood === undefined;
+    assert.equal(aedes?.can(one), isOthers);
   }
   const one = parseConnectOptions([...pub, "--clients", "5", "--subscribe", "1", "--hold", "2"]);
   assert.deepEqual([one.clients, one.subscribe, one.holdMs], [5, 1, 2000]);
@@ -127,6 +131,7 @@ test("the comparison refuses what it does not know", () => {
     [["--only", "fanin"], /'fanin' is not one of 1to1-qos0, /],
     [["--brokers", "trellis,other"], /'other' is not one of trellis, aedes, mosquitto/],
     [["--mqtt", "3"], /--mqtt must be 4, 5 or 4,5/],
+    [["--minutes", "0"], /--minutes: '0' is not a whole number from 1/],
     [["--runs", "0"], /--runs: '0' is not a whole number from 1 to 100/],
     [["now"], /now/],
   ];

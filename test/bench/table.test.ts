@@ -8,7 +8,7 @@ import { cases } from "../../bench/cases.js";
 import { chart } from "../../bench/chart.js";
 import { withFigures, writeDocuments } from "../../bench/documents.js";
 import { type Figures, figuresOfMqttload, mqttloadArguments } from "../../bench/figures.js";
-import { type Measured, notes, table } from "../../bench/table.js";
+import { type Measured, notes, shares, table } from "../../bench/table.js";
 
 function figures(value: number, perCpuSecond: number | null, lost: number | null = 0): Figures {
   const others = perCpuSecond === null ? null : 3;
@@ -29,8 +29,8 @@ test("a line has the medians, least and most of a broker's runs, its worst loss,
   ]);
   const name = "| 1 → 1, QoS 0";
   assert.deepEqual(text.split("\n").slice(2), [
-    `${name} | ours | msg/s | 2,000 | 1,000 – 3,000 |  | 5,000 | 4,000 – 9,000 |  | 2.3 | 0 | 0 | 50 % | 3 % |`,
-    `${name} | peer | msg/s | 1,000 | 900 – 1,100 | 2.0 | 2,000 | 1,000 – 3,000 | 2.5 | 2.3 | 7 | 0 | 50 % | 3 % |`,
+    `${name} | ours | msg/s | 2,000 | 1,000 – 3,000 |  | 5,000 | 4,000 – 9,000 |  | 2.35 | 0 | 0 | 50 % | 3 % |`,
+    `${name} | peer | msg/s | 1,000 | 900 – 1,100 | 2.0 | 2,000 | 1,000 – 3,000 | 2.5 | 2.35 | 7 | 0 | 50 % | 3 % |`,
   ]);
 });
 
@@ -44,13 +44,28 @@ test("of memory less is more, and a broker whose runs all failed has a line that
   const [ours = "", peer = "", failed = "", alone = ""] = text.split("\n").slice(2);
   assert.match(
     ours,
-    /\| bytes per client \| 5,000 \| {2}\| {2}\| – \| {2}\| {2}\| 2\.3 \| – \| – \|/,
+    /\| bytes per client \| 5,000 \| {2}\| {2}\| – \| {2}\| {2}\| 2\.35 \| – \| – \|/,
   );
   assert.match(peer, /\| 20,000 \| {2}\| 4\.0 \|/);
   assert.match(failed, /\| ours \| msg\/s \| failed \|/);
   assert.match(alone, /\| peer \| msg\/s \| 1,000 \| {2}\| {2}\| – \|/);
   const widths = text.split("\n").map((line) => line.split("|").length);
   assert.equal(new Set(widths).size, 1, text);
+});
+
+test("two nodes are shown as a share of one, and connects of what Node can do", () => {
+  const all = [
+    measured("ours", [figures(1000, 4000)]),
+    measured("ours", [figures(1000, 1000)], "nodes-qos0"),
+    measured("ours", [figures(600, 1)], "connect"),
+    measured("accept loop", [figures(800, 1)], "connect"),
+  ];
+  assert.deepEqual(shares(all), [
+    "node A → node B, QoS 0: 0.25 of what a single node does per CPU second",
+    "connects: 0.75 of what a bare Node accept loop does",
+  ]);
+  assert.deepEqual(shares(all.slice(0, 1)), []);
+  assert.deepEqual(shares([]), []);
 });
 
 test("failures, and counts that ought to be 0, are noted", () => {

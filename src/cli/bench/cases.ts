@@ -100,6 +100,8 @@ export function loadOf(name: LoadCase, target: BenchTarget): LoadOptions {
     ownTopic: false,
     backlog: mode === "fanout" ? 1000 * clients : 10_000,
     ratePerSecond: mode === "latency" ? target.ratePerSecond : 0,
+    tickMs: 0,
+    prefix: "bench",
     messages: 0,
     durationMs,
     warmUpMs: Math.min(1000, durationMs / 2),

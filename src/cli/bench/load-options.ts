@@ -27,6 +27,10 @@ export interface LoadOptions {
   readonly backlog: number;
   /** Messages a second over all publishers; 0: as many as the broker takes. */
   readonly ratePerSecond: number;
+  /** With a rate: publishers are looked after each so many ms; 0: all the time, which keeps a core busy. */
+  readonly tickMs: number;
+  /** What topics begin with. */
+  readonly prefix: string;
   /** Messages per publisher, after which the run ends; 0: it ends by time. */
   readonly messages: number;
   readonly durationMs: number;

@@ -65,6 +65,8 @@ export function runLoad(
 export interface LoadWatch {
   readonly stop?: Promise<never>;
   readonly onProgress?: (msgsPerSecond: number) => void;
+  /** All clients are connected and the warm-up begins. */
+  readonly onConnected?: () => void;
 }
 
 const readBufferBytes = 262_144;
@@ -97,6 +99,7 @@ class Run {
   private publishing = false;
   private over = false;
   private turnAsked = false;
+  private tickAsked = false;
   private first = 0;
   private paceFromMs = 0;
   private fail: (error: Error) => void = () => undefined;
@@ -110,7 +113,10 @@ class Run {
     this.flow = new Flow(options.backlog, () => this.askTurn());
     const tag = (clock.wallMs() ^ (process.pid << 4)) & 0xfff;
     // Numbers of one length, so that all frames of a publisher have one length.
-    const topics = Array.from({ length: options.topics }, (_, i) => `bench/${10_000 + i}`);
+    const topics = Array.from(
+      { length: options.topics },
+      (_, i) => `${options.prefix}/${10_000 + i}`,
+    );
     this.subscribers = Array.from({ length: options.subscribers }, (_, i) =>
       this.subscriber(i, tag, topics),
     );
@@ -119,7 +125,7 @@ class Run {
     );
   }
 
-  async run({ stop, onProgress }: LoadWatch): Promise<LoadResult> {
+  async run({ stop, onProgress, onConnected }: LoadWatch): Promise<LoadResult> {
     const lost = new Promise<never>((_, reject) => {
       this.fail = reject;
     });
@@ -127,7 +133,11 @@ class Run {
     lost.catch(() => undefined);
     if (onProgress !== undefined) this.report(onProgress, 0);
     try {
-      return await Promise.race([this.steps(), lost, ...(stop === undefined ? [] : [stop])]);
+      return await Promise.race([
+        this.steps(onConnected),
+        lost,
+        ...(stop === undefined ? [] : [stop]),
+      ]);
     } finally {
       this.over = true;
       this.stopPublishing();
@@ -135,10 +145,11 @@ class Run {
     }
   }
 
-  private async steps(): Promise<LoadResult> {
+  private async steps(onConnected?: () => void): Promise<LoadResult> {
     // Subscribers first: what is published afterwards is due to all of them.
     await this.inTime("subscribing", Promise.all(this.subscribers.map((one) => one.open())));
     await this.inTime("connecting", Promise.all(this.publishers.map((one) => one.open())));
+    onConnected?.();
     const { messages, warmUpMs, durationMs } = this.options;
     for (const one of this.publishers) one.limit = messages || this.paceLimit();
     this.publishing = true;
@@ -226,9 +237,10 @@ class Run {
   private onTurn(): void {
     this.turnAsked = false;
     if (!this.publishing) return;
-    const { ratePerSecond } = this.options;
+    const { ratePerSecond, tickMs } = this.options;
     if (ratePerSecond > 0) this.pace();
-    let more = ratePerSecond > 0;
+    let more = ratePerSecond > 0 && tickMs === 0;
+    if (tickMs > 0) this.askTick(tickMs);
     const count = this.publishers.length;
     // Another one goes first each time: with little room the first would take it all.
     this.first = (this.first + 1) % count;
@@ -236,6 +248,16 @@ class Run {
       if (this.publishers[(this.first + i) % count]?.pump()) more = true;
     }
     if (more) this.askTurn();
+  }
+
+  /** Another turn when the tick is over, whatever asks for one before. */
+  private askTick(tickMs: number): void {
+    if (this.tickAsked) return;
+    this.tickAsked = true;
+    this.clock.setTimer(tickMs, () => {
+      this.tickAsked = false;
+      this.askTurn();
+    });
   }
 
   private paceLimit(): number {
@@ -322,11 +344,11 @@ class Run {
     const all = options.mode === "fanin";
     const topic = all ? 0 : i % topics.length;
     const { qos, sizeBytes, publishers, ownTopic } = options;
-    const filter = all ? "bench/#" : (topics[topic] ?? "");
+    const filter = all ? `${options.prefix}/#` : (topics[topic] ?? "");
     const common = { tag, filter, qos, sizeBytes, publishers, flow, latencies, nowUs, ownTopic };
     return new Subscriber(
       { ...common, topic, topics: all ? 1 : topics.length },
-      this.connection(`bench-s${i}`, i, options.subscriberAddresses),
+      this.connection(`${options.prefix}-s${i}`, i, options.subscriberAddresses),
     );
   }
 
@@ -345,7 +367,7 @@ class Run {
     const common = { tag, number: i, topics: own, fanOut, qos, sizeBytes, v5, window, flow, nowUs };
     return new Publisher(
       { ...common, onReady: () => this.askTurn() },
-      this.connection(`bench-p${i}`, i, options.publisherAddresses),
+      this.connection(`${this.options.prefix}-p${i}`, i, options.publisherAddresses),
     );
   }
 
