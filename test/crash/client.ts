@@ -87,6 +87,14 @@ export class CrashClient {
     this.isOnline = false;
   }
 
+  /** Leaves with a DISCONNECT; resolves when the broker has closed the connection, and so has read that. */
+  async leave(): Promise<void> {
+    const { socket } = this;
+    this.disconnect();
+    if (socket === null || socket.closed) return;
+    await new Promise<void>((resolve) => void socket.once("close", () => resolve()));
+  }
+
   protected send(packet: mqttPacket.Packet): void {
     const { version } = this.options;
     const bytes = mqttPacket.generate(packet, { protocolVersion: version });
