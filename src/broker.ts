@@ -42,6 +42,7 @@ import { FrontEnd } from "./net/front-end.js";
 import type { RetainedLimits } from "./routing/retained.js";
 import { Router } from "./routing/router.js";
 import { TopicTable } from "./routing/topic.js";
+import { serveWills, willNetwork } from "./session/will-network.js";
 import { type DirectoryLock, lockDirectory } from "./store/directory-lock.js";
 import { NodeStore } from "./store/node-store.js";
 import { DiskStateFile } from "./store/state-file.js";
@@ -176,6 +177,7 @@ class Node implements Broker {
       authorizer: this.acl,
       ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
+      willNetwork: willNetwork(this.cluster, clock),
       connectionsMax: connectionsMax(config),
       journals:
         kept === null
@@ -190,6 +192,8 @@ class Node implements Broker {
       host: this.frontEnd.sessions,
       load: () => this.load(),
     });
+    const { holders } = this.frontEnd.sessions.wills;
+    if (holders !== null) serveWills(this.cluster, holders);
     if (kept !== null) kept.onStall = (stalled) => this.frontEnd.stallWatch.setStalled(stalled);
     this.joiner = new Joiner(this.cluster);
     this.discovery = new Discovery({
@@ -224,7 +228,7 @@ class Node implements Broker {
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
     await this.metSiblings();
-    this.frontEnd.sessions.publishRecovered();
+    await this.frontEnd.sessions.publishRecovered();
     await this.kept?.store.rest?.();
     this.dropGarbageOfStart();
     await this.frontEnd.start();
@@ -327,7 +331,7 @@ class Node implements Broker {
     await commits.idle();
     const { wills } = this.frontEnd.sessions;
     const endMs = this.clock.monotonicMs() + willsMs;
-    while ((wills?.firing ?? 0) > 0 && this.clock.monotonicMs() < endMs) await sleep(this.clock, 5);
+    while (wills.firing > 0 && this.clock.monotonicMs() < endMs) await sleep(this.clock, 5);
   }
 
   private async leaveService(): Promise<void> {

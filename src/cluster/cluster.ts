@@ -30,6 +30,7 @@ import { Redialer } from "./redialer.js";
 import { Refusals } from "./refusals.js";
 import { RowTable } from "./row-table.js";
 import { Services } from "./services.js";
+import { Sides } from "./sides.js";
 import { StampKeeper } from "./stamp-keeper.js";
 import { StreamReceiver } from "./stream-receiver.js";
 import type { Transport } from "./transport.js";
@@ -80,6 +81,7 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly directory: DirectoryService;
   readonly acceptor: Acceptor;
   readonly barriers = new Barriers(this);
+  readonly sides = new Sides(this);
   /** Questions of the layers above. */
   readonly services = new Services();
   readonly channels: Channels;
@@ -97,8 +99,8 @@ export class Cluster implements ClusterPort, PeerHost {
   private stopped = false;
   /** A join is under way: members that heard of it may dial before we know that they took us in. */
   joining = false;
-  /** Told after every change of a peer's state. */
-  private readonly watchers = new Set<() => void>();
+  /** Called after every change of a peer's state. */
+  readonly watchers = new Set<() => void>();
 
   constructor(private readonly options: ClusterOptions) {
     const { name, cookie, settings, clock, random, log, transport } = options;
@@ -244,10 +246,11 @@ export class Cluster implements ClusterPort, PeerHost {
   positions(): Position[] {
     const { incarnation } = this.members;
     const own = { origin: this.name, incarnation, counter: this.counter };
-    return [
-      own,
-      ...this.peers().map(({ name, receiver }) => ({ origin: name, ...receiver.position })),
-    ];
+    const taken = this.peers().map(({ name, receiver }) => ({
+      origin: name,
+      ...receiver.position,
+    }));
+    return [own, ...taken];
   }
 
   /** Asks a service of another node. Null: there is no link, or it broke, or that node has no such service. */
@@ -309,8 +312,7 @@ export class Cluster implements ClusterPort, PeerHost {
   }
 
   livePeers(): readonly number[] {
-    const live = this.peers().filter((peer) => this.state(peer.name) !== "down");
-    return live.map((peer) => peer.index);
+    return this.peers().flatMap(({ name, index }) => (this.state(name) === "down" ? [] : [index]));
   }
 
   setRow(key: string, value: number): void {
@@ -427,8 +429,7 @@ export class Cluster implements ClusterPort, PeerHost {
     this.step({ kind: "linked", peer: peer.name });
     peer.attach(link);
     this.sendMembers(peer);
-    const { connections, sessions } = this.load();
-    peer.sendHeartbeat(connections, sessions);
+    peer.sendHeartbeat(this.load());
   }
 
   private load(): { readonly connections: number; readonly sessions: number } {
@@ -533,6 +534,7 @@ export class Cluster implements ClusterPort, PeerHost {
   }
 
   private step(event: DetectorEvent): void {
+    this.sides.note(event);
     const effects = this.detector.step(event, this.options.clock.monotonicMs());
     for (const effect of effects) {
       if (effect.kind === "ask") this.askOthers(effect.peer);
@@ -578,9 +580,9 @@ export class Cluster implements ClusterPort, PeerHost {
   private heartbeat(): void {
     const { clock, settings } = this.options;
     this.heartbeatTimer = clock.setTimer(settings.heartbeatIntervalMs, () => this.heartbeat());
-    const { connections, sessions } = this.load();
+    const load = this.load();
     for (const peer of this.peers()) {
-      peer.sendHeartbeat(connections, sessions);
+      peer.sendHeartbeat(load);
       peer.sender.pump();
       if (peer.sender.isReady) this.user.onPeerReady(peer.index);
     }

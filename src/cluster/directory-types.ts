@@ -64,6 +64,11 @@ export interface ConnectionHost {
    * nowhere else.
    */
   displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void;
+  /**
+   * This node is about to grant a claim, as the client id's home: `done` when what connections at nodes that are down
+   * have left behind (wills) is settled.
+   */
+  beforeGrant?(clientId: string, done: () => void): void;
   /** Every session and connection in this node. */
   entries(): Iterable<DirectoryEntry>;
   /** The entry of one client id. */

@@ -197,6 +197,11 @@ export class DirectoryService implements Directory, HomeNetwork {
     );
   }
 
+  beforeGrant(clientId: string, done: () => void): void {
+    if (this.host.beforeGrant === undefined) done();
+    else this.host.beforeGrant(clientId, done);
+  }
+
   private ask(own: OwnClaim): void {
     if (own.over) return;
     const { clientId, user } = own.claim;

@@ -39,6 +39,8 @@ export interface HomeNetwork {
   entryAt(node: string, clientId: string, done: (entry: DirectoryEntry | null) => void): void;
   /** Has the client id's connection at that member closed if its epoch is older. */
   displaceAt(node: string, clientId: string, epoch: number): void;
+  /** `done` when what connections at nodes that are down have left behind is settled. */
+  beforeGrant(clientId: string, done: () => void): void;
 }
 
 interface WaitingClaim {
@@ -108,7 +110,7 @@ export class Home {
     const waiting = { claimant, body, reply };
     const queue = this.asking.get(body.clientId);
     if (queue !== undefined) queue.push(waiting);
-    else if (this.isComplete()) this.grant(waiting);
+    else if (this.isComplete()) this.settle(waiting);
     else this.askAll(waiting);
   }
 
@@ -126,6 +128,14 @@ export class Home {
   private isComplete(): boolean {
     const list = this.network.list();
     return this.network.members().every((node) => this.announced.get(node) === list);
+  }
+
+  /** Whoever is granted the claim publishes after the will of a connection that died with its node. */
+  private settle(waiting: WaitingClaim): void {
+    this.network.beforeGrant(waiting.body.clientId, () => {
+      if (this.network.list() === waiting.body.list) this.grant(waiting);
+      else waiting.reply({ refused: "other-list" });
+    });
   }
 
   private grant({ claimant, body, reply }: WaitingClaim): void {
@@ -160,7 +170,6 @@ export class Home {
     const queue = [first];
     this.asking.set(clientId, queue);
     this.counters.askedAll++;
-    const list = this.network.list();
     const members = this.network.members();
     let open = members.length;
     for (const node of members) {
@@ -169,8 +178,7 @@ export class Home {
         if (--open > 0) return;
         this.asking.delete(clientId);
         for (const waiting of queue) {
-          if (this.network.list() === list) this.grant(waiting);
-          else waiting.reply({ refused: "other-list" });
+          this.settle(waiting);
         }
       });
     }

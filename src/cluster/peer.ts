@@ -136,8 +136,8 @@ export class Peer implements LinkListener, RowFollower {
     this.link?.close(why);
   }
 
-  sendHeartbeat(connections: number, sessions: number): void {
-    this.link?.send("heartbeat", { ...this.table.digest(), connections, sessions });
+  sendHeartbeat(load: { readonly connections: number; readonly sessions: number }): void {
+    this.link?.send("heartbeat", { ...this.table.digest(), ...load });
   }
 
   /**

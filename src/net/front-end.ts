@@ -14,6 +14,7 @@ import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { JournalParts, SessionRouter } from "../session/host.js";
 import { Sessions } from "../session/sessions.js";
+import type { WillNetwork } from "../session/will-holders.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
 import { Connection, type ConnectionShare } from "./connection.js";
@@ -41,6 +42,8 @@ export interface FrontEndParts {
   readonly connectionsMax: number;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
   readonly journals: JournalParts | null;
+  /** Where wills are held too; null: there are no other nodes. */
+  readonly willNetwork: WillNetwork | null;
 }
 
 /** What the connections of one listener share. */
@@ -60,11 +63,11 @@ export class FrontEnd {
   private readonly shares = new Map<Door, DoorShare>();
 
   constructor(parts: FrontEndParts) {
-    const { config, router, directory, clock, wheel, log, random, journals } = parts;
+    const { config, router, directory, clock, wheel, log, random, journals, willNetwork } = parts;
     const turn = new Turn(clock);
     const { limits } = config;
     const sessions = new Sessions({
-      ...{ router, limits, wheel, turn, directory, journals },
+      ...{ router, limits, wheel, turn, directory, journals, willNetwork },
       authorizer: parts.authorizer,
     });
     this.sessions = sessions;

@@ -10,7 +10,6 @@ import type { Store, StoreFailure } from "../store/store.js";
 import type { SessionCounters } from "./counters.js";
 import type { ReplayTurns } from "./replay-turns.js";
 import type { Session } from "./session.js";
-import type { StoredWills } from "./stored-wills.js";
 import type { Turn } from "./turn.js";
 
 /** What the session layer uses of the router. */
@@ -46,8 +45,6 @@ export interface SessionHost {
   readonly wheel: TimerWheel;
   readonly turn: Turn;
   readonly replayTurns: ReplayTurns;
-  /** Null: wills are kept in memory alone. */
-  readonly wills: Pick<StoredWills, "fire" | "drop"> | null;
   /** A will or the end of a session without connection may be due. */
   onSessionDeadline(session: Session): void;
 }

@@ -22,9 +22,9 @@ import { type Loaded, Recovery } from "./journal/recovery.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { giveAwayStored } from "./shared.js";
-import { StoredWills } from "./stored-wills.js";
+import { ClientWills } from "./client-wills.js";
+import type { WillNetwork } from "./will-holders.js";
 import type { HeldWill } from "./will-record.js";
-import { publishWill } from "./wills.js";
 
 /** What a CONNECT asks for, after its limits were applied. */
 export interface ConnectRequest {
@@ -54,11 +54,13 @@ export type ConnectOutcome =
   | { readonly session: null; readonly reason: number };
 
 export interface SessionsParts
-  extends Omit<SessionHost, "counters" | "replayTurns" | "wills" | "onSessionDeadline"> {
+  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
   readonly journals: JournalParts | null;
+  /** Where wills are held too; null: there are no other nodes. */
+  readonly willNetwork: WillNetwork | null;
 }
 
 export class Sessions implements SessionHost, ConnectionHost {
@@ -71,13 +73,11 @@ export class Sessions implements SessionHost, ConnectionHost {
   readonly replayTurns: ReplayTurns;
   private readonly directory: Directory;
   readonly journals: Journals | null;
-  /** Null: wills are kept in memory alone. */
-  readonly wills: StoredWills | null;
+  readonly wills: ClientWills;
   private readonly byId = new Map<string, Session>();
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
   private readonly ending = new Map<string, (() => void)[]>();
   private recovered: Message[] = [];
-  private recoveredWills: readonly HeldWill[] = [];
   /** The will that the connection which is being closed right now left behind. */
   private lastWill: Message | null = null;
 
@@ -90,7 +90,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.replayTurns = new ReplayTurns((callback) => this.turn.defer(callback));
     this.directory = parts.directory;
     this.journals = parts.journals === null ? null : new Journals(parts.journals, this);
-    this.wills = parts.journals === null ? null : new StoredWills(parts.journals, this);
+    this.wills = new ClientWills({ journals: parts.journals, network: parts.willNetwork }, this);
   }
 
   get size(): number {
@@ -121,57 +121,61 @@ export class Sessions implements SessionHost, ConnectionHost {
     });
     const loaded = await recovery.run();
     this.recovered = recovery.publishes;
-    this.recoveredWills = (await this.wills?.load()) ?? [];
+    await this.wills.load();
     return loaded;
   }
 
   /**
    * Publishes again what clients had sent with QoS 2 and was not known to be accepted by all, after everybody to
-   * whom it may be due was loaded and before anybody connects.
+   * whom it may be due was loaded and before anybody connects; then takes care of wills, of which other nodes are asked.
    */
-  publishRecovered(): void {
+  async publishRecovered(): Promise<void> {
     for (const message of this.recovered) this.journals?.publishes.publishNow(message);
     this.recovered = [];
-    this.wills?.publishRecovered();
-    for (const held of this.recoveredWills) this.takeUpWill(held);
-    this.recoveredWills = [];
+    for (const held of await this.wills.recover()) this.takeUpWill(held);
   }
 
   /**
    * A will that an earlier process left. Its delay runs from now on if its client was connected, and is over if the
    * session did not outlive that process [MQTT-3.1.3-9].
    */
-  private takeUpWill({ clientId, user, rules, will, dueAt }: HeldWill): void {
-    const kept = this.byId.get(clientId);
-    const session = kept ?? new Session(clientId, user, this);
-    session.will = will;
-    if (kept === undefined) {
-      session.access = this.authorizer.accessOf({ clientId, user, rules });
-      publishWill(session);
+  private takeUpWill(held: HeldWill): void {
+    const { will, dueAt, clientId, epoch } = held;
+    const session = this.byId.get(clientId);
+    if (session === undefined) {
+      this.wills.publish(this.standIn(held));
       return;
     }
+    session.will = will;
+    session.epoch = Math.max(session.epoch, epoch);
     const { clock } = this.journals?.parts ?? {};
     const leftMs = dueAt === 0 || !clock ? will.delaySeconds * 1000 : dueAt - clock.wallMs();
     const now = this.turn.refresh();
     session.willDueMs = now + leftMs;
-    if (leftMs <= 0) publishWill(session);
+    if (leftMs <= 0) this.wills.publish(session);
     else {
-      this.holdWill(session, rules);
+      this.wills.hold(session);
       this.arm(session, now);
     }
   }
 
-  /** Has the session's will in the store as it is now. */
-  private holdWill(session: Session, rules: readonly ClientRule[] | null): void {
-    const { clientId, user, will, willDueMs } = session;
-    if (this.wills === null) return;
-    if (will === null) {
-      this.wills.drop(clientId);
-      return;
-    }
-    const waits = willDueMs !== Number.POSITIVE_INFINITY;
-    const dueAt = waits ? willDueMs + (this.journals?.wallOffsetMs() ?? 0) : 0;
-    this.wills.hold({ clientId, user, rules, will, dueAt });
+  standIn({ clientId, user, rules, will, epoch }: HeldWill): Session {
+    const session = new Session(clientId, user, this);
+    session.will = will;
+    session.epoch = epoch;
+    session.access = this.authorizer.accessOf({ clientId, user, rules });
+    return session;
+  }
+
+  /** While this node could not be heard, others have published the will. */
+  onWillSettled(session: Session): void {
+    session.will = null;
+    session.willDueMs = Number.POSITIVE_INFINITY;
+    session.channel?.close(ReasonCode.ImplementationSpecificError);
+  }
+
+  wallOffsetMs(): number {
+    return this.journals?.wallOffsetMs() ?? 0;
   }
 
   publish(message: Message): void {
@@ -221,14 +225,14 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.lastWill = null;
     if (!willDue) {
       session.will = null;
-      this.wills?.drop(session.clientId);
+      this.wills.drop(session.clientId, session.epoch);
     }
     const delayMs = (session.will?.delaySeconds ?? 0) * 1000;
     if (session.will !== null && (delayMs === 0 || !session.persistent)) {
-      this.lastWill = publishWill(session);
+      this.lastWill = this.wills.publish(session);
     } else if (session.will !== null) {
       session.willDueMs = now + delayMs;
-      this.holdWill(session, session.rules);
+      this.wills.hold(session);
     }
     const { clientId, epoch, persistent } = session;
     if (persistent) this.keepWaiting(session);
@@ -270,6 +274,11 @@ export class Sessions implements SessionHost, ConnectionHost {
     };
   }
 
+  beforeGrant(clientId: string, done: () => void): void {
+    if (this.wills.holders === null) done();
+    else this.wills.holders.beforeGrant(clientId, done);
+  }
+
   *entries(): Iterable<DirectoryEntry> {
     for (const session of this.byId.values()) yield entryOf(session);
   }
@@ -281,7 +290,7 @@ export class Sessions implements SessionHost, ConnectionHost {
 
   onSessionDeadline(session: Session): void {
     const now = this.turn.refresh();
-    if (session.willDueMs <= now) publishWill(session);
+    if (session.willDueMs <= now) this.wills.publish(session);
     if (session.endDueMs > now) {
       this.arm(session, now);
       return;
@@ -311,29 +320,23 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.storeWill({ request, channel, epoch, done });
   }
 
-  /** A client that has a will is told that it is connected when the will is durable, not before. */
+  /** A client that has a will is told that it is connected when the will is durable and held elsewhere, not before. */
   private storeWill(opening: Opening): void {
     const { request, epoch, done } = opening;
-    const { clientId, user, rules, will } = request;
-    const { wills, journals } = this;
-    if (will === null || wills === null || journals === null) {
-      this.open(opening);
-      return;
-    }
-    if (journals.stalled !== null) {
+    const { clientId, will } = request;
+    if (will !== null && this.journals !== null && this.journals.stalled !== null) {
       done({ session: null, reason: ReasonCode.ServerUnavailable });
       this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
       return;
     }
-    wills.hold({ clientId, user, rules, will, dueAt: 0 });
-    journals.commits.whenCommitted(() => this.open(opening));
+    this.wills.open(request, epoch, () => this.open(opening));
   }
 
   /** The will of a connection that came to nothing gives way to the one that was there before it, if any. */
-  private forgetWill(clientId: string): void {
+  private forgetWill(clientId: string, epoch: number): void {
+    this.wills.drop(clientId, epoch);
     const session = this.byId.get(clientId);
-    if (session === undefined) this.wills?.drop(clientId);
-    else this.holdWill(session, session.rules);
+    if (session !== undefined) this.wills.hold(session);
   }
 
   /** The session for this connection: the one there is, or a new one. */
@@ -346,7 +349,7 @@ export class Sessions implements SessionHost, ConnectionHost {
       return;
     }
     if (!channel.isOpen) {
-      this.forgetWill(clientId);
+      this.forgetWill(clientId, epoch);
       this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
       return;
     }
@@ -416,7 +419,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   /** Nobody attaches to it: it stays as it is, unless it was made for that. */
   private leave(session: Session, epoch: number, isNew: boolean): void {
     if (isNew && this.byId.get(session.clientId) === session) this.end(session);
-    this.forgetWill(session.clientId);
+    this.forgetWill(session.clientId, epoch);
     const isHere = this.byId.get(session.clientId) === session;
     this.directory.released(session.clientId, epoch, isHere && session.persistent);
   }
@@ -430,7 +433,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.byId.set(clientId, session);
     done({ session, present: !isNew });
     session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: !isNew });
-    if (will === null) this.wills?.drop(clientId);
+    if (will === null) this.wills.drop(clientId, epoch);
     this.directory.attached(clientId, epoch);
   }
 
@@ -450,7 +453,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     if (this.byId.get(session.clientId) === session) this.byId.delete(session.clientId);
     if (session.journal === null) this.counters.droppedSessionEnd += session.clear();
     else this.endStored(session, session.journal);
-    if (session.will !== null) publishWill(session);
+    if (session.will !== null) this.wills.publish(session);
   }
 
   private endStored(session: Session, journal: SessionJournal): void {

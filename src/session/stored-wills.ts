@@ -83,8 +83,8 @@ export class StoredWills {
   };
   private readonly buckets = new Map<number, Bucket>();
   private readonly publishes: CommittedPublishes;
-  /** Client ids whose wills are in the store, or on their way there. */
-  private readonly held = new Set<string>();
+  /** Client ids whose wills are in the store, or on their way there, and the epochs of those. */
+  private readonly held = new Map<string, number>();
   private recovered: Message[] = [];
   /** Fired and not known to be accepted by all. */
   private open = 0;
@@ -124,23 +124,26 @@ export class StoredWills {
 
   /** The client is connected with this will, or away while its delay runs. Durable with the next commit. */
   hold(will: HeldWill): void {
-    const { clientId } = will;
-    this.held.add(clientId);
+    const { clientId, epoch } = will;
+    this.held.set(clientId, epoch);
     this.set(clientId, heldKey(clientId), encodeHeld(will));
   }
 
-  /** The client has no will any more, if it had one. */
-  drop(clientId: string): void {
-    if (this.held.delete(clientId)) this.set(clientId, heldKey(clientId), null);
+  /** The client has no will any more, if it had one up to that epoch. */
+  drop(clientId: string, epoch: number): void {
+    const held = this.held.get(clientId);
+    if (held === undefined || held > epoch) return;
+    this.held.delete(clientId);
+    this.set(clientId, heldKey(clientId), null);
   }
 
   /**
    * The will is due: publishes the message once that is durable. `message.pending` is not 0 then, and
-   * `message.sink` is told when all have accepted it.
+   * `message.sink` is told when all have accepted it. `epoch`: of the connection that set it.
    */
-  fire(message: Message): void {
+  fire(message: Message, epoch: number): void {
     const { publisher } = message;
-    this.drop(publisher);
+    this.drop(publisher, epoch);
     const bucket = this.bucketOf(publisher);
     if (message.qos === 0) {
       message.pending = 1;
@@ -158,10 +161,12 @@ export class StoredWills {
   /** Forgets a fired will when all have accepted it. Returns the key of its record. */
   private settle(message: Message): string {
     const key = firedKey(message);
+    const { sink } = message;
     message.sink = {
-      onAccepted: () => {
+      onAccepted: (accepted) => {
         this.open--;
         this.set(message.publisher, key, null);
+        sink?.onAccepted(accepted);
       },
     };
     return key;
@@ -202,7 +207,7 @@ export class StoredWills {
     const will = decodeHeld(record);
     if (will === null) this.counters.damaged++;
     else {
-      this.held.add(will.clientId);
+      this.held.set(will.clientId, will.epoch);
       held.push(will);
     }
   }

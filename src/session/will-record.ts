@@ -18,6 +18,10 @@ export interface HeldWill {
   readonly will: WillPacket;
   /** Wall-clock milliseconds at which it is due; 0: the client is connected. */
   readonly dueAt: number;
+  /** Of the connection that set it. */
+  readonly epoch: number;
+  /** How long the session outlives its connection: the will is due then at the latest [MQTT-3.1.3-9]. */
+  readonly expiryMs: number;
 }
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
@@ -28,6 +32,8 @@ const heldSchema = z.object({
   user: z.string(),
   rules: storedRules,
   dueAt: z.number(),
+  epoch: z.number(),
+  expiryMs: z.number(),
   will: z.object({
     topic: z.string(),
     payload: bytes,

@@ -53,16 +53,17 @@ test("kill -9: whoever was connected has died, and nobody else", async (t) => {
   const [node] = await startNodes(t, { nodes: 1 });
   assert.ok(node !== undefined);
   await watch(node);
-  await connectWithWill(node, "qos1");
-  await connectWithWill(node, "qos2", { qos: 2, expirySeconds: 3600 });
-  // The session ends with the node, and the delay with it.
-  await connectWithWill(node, "no-session", { delaySeconds: 3600 });
-  await connectWithWill(node, "waits", { delaySeconds: 3600, expirySeconds: 3600 });
   const left = await connectWithWill(node, "left");
   await left.mqtt.endAsync();
   const replaced = await connectWithWill(node, "replaced");
   await replaced.mqtt.endAsync();
   await node.connect({ clientId: "replaced", protocolVersion: 5 });
+  // A CONNACK of a client with a will waits for the commit, which is also that of all before.
+  await connectWithWill(node, "qos1");
+  await connectWithWill(node, "qos2", { qos: 2, expirySeconds: 3600 });
+  // The session ends with the node, and the delay with it.
+  await connectWithWill(node, "no-session", { delaySeconds: 3600 });
+  await connectWithWill(node, "waits", { delaySeconds: 3600, expirySeconds: 3600 });
   await node.kill();
   await node.start();
   await wills(node, ["qos1", "qos2", "no-session"]);

@@ -46,7 +46,7 @@ class Process {
       bytes.length,
     );
     message.user = "user";
-    this.wills.fire(message);
+    this.wills.fire(message, 1);
     return message;
   }
 }
@@ -63,7 +63,7 @@ function held(clientId: string, dueAt = 0): HeldWill {
     expirySeconds: undefined,
   };
   const rules = [{ allow: true, action: "publish", filter: "will" }] as const;
-  return { clientId, user: "user", rules, will, dueAt };
+  return { clientId, user: "user", rules, will, dueAt, epoch: 1, expiryMs: 7000 };
 }
 
 test("a will that is held is found again whole, and not when it was dropped", async () => {
@@ -73,8 +73,8 @@ test("a will that is held is found again whole, and not when it was dropped", as
   for (const id of ["a", "b", long]) wills.hold(held(id));
   wills.hold(held("a", 1234));
   await durable.settled();
-  wills.drop("b");
-  wills.drop("never seen");
+  wills.drop("b", 1);
+  wills.drop("never seen", 1);
   await durable.settled();
   durable.crash();
   const found = await new Process(durable, 2).wills.load();

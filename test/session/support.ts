@@ -186,8 +186,7 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
   const incarnation = ++incarnations;
   const sessions = new Sessions({
     authorizer: new Acl(auth, silentLog),
-    router,
-    limits,
+    ...{ router, limits },
     wheel: new TimerWheel(clock),
     turn: new Turn(clock),
     directory: {
@@ -196,6 +195,7 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
       released: (clientId, _epoch, kept) => reports.push(`released ${clientId} ${kept}`),
       ended: (clientId) => reports.push(`ended ${clientId}`),
     },
+    willNetwork: null,
     journals:
       store === null || commits === null
         ? null
@@ -241,7 +241,7 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
   const load = async (): Promise<void> => {
     const loaded = await sessions.load(() => undefined);
     epoch = loaded.highestEpoch;
-    sessions.publishRecovered();
+    await sessions.publishRecovered();
   };
   return { clock, router, sessions, reports, commits, connect, disconnect, publish, load };
 }

@@ -27,7 +27,7 @@ async function nodeOn(t: TestContext, store: CrashStore): Promise<TestBroker> {
   };
   const broker = await testBroker(t, { journals });
   await broker.frontEnd.sessions.load(() => undefined);
-  broker.frontEnd.sessions.publishRecovered();
+  await broker.frontEnd.sessions.publishRecovered();
   return broker;
 }
 

@@ -135,6 +135,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     authorizer: options.authorizer ?? new Acl(config.auth, silentLog),
     connectionsMax: options.connectionsMax ?? 10_000,
     journals: options.journals ?? null,
+    willNetwork: null,
   });
   directory.attachHost(frontEnd.sessions);
   const { port } = await frontEnd.start();

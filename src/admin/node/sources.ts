@@ -38,7 +38,7 @@ export function nodeMetrics({
     net: { ...frontEnd.counters, ...frontEnd.stallWatch.counters, connected: frontEnd.connected },
     listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
     session: { ...sessions.counters, held: sessions.size },
-    ...(sessions.wills === null ? {} : { wills: { ...sessions.wills.counters } }),
+    wills: { ...sessions.wills.stored?.counters, ...sessions.wills.holders?.counters },
     auth: {
       ...authenticator.counters,
       ...authenticator.methodCounters,

@@ -19,6 +19,7 @@ import { StallWatch } from "../../../src/net/stall-watch.js";
 import { Router } from "../../../src/routing/router.js";
 import { TopicTable } from "../../../src/routing/topic.js";
 import { Sessions } from "../../../src/session/sessions.js";
+import { serveWills, willNetwork } from "../../../src/session/will-network.js";
 import { Turn } from "../../../src/session/turn.js";
 import { Commits } from "../../../src/store/commits.js";
 import { nobody, type Settings, testConfig } from "../../support/front-end.js";
@@ -82,7 +83,7 @@ export class SessionNode {
     cluster.observeStamp(loaded.highestEpoch);
     await cluster.start();
     await cluster.settled(5_000);
-    sessions.publishRecovered();
+    await sessions.publishRecovered();
     await this.listen(process, counters);
   }
 
@@ -132,11 +133,13 @@ export class SessionNode {
     const sessions = new Sessions({
       ...{ router, limits: config.limits, wheel, turn, directory: cluster.directory },
       authorizer: new Acl(config.auth, silentLog),
+      willNetwork: willNetwork(cluster, clock),
       journals: {
         ...{ store, commits, clock, log },
         incarnation: () => cluster.members.incarnation,
       },
     });
+    if (sessions.wills.holders !== null) serveWills(cluster, sessions.wills.holders);
     const counters = new NetCounters();
     const stallWatch = new StallWatch(clock, config.store.stall_timeout, () => this.open);
     cluster.attach({

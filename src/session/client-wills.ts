@@ -1,0 +1,191 @@
+/**
+ * The wills of this node's clients: in its store, if it has one, and at their holders at other nodes. Published for a
+ * client whose connection ended without a DISCONNECT that says otherwise, or with the delay that it asked for, once
+ * [MQTT-3.1.2-8, MQTT-3.1.2-10].
+ */
+import type { Message } from "../routing/message.js";
+import type { ConnectRequest } from "./sessions.js";
+import type { JournalParts } from "./host.js";
+import type { Session } from "./session.js";
+import { StoredWills } from "./stored-wills.js";
+import { WillHolders, type WillHost, type WillNetwork } from "./will-holders.js";
+import { decodeHeld, encodeHeld, type HeldWill } from "./will-record.js";
+import { willMessage } from "./wills.js";
+
+export interface ClientWillsParts {
+  /** Null: wills are kept in memory alone. */
+  readonly journals: JournalParts | null;
+  /** Null: there are no other nodes. */
+  readonly network: WillNetwork | null;
+}
+
+/** What it uses of the sessions. */
+export interface ClientWillsHost {
+  readonly router: Session["host"]["router"];
+  readonly counters: Session["host"]["counters"];
+  get(clientId: string): Session | undefined;
+  /** A session to publish the will of a client that has none here. */
+  standIn(will: HeldWill): Session;
+  /** What makes wall-clock time of monotonic time, now. */
+  wallOffsetMs(): number;
+  publish(message: Message): void;
+  /** Others have published the will of this session's client, as if it were gone. */
+  onWillSettled(session: Session): void;
+}
+
+export class ClientWills implements WillHost {
+  readonly stored: StoredWills | null;
+  readonly holders: WillHolders | null;
+  private underWay = 0;
+  private recovered: readonly HeldWill[] = [];
+
+  constructor(
+    private readonly parts: ClientWillsParts,
+    private readonly host: ClientWillsHost,
+  ) {
+    const { journals, network } = parts;
+    const { topics } = host.router;
+    const publish = (message: Message): void => host.publish(message);
+    this.stored = journals === null ? null : new StoredWills(journals, { topics, publish });
+    this.holders = network === null ? null : new WillHolders(network, this);
+  }
+
+  /** Wills that are being published and not known to be accepted by all. */
+  get firing(): number {
+    return this.underWay + (this.stored?.firing ?? 0);
+  }
+
+  /** Takes up what an earlier process of this node had stored. */
+  async load(): Promise<void> {
+    this.recovered = (await this.stored?.load()) ?? [];
+  }
+
+  /**
+   * Before anybody connects, and once linked: publishes again, under their identities, wills that had been fired, and
+   * returns those that are still to be taken care of.
+   */
+  async recover(): Promise<readonly HeldWill[]> {
+    const { recovered, stored, holders } = this;
+    this.recovered = [];
+    stored?.publishRecovered();
+    if (holders === null || recovered.length === 0) return recovered;
+    const settled = await holders.settledOf(recovered);
+    for (const { clientId, epoch } of recovered) {
+      if (settled.has(clientId)) stored?.drop(clientId, epoch);
+    }
+    return recovered.filter(({ clientId }) => !settled.has(clientId));
+  }
+
+  /** A client connects with a will: `done` when that is durable, and held elsewhere. */
+  open(request: ConnectRequest, epoch: number, done: () => void): void {
+    const { clientId, user, rules, will, expiryMs } = request;
+    if (will === null) {
+      done();
+      return;
+    }
+    let open = 1;
+    const ready = (): void => {
+      if (--open === 0) done();
+    };
+    const held = { clientId, user, rules, will, dueAt: 0, epoch, expiryMs };
+    if (this.stored !== null) {
+      open++;
+      this.stored.hold(held);
+      this.parts.journals?.commits.whenCommitted(ready);
+    }
+    if (this.holders !== null) {
+      open++;
+      this.holders.hold(clientId, epoch, encodeHeld(held), ready);
+    }
+    ready();
+  }
+
+  /** Has the session's will held as it is now; without one, none. */
+  hold(session: Session): void {
+    const { clientId, user, will, willDueMs, epoch, expiryMs, rules } = session;
+    if (will === null) {
+      this.drop(clientId, epoch);
+      return;
+    }
+    const waits = willDueMs !== Number.POSITIVE_INFINITY;
+    const dueAt = waits ? willDueMs + this.host.wallOffsetMs() : 0;
+    const held = { clientId, user, rules, will, dueAt, epoch, expiryMs };
+    this.stored?.hold(held);
+    this.holders?.hold(clientId, epoch, encodeHeld(held), () => undefined);
+  }
+
+  /** The client has no will any more, if it had one up to that epoch. */
+  drop(clientId: string, epoch: number): void {
+    this.stored?.drop(clientId, epoch);
+    this.holders?.release(clientId, epoch);
+  }
+
+  /**
+   * Publishes the session's will, which is due. Returns the message, whose `pending` tells whether it is accepted;
+   * null: there was none, or it may not be published.
+   */
+  publish(session: Session): Message | null {
+    const { clientId, epoch } = session;
+    const message = willMessage(session);
+    if (message === null) {
+      this.drop(clientId, epoch);
+      return null;
+    }
+    if (this.holders === null) {
+      this.fire(message, epoch);
+      return message;
+    }
+    message.pending = 1;
+    this.underWay++;
+    this.holders.due(clientId, epoch, (isOurs) => {
+      this.underWay--;
+      if (isOurs) this.fire(message, epoch);
+      else {
+        this.stored?.drop(clientId, epoch);
+        message.pending = 0;
+        message.sink?.onAccepted(message);
+      }
+    });
+    return message;
+  }
+
+  delayMs(bytes: Uint8Array): number {
+    const held = decodeHeld(Buffer.from(bytes));
+    if (held === null) return 0;
+    const { dueAt, will, expiryMs } = held;
+    if (dueAt === 0) return Math.min(will.delaySeconds * 1000, expiryMs);
+    return Math.max(0, dueAt - this.nowWallMs());
+  }
+
+  inherit(bytes: Uint8Array, done: () => void): void {
+    const held = decodeHeld(Buffer.from(bytes));
+    const message = held === null ? null : willMessage(this.host.standIn(held));
+    if (held === null || message === null) {
+      done();
+      return;
+    }
+    message.sink = { onAccepted: () => done() };
+    this.fire(message, held.epoch);
+  }
+
+  onSettled(clientId: string, epoch: number): void {
+    this.stored?.drop(clientId, epoch);
+    const session = this.host.get(clientId);
+    if (session !== undefined && session.epoch === epoch && session.will !== null) {
+      this.host.onWillSettled(session);
+    }
+  }
+
+  private fire(message: Message, epoch: number): void {
+    this.host.counters.willsPublished++;
+    if (this.stored !== null) this.stored.fire(message, epoch);
+    else {
+      this.host.publish(message);
+      if (message.pending === 0) message.sink?.onAccepted(message);
+    }
+  }
+
+  private nowWallMs(): number {
+    return this.parts.network?.clock.wallMs() ?? 0;
+  }
+}

@@ -1,0 +1,526 @@
+/**
+ * The wills of clients at two further nodes, so that they are published when the node of the session dies: by the
+ * home of the client id, after the other holder has noted it. A will is published once: a node lets go of it at its
+ * holders before it publishes it itself, and one that comes back asks whether others have done so. What a silent
+ * node left is published by the larger side of a cluster that is cut in two (cluster/sides.ts); the smaller one waits.
+ * What is held is in memory: the session's node has it in its store.
+ */
+import { home, homes } from "../cluster/rendezvous.js";
+import type { Clock, Timer } from "../lib/clock.js";
+import {
+  decodeAnswer,
+  decodeQuestion,
+  encodeAnswer,
+  encodeQuestion,
+  type Question,
+} from "./will-wire.js";
+
+export const willService = "wills";
+
+/** What it uses of the cluster. */
+export interface WillNetwork {
+  readonly self: string;
+  readonly clock: Clock;
+  readonly incarnation: () => number;
+  /** Every member that is up or suspect, this node included. */
+  live(): readonly string[];
+  /** What stands for the link to a peer that is up, another object for every link; null: it is not up. */
+  linkOf(node: string): object | null;
+  /** It left the cluster, or was removed. */
+  isMember(node: string): boolean;
+  /** Of a peer that is linked; 0: it is not. */
+  incarnationOf(node: string): number;
+  /** The process of that member is certainly no more. */
+  isGone(node: string): boolean;
+  /** May this node act for members that it does not hear? */
+  isLargerSide(): boolean;
+  /** Null: there is no link, or it broke. */
+  ask(node: string, body: Uint8Array): Promise<Uint8Array | null>;
+}
+
+/** What it asks of the sessions. Wills are bytes. */
+export interface WillHost {
+  /** How long after the death of its session's node the will is due, in milliseconds. */
+  delayMs(will: Uint8Array): number;
+  /** Publishes the will of a node that is dead; `done` when it is accepted. */
+  inherit(will: Uint8Array, done: () => void): void;
+  /** Others have settled the will of this connection here. */
+  onSettled(clientId: string, epoch: number): void;
+}
+
+/** The will of a session of this node. */
+interface Own {
+  readonly epoch: number;
+  readonly will: Uint8Array;
+  holders: readonly string[];
+}
+
+/** The will of a session of another node that lives. */
+interface Held {
+  readonly owner: string;
+  readonly incarnation: number;
+  readonly epoch: number;
+  readonly will: Uint8Array;
+}
+
+/** The will of a session whose node is dead or silent, at its home. */
+interface Inherited extends Held {
+  readonly dueMs: number;
+  timer: Timer | undefined;
+  /** Waits for its publication to be accepted; null: it has not begun. */
+  publishing: (() => void)[] | null;
+}
+
+/** A will of our own that is due, while we may be on the smaller side. */
+interface Due {
+  readonly clientId: string;
+  readonly epoch: number;
+  readonly done: (isOurs: boolean) => void;
+}
+
+/** Wills of one question. */
+const batch = 500;
+/** Most that is held for others; what is more is with its own node alone. */
+const heldMax = 1_000_000;
+const heldBytesMax = 256 * 1024 * 1024;
+/** Most notes of settled wills. */
+const settledMax = 1_000_000;
+/** A holder that does not answer keeps nobody waiting longer than this. */
+const answerMs = 2000;
+
+export class WillHolders {
+  readonly counters = {
+    /** Published for nodes that were dead. */
+    inherited: 0,
+    /** Not published here, as others had. */
+    settledElsewhere: 0,
+    /** Not taken, as too much is held. */
+    refused: 0,
+    /** Questions that a holder did not answer in time. */
+    unanswered: 0,
+  };
+  private readonly own = new Map<string, Own>();
+  private readonly held = new Map<string, Held>();
+  private heldBytes = 0;
+  private readonly inherited = new Map<string, Inherited>();
+  /** By client id: up to which epoch of that owner's connections wills are settled. */
+  private readonly settled = new Map<string, { readonly owner: string; readonly epoch: number }>();
+  /** By client id: up to which epoch the owner has been told that it may publish. */
+  private readonly returned = new Map<string, number>();
+  private waiting: Due[] = [];
+  private live: readonly string[];
+  /** The links over which peers have heard of our wills. */
+  private readonly links = new Map<string, object>();
+
+  constructor(
+    private readonly network: WillNetwork,
+    private readonly host: WillHost,
+  ) {
+    this.live = [network.self];
+  }
+
+  /** Wills that are held for other nodes. */
+  get size(): number {
+    return this.held.size + this.inherited.size;
+  }
+
+  /** A session here has this will. `done` when its holders have it, or cannot be had. */
+  hold(clientId: string, epoch: number, will: Uint8Array, done: () => void): void {
+    const holders = this.holdersOf(clientId);
+    this.own.set(clientId, { epoch, will, holders });
+    this.tell(holders, clientId, epoch, will, done);
+  }
+
+  /** A session here has its will no more. */
+  release(clientId: string, epoch: number): void {
+    this.letGo(clientId, epoch, () => undefined);
+  }
+
+  /**
+   * The will of a session here is due. `done` gets true when no other node will publish it, and false when one
+   * has; possibly before this returns. On the smaller side of a cluster that is cut it waits for the rest.
+   */
+  due(clientId: string, epoch: number, done: (isOurs: boolean) => void): void {
+    if (this.isSettled(clientId, epoch)) this.refuse(done);
+    else if (this.network.isLargerSide()) this.letGo(clientId, epoch, () => done(true));
+    else this.waiting.push({ clientId, epoch, done });
+  }
+
+  /** Which of the wills that an earlier process of this node left have others settled? At start, once linked. */
+  async settledOf(
+    wills: readonly { readonly clientId: string; readonly epoch: number }[],
+  ): Promise<ReadonlySet<string>> {
+    const settled = new Set<string>();
+    for (let first = 0; first < wills.length; first += batch) {
+      const some = wills.slice(first, first + batch);
+      const question = {
+        kind: "ask",
+        wills: some.map(({ clientId, epoch }) => ({ clientId, epoch })),
+      };
+      for (const clientId of await this.askAll(question as Question)) settled.add(clientId);
+    }
+    for (const { clientId, epoch } of wills) {
+      if (this.isSettled(clientId, epoch)) settled.add(clientId);
+    }
+    return settled;
+  }
+
+  /** As home, before a claim is granted: what a node that is down left is published or void first. */
+  beforeGrant(clientId: string, done: () => void): void {
+    const entry = this.inherited.get(clientId);
+    if (entry === undefined) done();
+    else if (entry.publishing !== null) entry.publishing.push(done);
+    else if (entry.dueMs <= this.nowMs && this.mayAct(entry)) {
+      this.publish(clientId, entry, done);
+    } else {
+      // The client is back before its delay was over, or while nobody may speak for its node.
+      this.take(clientId, entry);
+      void this.note(entry.owner, clientId, entry.epoch).then(done);
+    }
+  }
+
+  /** A question of a peer; returns the answer. */
+  onQuestion(peer: string, body: Uint8Array): Uint8Array | null {
+    const question = decodeQuestion(body);
+    if (question === null) return null;
+    switch (question.kind) {
+      case "hold":
+        this.onHold(peer, question);
+        return encodeAnswer([]);
+      case "inherit":
+        this.onInherit(question);
+        return encodeAnswer([]);
+      case "settled":
+        for (const { clientId, epoch } of question.wills) {
+          this.onSettled(question.owner, clientId, epoch);
+        }
+        return encodeAnswer([]);
+      case "ask":
+        return encodeAnswer(this.onAsk(peer, question.wills));
+    }
+  }
+
+  /** Must be called whenever the state of a member has changed. */
+  onMembersChanged(): void {
+    const before = this.live;
+    this.live = [...this.network.live()];
+    for (const name of before) if (!this.live.includes(name)) this.bequeath(name);
+    // A process that was silent and is certainly dead now.
+    for (const [clientId, entry] of [...this.inherited]) this.proceed(clientId, entry);
+    const came = this.live.filter((name) => this.isNewLink(name));
+    const isSame =
+      before.length === this.live.length && before.every((name, i) => name === this.live[i]);
+    if (came.length > 0 || !isSame) this.rearrange(came);
+    for (const name of came) this.tellSettled(name);
+    if (this.waiting.length > 0 && this.network.isLargerSide()) void this.askForWaiting();
+  }
+
+  /** What was said on the link before may be lost. */
+  private isNewLink(name: string): boolean {
+    const link = this.network.linkOf(name);
+    if (link === null || this.links.get(name) === link) return false;
+    this.links.set(name, link);
+    return true;
+  }
+
+  private get nowMs(): number {
+    return this.network.clock.monotonicMs();
+  }
+
+  private holdersOf(clientId: string): readonly string[] {
+    if (this.live.length === 1) return none;
+    return homes(clientId, this.live, 2).filter((name) => name !== this.network.self);
+  }
+
+  /** Forgets an own will, at its holders first. */
+  private letGo(clientId: string, epoch: number, done: () => void): void {
+    const own = this.own.get(clientId);
+    if (own === undefined || own.epoch > epoch) {
+      done();
+      return;
+    }
+    this.own.delete(clientId);
+    this.tell(own.holders, clientId, own.epoch, null, done);
+  }
+
+  private tell(
+    holders: readonly string[],
+    clientId: string,
+    epoch: number,
+    will: Uint8Array | null,
+    done: () => void,
+  ): void {
+    if (holders.length === 0) {
+      done();
+      return;
+    }
+    const incarnation = this.network.incarnation();
+    const wills = [{ clientId, epoch, will }];
+    const question: Question = { kind: "hold", incarnation, all: false, wills };
+    const answers = holders.map((name) => this.question(name, question));
+    void Promise.all(answers).then(done);
+  }
+
+  /** The answer, or null when none comes in time. */
+  private async question(node: string, question: Question): Promise<Uint8Array | null> {
+    const { clock } = this.network;
+    let timer: Timer | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = clock.setTimer(answerMs, () => {
+        this.counters.unanswered++;
+        resolve(null);
+      });
+    });
+    const answer = await Promise.race([this.network.ask(node, encodeQuestion(question)), late]);
+    clock.clearTimer(timer);
+    return answer;
+  }
+
+  private async askAll(question: Question): Promise<string[]> {
+    const others = this.network.live().filter((name) => name !== this.network.self);
+    const answers = await Promise.all(others.map((name) => this.question(name, question)));
+    return answers.flatMap((answer) => (answer === null ? [] : decodeAnswer(answer)));
+  }
+
+  private onHold(peer: string, { incarnation, all, wills }: Question & { kind: "hold" }): void {
+    if (all) {
+      for (const [clientId, { owner }] of this.held) if (owner === peer) this.drop(clientId);
+      for (const [clientId, entry] of this.inherited) {
+        // It was silent, and lives: it speaks for itself again.
+        if (entry.owner === peer && entry.incarnation === incarnation) this.take(clientId, entry);
+      }
+    }
+    for (const { clientId, epoch, will } of wills) {
+      const before = this.held.get(clientId);
+      if (before !== undefined && before.epoch > epoch) continue;
+      if (before !== undefined && (will !== null || before.owner === peer)) this.drop(clientId);
+      if (will !== null) this.keep(clientId, { owner: peer, incarnation, epoch, will });
+    }
+  }
+
+  private keep(clientId: string, entry: Held): void {
+    const bytes = entry.will.length;
+    if (this.held.size >= heldMax || this.heldBytes + bytes > heldBytesMax) {
+      this.counters.refused++;
+      return;
+    }
+    this.heldBytes += bytes;
+    // Not a view of all that came with it.
+    this.held.set(clientId, { ...entry, will: Uint8Array.from(entry.will) });
+  }
+
+  private drop(clientId: string): void {
+    const entry = this.held.get(clientId);
+    if (entry === undefined) return;
+    this.held.delete(clientId);
+    this.heldBytes -= entry.will.length;
+  }
+
+  /** A node is dead or silent: what is held of it goes to the homes of the client ids. */
+  private bequeath(owner: string): void {
+    const perHome = new Map<string, { clientId: string; epoch: number; will: Uint8Array }[]>();
+    let incarnation = 0;
+    for (const [clientId, entry] of this.held) {
+      if (entry.owner !== owner) continue;
+      this.drop(clientId);
+      // It goes on alone, with its clients.
+      if (!this.network.isMember(owner)) continue;
+      ({ incarnation } = entry);
+      const at = home(clientId, this.live);
+      if (at === this.network.self) this.takeOver(clientId, entry, 0);
+      else {
+        const wills = perHome.get(at) ?? [];
+        wills.push({ clientId, epoch: entry.epoch, will: entry.will });
+        perHome.set(at, wills);
+      }
+    }
+    for (const [at, wills] of perHome) {
+      for (let first = 0; first < wills.length; first += batch) {
+        const some = wills.slice(first, first + batch);
+        void this.question(at, { kind: "inherit", owner, incarnation, agoMs: 0, wills: some });
+      }
+    }
+  }
+
+  private onInherit({ owner, incarnation, agoMs, wills }: Question & { kind: "inherit" }): void {
+    for (const { clientId, epoch, will } of wills) {
+      this.takeOver(clientId, { owner, incarnation, epoch, will: Uint8Array.from(will) }, agoMs);
+    }
+  }
+
+  private takeOver(clientId: string, entry: Held, agoMs: number): void {
+    const known = this.inherited.get(clientId);
+    if (this.isSettled(clientId, entry.epoch)) return;
+    // Its owner is back, and was told that nobody else would.
+    if ((this.returned.get(clientId) ?? -1) >= entry.epoch) return;
+    if (known !== undefined && known.epoch >= entry.epoch) return;
+    if (known !== undefined) this.take(clientId, known);
+    const dueMs = this.nowMs + Math.max(0, this.host.delayMs(entry.will) - agoMs);
+    const taken: Inherited = { ...entry, dueMs, timer: undefined, publishing: null };
+    this.inherited.set(clientId, taken);
+    this.proceed(clientId, taken);
+  }
+
+  /** Publishes what is due and ours to publish; else it waits for its time, or for another view of the members. */
+  private proceed(clientId: string, entry: Inherited): void {
+    if (entry.publishing !== null || entry.timer !== undefined) return;
+    const waitMs = entry.dueMs - this.nowMs;
+    if (waitMs > 0) {
+      entry.timer = this.network.clock.setTimer(waitMs, () => {
+        entry.timer = undefined;
+        this.proceed(clientId, entry);
+      });
+    } else if (this.mayAct(entry)) this.publish(clientId, entry, () => undefined);
+  }
+
+  /** Is it certain that its owner will not publish it, or is that ours to say? */
+  private mayAct({ owner, incarnation }: Inherited): boolean {
+    const { network } = this;
+    if (network.isGone(owner) || network.incarnationOf(owner) > incarnation) return true;
+    // One that is there again speaks for itself in a moment.
+    return !this.live.includes(owner) && network.isLargerSide();
+  }
+
+  private publish(clientId: string, entry: Inherited, done: () => void): void {
+    const waiting = [done];
+    entry.publishing = waiting;
+    void this.note(entry.owner, clientId, entry.epoch).then(() => {
+      this.counters.inherited++;
+      this.host.inherit(entry.will, () => {
+        if (this.inherited.get(clientId) === entry) this.take(clientId, entry);
+        for (const next of waiting) next();
+      });
+    });
+  }
+
+  /** Notes, here and at the other holder, that nobody may publish it any more. */
+  private async note(owner: string, clientId: string, epoch: number): Promise<void> {
+    this.noteHere(owner, clientId, epoch);
+    const question: Question = { kind: "settled", owner, wills: [{ clientId, epoch }] };
+    const holders = this.holdersOf(clientId);
+    await Promise.all(holders.map((name) => this.question(name, question)));
+  }
+
+  private noteHere(owner: string, clientId: string, epoch: number): void {
+    setBounded(this.settled, clientId, { owner, epoch });
+  }
+
+  private isSettled(clientId: string, epoch: number): boolean {
+    return (this.settled.get(clientId)?.epoch ?? -1) >= epoch;
+  }
+
+  private take(clientId: string, entry: Inherited): void {
+    this.network.clock.clearTimer(entry.timer);
+    this.inherited.delete(clientId);
+  }
+
+  /** Another node has settled a will: of this very node, or of one for which this one may have held it. */
+  private onSettled(owner: string, clientId: string, epoch: number): void {
+    this.noteHere(owner, clientId, epoch);
+    const held = this.held.get(clientId);
+    if (held !== undefined && held.epoch <= epoch) this.drop(clientId);
+    const inherited = this.inherited.get(clientId);
+    if (inherited !== undefined && inherited.epoch <= epoch && inherited.publishing === null) {
+      this.take(clientId, inherited);
+    }
+    if (owner !== this.network.self) return;
+    const own = this.own.get(clientId);
+    if (own !== undefined && own.epoch <= epoch) this.own.delete(clientId);
+    this.host.onSettled(clientId, epoch);
+  }
+
+  /** The owner asks before it publishes: what is not settled is its own from now on. */
+  private onAsk(
+    peer: string,
+    wills: readonly { readonly clientId: string; readonly epoch: number }[],
+  ): string[] {
+    const settled: string[] = [];
+    for (const { clientId, epoch } of wills) {
+      const inherited = this.inherited.get(clientId);
+      if (this.isSettled(clientId, epoch)) {
+        settled.push(clientId);
+        continue;
+      }
+      setBounded(this.returned, clientId, epoch);
+      if (inherited?.owner === peer && inherited.epoch <= epoch) this.take(clientId, inherited);
+    }
+    return settled;
+  }
+
+  /** Has every own will at those who are to hold it by the present list of members. */
+  private rearrange(came: readonly string[]): void {
+    const incarnation = this.network.incarnation();
+    const news = new Map<string, { clientId: string; epoch: number; will: Uint8Array | null }[]>();
+    for (const name of came) news.set(name, []);
+    const add = (name: string, clientId: string, epoch: number, will: Uint8Array | null): void => {
+      const wills = news.get(name) ?? [];
+      wills.push({ clientId, epoch, will });
+      news.set(name, wills);
+    };
+    for (const [clientId, own] of this.own) {
+      const holders = this.holdersOf(clientId);
+      for (const name of holders) {
+        if (!own.holders.includes(name) || came.includes(name)) {
+          add(name, clientId, own.epoch, own.will);
+        }
+      }
+      for (const name of own.holders) {
+        if (!holders.includes(name) && this.live.includes(name))
+          add(name, clientId, own.epoch, null);
+      }
+      own.holders = holders;
+    }
+    for (const [name, wills] of news) {
+      const all = came.includes(name);
+      for (let first = 0; first < Math.max(1, wills.length); first += batch) {
+        const some = wills.slice(first, first + batch);
+        const question: Question = {
+          kind: "hold",
+          incarnation,
+          all: all && first === 0,
+          wills: some,
+        };
+        void this.question(name, question);
+      }
+    }
+  }
+
+  /** A node is back: it hears which of its wills were settled meanwhile. */
+  private tellSettled(owner: string): void {
+    const wills: { clientId: string; epoch: number }[] = [];
+    for (const [clientId, note] of this.settled) {
+      if (note.owner === owner) wills.push({ clientId, epoch: note.epoch });
+    }
+    for (let first = 0; first < wills.length; first += batch) {
+      const some = wills.slice(first, first + batch);
+      void this.question(owner, { kind: "settled", owner, wills: some });
+    }
+  }
+
+  /** The rest of the cluster is there again: has it settled what is due here? */
+  private async askForWaiting(): Promise<void> {
+    const { waiting } = this;
+    this.waiting = [];
+    const settled = await this.settledOf(waiting);
+    for (const { clientId, epoch, done } of waiting) {
+      if (settled.has(clientId)) this.refuse(done);
+      else this.letGo(clientId, epoch, () => done(true));
+    }
+  }
+
+  private refuse(done: (isOurs: boolean) => void): void {
+    this.counters.settledElsewhere++;
+    done(false);
+  }
+}
+
+const none: readonly string[] = [];
+
+/** The oldest goes when there are too many. */
+function setBounded<V>(map: Map<string, V>, key: string, value: V): void {
+  if (map.size >= settledMax && !map.has(key)) {
+    const [oldest] = map.keys();
+    if (oldest !== undefined) map.delete(oldest);
+  }
+  map.set(key, value);
+}

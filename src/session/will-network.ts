@@ -1,0 +1,27 @@
+/** The holders of wills on a cluster: what they use of it, and what it tells them. */
+import type { Cluster } from "../cluster/cluster.js";
+import type { Clock } from "../lib/clock.js";
+import { type WillHolders, type WillNetwork, willService } from "./will-holders.js";
+
+export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
+  return {
+    self: cluster.name,
+    clock,
+    incarnation: () => cluster.members.incarnation,
+    live: () => cluster.liveMembers().sort(),
+    linkOf: (node) => (cluster.state(node) === "up" ? (cluster.peer(node)?.link ?? null) : null),
+    isMember: (node) => cluster.members.others().some(({ name }) => name === node),
+    incarnationOf: (node) => cluster.peer(node)?.link?.peer.incarnation ?? 0,
+    isGone: (node) => cluster.sides.isGone(node),
+    isLargerSide: () => cluster.sides.isLarger(),
+    ask: (node, body) => cluster.ask(node, willService, body),
+  };
+}
+
+/** Has the holders answer peers, and hear of members that come and go. Before the cluster starts. */
+export function serveWills(cluster: Cluster, holders: WillHolders): void {
+  cluster.services.offer(willService, (peer, body, reply) => {
+    reply(holders.onQuestion(peer, body));
+  });
+  cluster.watchers.add(() => holders.onMembersChanged());
+}

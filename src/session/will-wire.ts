@@ -1,0 +1,64 @@
+/** What the nodes that hold wills say to each other: service `wills` (docs/wire.md). msgpack, checked when it is read. */
+import { pack, unpack } from "msgpackr";
+import { z } from "zod";
+
+const count = z.number().int().nonnegative();
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const wills = <T extends z.ZodType>(one: T) => z.array(one).max(10_000);
+
+const questionSchema = z.discriminatedUnion("kind", [
+  /** The asker's clients have these wills (null: no more). `all`: and no others. */
+  z.object({
+    kind: z.literal("hold"),
+    incarnation: count,
+    all: z.boolean(),
+    wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes.nullable() })),
+  }),
+  /** Wills of a node that is dead, for their home; `agoMs`: since when. */
+  z.object({
+    kind: z.literal("inherit"),
+    owner: z.string(),
+    incarnation: count,
+    agoMs: z.number().nonnegative(),
+    wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes })),
+  }),
+  /** The wills of these connections of `owner` are settled: published, or void. Nobody else may publish them. */
+  z.object({
+    kind: z.literal("settled"),
+    owner: z.string(),
+    wills: wills(z.object({ clientId: z.string(), epoch: count })),
+  }),
+  /** May the asker publish the wills of these connections of its own? The answer names those that are settled. */
+  z.object({
+    kind: z.literal("ask"),
+    wills: wills(z.object({ clientId: z.string(), epoch: count })),
+  }),
+]);
+
+export type Question = z.infer<typeof questionSchema>;
+
+const answerSchema = z.object({ settled: z.array(z.string()) });
+
+export const encodeQuestion = (question: Question): Buffer => pack(question);
+
+/** Null: it makes no sense. */
+export function decodeQuestion(body: Uint8Array): Question | null {
+  const parsed = questionSchema.safeParse(unpacked(body));
+  return parsed.success ? parsed.data : null;
+}
+
+/** The client ids whose wills are settled. */
+export const encodeAnswer = (settled: readonly string[]): Buffer => pack({ settled });
+
+export function decodeAnswer(body: Uint8Array): readonly string[] {
+  const parsed = answerSchema.safeParse(unpacked(body));
+  return parsed.success ? parsed.data.settled : [];
+}
+
+function unpacked(body: Uint8Array): unknown {
+  try {
+    return unpack(body);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,265 @@
+/** Holders of wills at several nodes, without the nodes: who publishes what, and that nobody else does. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { WillHolders } from "../../src/session/will-holders.js";
+import { ManualClock } from "./support.js";
+
+/** So many nodes whose links work unless they are cut. */
+class Nodes {
+  readonly clock = new ManualClock();
+  readonly nodes = new Map<string, FakeNode>();
+  /** Pairs that do not hear each other. */
+  readonly cuts = new Set<string>();
+
+  constructor(readonly names: readonly string[]) {
+    for (const name of names) this.nodes.set(name, new FakeNode(this, name));
+    this.changed();
+  }
+
+  node(name: string): FakeNode {
+    const node = this.nodes.get(name);
+    assert.ok(node !== undefined);
+    return node;
+  }
+
+  hears(one: string, other: string): boolean {
+    return !this.cuts.has([one, other].sort().join(" "));
+  }
+
+  cut(one: string): void {
+    for (const other of this.names) if (other !== one) this.cuts.add([one, other].sort().join(" "));
+    this.changed();
+  }
+
+  heal(): void {
+    this.cuts.clear();
+    for (const node of this.nodes.values()) node.links.clear();
+    this.changed();
+  }
+
+  kill(name: string): void {
+    this.node(name).isDead = true;
+    this.changed();
+  }
+
+  /** A new process under that name. */
+  restart(name: string): FakeNode {
+    const node = new FakeNode(this, name, this.node(name).incarnation + 1);
+    this.nodes.set(name, node);
+    for (const other of this.nodes.values()) other.links.delete(name);
+    this.changed();
+    return node;
+  }
+
+  changed(): void {
+    for (const node of this.nodes.values()) if (!node.isDead) node.holders.onMembersChanged();
+  }
+
+  /** What was published anywhere. */
+  get published(): string[] {
+    return [...this.nodes.values()].flatMap((node) => node.published);
+  }
+
+  async settle(): Promise<void> {
+    for (let i = 0; i < 50; i++) await Promise.resolve();
+  }
+}
+
+class FakeNode {
+  isDead = false;
+  readonly published: string[] = [];
+  readonly closed: string[] = [];
+  readonly links = new Map<string, object>();
+  readonly holders: WillHolders;
+  delayMs = 0;
+  /** Acceptances that are held up, if they are. */
+  unaccepted: (() => void)[] | null = null;
+
+  constructor(
+    readonly world: Nodes,
+    readonly name: string,
+    readonly incarnation = 1,
+  ) {
+    const { clock, names } = world;
+    const isUp = (other: string): boolean =>
+      other === name || (world.hears(name, other) && world.nodes.get(other)?.isDead !== true);
+    this.holders = new WillHolders(
+      {
+        ...{ self: name, clock, incarnation: () => incarnation },
+        live: () => names.filter(isUp),
+        linkOf: (other) => {
+          if (other === name || !isUp(other)) return null;
+          const link = this.links.get(other) ?? {};
+          this.links.set(other, link);
+          return link;
+        },
+        isMember: () => true,
+        incarnationOf: (other) => (isUp(other) ? (world.nodes.get(other)?.incarnation ?? 0) : 0),
+        isGone: (other) => world.hears(name, other) && world.nodes.get(other)?.isDead === true,
+        isLargerSide: () => {
+          const here = names.filter(isUp).length;
+          return here * 2 > names.length;
+        },
+        ask: async (other, body) =>
+          isUp(other) ? (world.nodes.get(other)?.holders.onQuestion(name, body) ?? null) : null,
+      },
+      {
+        delayMs: () => this.delayMs,
+        inherit: (will, done) => {
+          this.published.push(Buffer.from(will).toString());
+          if (this.unaccepted === null) done();
+          else this.unaccepted.push(done);
+        },
+        onSettled: (clientId) => this.closed.push(clientId),
+      },
+    );
+  }
+
+  /** So many clients connect here with wills. */
+  async connect(count: number): Promise<string[]> {
+    const ids = Array.from({ length: count }, (_, i) => `${this.name}/${i}`);
+    for (const id of ids) await this.hold(id, 1);
+    return ids;
+  }
+
+  hold(id: string, epoch: number): Promise<void> {
+    return new Promise((done) => this.holders.hold(id, epoch, Buffer.from(id), done));
+  }
+
+  due(id: string, epoch = 1): void {
+    this.holders.due(id, epoch, (isOurs) => {
+      if (isOurs) this.published.push(id);
+    });
+  }
+}
+
+test("wills of a dead node are published once each, by their homes", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(30);
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+  assert.ok(nodes.node("b").published.length > 0 && nodes.node("c").published.length > 0);
+  // The new process asks before it does anything about what its store holds.
+  const again = nodes.restart("a");
+  const settled = await again.holders.settledOf(ids.map((clientId) => ({ clientId, epoch: 1 })));
+  assert.deepEqual([...settled].sort(), ids);
+});
+
+test("a node that is back before anybody noticed has its wills to itself", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(10);
+  for (const name of ["b", "c"]) nodes.node(name).delayMs = 60_000;
+  nodes.kill("a");
+  await nodes.settle();
+  const again = nodes.restart("a");
+  const settled = await again.holders.settledOf(ids.map((clientId) => ({ clientId, epoch: 1 })));
+  assert.deepEqual([...settled], []);
+  nodes.clock.advance(120_000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+});
+
+test("what its own node publishes, or drops, nobody else does", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(10);
+  for (const id of ids.slice(0, 5)) a.due(id);
+  for (const id of ids.slice(5)) a.holders.release(id, 1);
+  await nodes.settle();
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.slice(0, 5));
+  assert.equal(nodes.node("b").holders.size + nodes.node("c").holders.size, 0);
+});
+
+test("a silent node's wills are the larger side's; it waits with those that are due, and closes their clients", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(20);
+  const b = await nodes.node("b").connect(5);
+  nodes.cut("a");
+  a.due(ids[0] ?? "");
+  await nodes.settle();
+  assert.deepEqual(a.published, []);
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+  nodes.heal();
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+  assert.deepEqual([...new Set(a.closed)].sort(), ids);
+  // Those of the larger side were not touched.
+  assert.ok(b.every((id) => !nodes.published.includes(id)));
+});
+
+test("of two nodes that do not hear each other neither is the larger here: both wait", async () => {
+  const nodes = new Nodes(["a", "b"]);
+  const ids = await nodes.node("a").connect(4);
+  nodes.cut("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  nodes.heal();
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids);
+});
+
+test("a claim waits for the will of a dead node's connection; one that is delayed is void", async () => {
+  const nodes = new Nodes(["a", "b"]);
+  const a = nodes.node("a");
+  const b = nodes.node("b");
+  await a.hold("now", 1);
+  b.unaccepted = [];
+  nodes.kill("a");
+  let granted = false;
+  b.holders.beforeGrant("now", () => {
+    granted = true;
+  });
+  await nodes.settle();
+  assert.equal(granted, false);
+  for (const accept of b.unaccepted) accept();
+  assert.equal(granted, true);
+  b.unaccepted = null;
+  const again = nodes.restart("a");
+  await again.hold("later", 2);
+  b.delayMs = 5000;
+  again.isDead = true;
+  nodes.changed();
+  await new Promise<void>((done) => b.holders.beforeGrant("later", done));
+  nodes.clock.advance(10_000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published, ["now"]);
+});
+
+test("a delay runs from the death of the node on", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  await nodes.node("a").connect(6);
+  for (const name of ["b", "c"]) nodes.node(name).delayMs = 5000;
+  nodes.kill("a");
+  nodes.clock.advance(4900);
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  nodes.clock.advance(200);
+  await nodes.settle();
+  assert.equal(nodes.published.length, 6);
+});
+
+test("when members come and go, the wills go to those who are to hold them", async () => {
+  const nodes = new Nodes(["a", "b", "c", "d"]);
+  const ids = await nodes.node("a").connect(40);
+  nodes.kill("b");
+  await nodes.settle();
+  nodes.kill("c");
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.node("d").published.sort(), ids.sort());
+});
+
+test("bytes that make no sense get no answer", () => {
+  const { holders } = new Nodes(["a", "b"]).node("a");
+  assert.equal(holders.onQuestion("b", Buffer.from("nonsense")), null);
+  assert.equal(holders.onQuestion("b", Buffer.alloc(0)), null);
+});
