@@ -50,6 +50,9 @@ export class SessionJournal implements Journaled {
   private committing: Batch | null = null;
   private metaDue = false;
   private subscriptionsDue: Set<string> | null = null;
+  private notesDue: Map<string, Buffer | null> | null = null;
+  private keptNotes: Map<string, Buffer> | null = null;
+  private checkpointDue = false;
   private state: "open" | "ending" | "over" = "open";
   /** Called when the session's end is committed. */
   private onEnded: (() => void) | null = null;
@@ -201,6 +204,29 @@ export class SessionJournal implements Journaled {
     this.journals.commits.touch(this);
   }
 
+  /** A record of its own beside the log; null: it goes. */
+  note(key: string, value: Buffer | null): void {
+    this.notesDue ??= new Map();
+    this.notesDue.set(key, value);
+    if (value === null) this.keptNotes?.delete(key);
+    this.journals.commits.touch(this);
+  }
+
+  /** A record of its own that outlives the session, until it is deleted by `note`. */
+  noteForGood(key: string, value: Buffer): void {
+    this.keptNotes ??= new Map();
+    this.keptNotes.set(key, value);
+    this.note(key, value);
+  }
+
+  /** Everything is new: it goes to the store with a checkpoint, in one write. */
+  noteAll(): void {
+    this.batch();
+    this.checkpointDue = true;
+    for (const filter of this.session.subscriptions.keys()) this.noteSubscription(filter);
+    this.noteMeta();
+  }
+
   /** A subscription was made, changed or ended. */
   noteSubscription(filter: string): void {
     this.subscriptionsDue ??= new Set();
@@ -280,7 +306,7 @@ export class SessionJournal implements Journaled {
     this.gathering = null;
     this.committing = batch;
     if (this.state !== "open") {
-      if (this.state === "ending") into.push({ kind: "deleteRange", from: "", to: lastKey });
+      if (this.state === "ending") this.collectEnd(into);
       this.state = "over";
       return;
     }
@@ -291,6 +317,8 @@ export class SessionJournal implements Journaled {
       this.metaDue = false;
     }
     if (this.subscriptionsDue !== null) this.collectSubscriptions(this.subscriptionsDue, into);
+    for (const [key, value] of this.notesDue ?? []) into.push(noteOperation(key, value));
+    this.notesDue = null;
   }
 
   committed(): void {
@@ -459,10 +487,16 @@ export class SessionJournal implements Journaled {
       into.push({ kind: "put", key, value: sealRecord(logVersion, bytes) });
     }
     this.collectedRecord = this.nextRecord - 1;
-    if (this.index.dead >= deadMax) this.collectCheckpoint(into);
+    if (this.index.dead >= deadMax || this.checkpointDue) this.collectCheckpoint(into);
+  }
+
+  private collectEnd(into: Operation[]): void {
+    into.push({ kind: "deleteRange", from: "", to: lastKey });
+    for (const [key, value] of this.keptNotes ?? []) into.push({ kind: "put", key, value });
   }
 
   private collectCheckpoint(into: Operation[]): void {
+    this.checkpointDue = false;
     const bytes = checkpointOf(this.session, this, this.nextRecord - 1);
     into.push({ kind: "put", key: checkpointKey, value: sealRecord(logVersion, bytes) });
     this.index.sweep((from, to) => {
@@ -482,6 +516,10 @@ export class SessionJournal implements Journaled {
       into.push(value === null ? { kind: "delete", key } : { kind: "put", key, value });
     }
   }
+}
+
+function noteOperation(key: string, value: Buffer | null): Operation {
+  return value === null ? { kind: "delete", key } : { kind: "put", key, value };
 }
 
 /** What a session took and could not store: its publishers are told, or would wait for ever. */

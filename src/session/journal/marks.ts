@@ -77,6 +77,13 @@ export class Marks {
     this.sharedOnes?.writeAll(writer);
   }
 
+  /** The highest of each origin. */
+  *all(): Iterable<{ name: string; incarnation: number; identity: number }> {
+    for (const { origin, identity } of this.byName?.values() ?? []) {
+      yield { name: origin.name, incarnation: origin.incarnation, identity };
+    }
+  }
+
   /** At start: a mark that was stored. */
   restore(origin: Origin, identity: number): void {
     this.byName ??= new Map();

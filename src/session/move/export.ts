@@ -1,0 +1,194 @@
+/**
+ * A session's whole state, taken in one turn: what happens to it afterwards is not part of it. Messages of a session with
+ * a journal are read from there when all of them are committed, and as they were in that turn.
+ */
+import type { Position } from "../../cluster/barrier.js";
+import { ownOrigins } from "../../routing/origins.js";
+import type { Message } from "../../routing/message.js";
+import type { Session } from "../session.js";
+import { SessionQueue } from "../queue.js";
+import { Awaiting } from "../window.js";
+import type { LateMark } from "./late.js";
+import {
+  encodeHead,
+  encodeSubscriptions,
+  MessageParts,
+  type SnapshotHead,
+  type SnapshotMark,
+  type SnapshotSubscription,
+  snapshotVersion,
+} from "./snapshot.js";
+
+/** The parts of a snapshot as they are sent. */
+export interface SnapshotParts {
+  readonly head: Buffer;
+  readonly subscriptions: readonly Buffer[];
+  readonly messages: readonly Buffer[];
+}
+
+/** A snapshot whose messages have still to be read. */
+export interface TakenSnapshot {
+  /** What comes later is not part of it. */
+  readonly late: LateMark;
+  /** Null: its store cannot be read. To be called when all that happened so far is durable. */
+  read(): Promise<SnapshotParts | null>;
+}
+
+/**
+ * Takes the state of a session without connection. `self`: the name of this node; `positions`: what was taken here of each
+ * origin so far.
+ */
+export function takeSnapshot(
+  session: Session,
+  self: string,
+  positions: readonly Position[],
+): TakenSnapshot {
+  const nowMs = session.host.turn.refresh();
+  const head = headOf(session, self, positions, nowMs);
+  const subscriptions = encodeSubscriptions(subscriptionsOf(session));
+  const finish = (parts: MessageParts): SnapshotParts => {
+    const messages = parts.close();
+    return {
+      head: encodeHead({ ...head, messages: parts.count }),
+      ...{ subscriptions, messages },
+    };
+  };
+  if (session.journal !== null) {
+    const reading = new StoredReading(session, session.journal);
+    return {
+      late: { nextSeq: session.journal.nextSeq, last: null },
+      read: async () => {
+        const parts = await reading.read();
+        return parts === null ? null : finish(parts);
+      },
+    };
+  }
+  const parts = finish(messagesInMemory(session, nowMs));
+  return { late: { nextSeq: 0, last: lastOf(session) }, read: () => Promise.resolve(parts) };
+}
+
+function lastOf({ queue }: Session): Message | null {
+  if (!(queue instanceof SessionQueue)) return null;
+  let last: Message | null = null;
+  for (const [message] of queue.entries()) last = message;
+  return last;
+}
+
+/** The filters of a session as the new owner subscribes to them. */
+export function* subscriptionsOf(session: Session): Iterable<SnapshotSubscription> {
+  const replaying = new Set(session.replaying);
+  for (const [filter, options] of session.subscriptions) {
+    const replay = session.isReplayDue(filter) || replaying.has(filter);
+    const { qos, noLocal, retainAsPublished, subscriptionId } = options;
+    yield { filter, qos, noLocal, retainAsPublished, subscriptionId, replay };
+  }
+}
+
+function headOf(
+  session: Session,
+  self: string,
+  positions: readonly Position[],
+  nowMs: number,
+): SnapshotHead {
+  const { clientId, user, rules, epoch, expiryMs, window, endDueMs } = session;
+  const inFlight: { id: number; state: 1 | 2 | 3 }[] = [];
+  for (const id of window.ids()) {
+    const state = window.stateOf(id);
+    if (state !== Awaiting.Nothing) inFlight.push({ id, state });
+  }
+  return {
+    version: snapshotVersion,
+    ...{ clientId, user, epoch, expiryMs, inFlight, messages: 0 },
+    rules: rules === null ? null : [...rules],
+    endsInMs: endDueMs === Number.POSITIVE_INFINITY ? -1 : Math.max(0, endDueMs - nowMs),
+    durable: session.journal !== null,
+    will: willOf(session, nowMs),
+    nextId: window.nextId,
+    released: window.released(),
+    open: [...session.openPublishes()].map(([packetId]) => packetId),
+    marks: marksOf(session, self, positions),
+  };
+}
+
+function willOf({ will, willDueMs }: Session, nowMs: number): SnapshotHead["will"] {
+  if (will === null) return null;
+  const waits = willDueMs !== Number.POSITIVE_INFINITY;
+  return {
+    ...will,
+    expirySeconds: will.expirySeconds ?? -1,
+    dueInMs: waits ? Math.max(0, willDueMs - nowMs) : -1,
+  };
+}
+
+/**
+ * What it has taken, and what was offered to it: all that this node has taken of a stream. Names are those that others
+ * give: what is our own stands behind our name.
+ */
+function marksOf(session: Session, self: string, positions: readonly Position[]): SnapshotMark[] {
+  const marks = new Map<string, SnapshotMark>();
+  const add = (mark: SnapshotMark): void => {
+    const before = marks.get(mark.name);
+    if (before === undefined || isHigher(mark, before)) marks.set(mark.name, mark);
+  };
+  for (const { name, incarnation, identity } of session.journal?.marks.all() ?? []) {
+    add({ name: ownOrigins.includes(name) ? self + name : name, incarnation, identity });
+  }
+  for (const { origin: name, incarnation, counter: identity } of positions) {
+    if (incarnation > 0) add({ name, incarnation, identity });
+  }
+  return [...marks.values()];
+}
+
+function isHigher(one: SnapshotMark, other: SnapshotMark): boolean {
+  if (one.incarnation !== other.incarnation) return one.incarnation > other.incarnation;
+  return one.identity > other.identity;
+}
+
+function messagesInMemory({ window, queue }: Session, nowMs: number): MessageParts {
+  const parts = new MessageParts();
+  for (const id of window.ids()) {
+    const message = window.messageOf(id);
+    const delivery = window.deliveryOf(id);
+    if (window.stateOf(id) === Awaiting.Pubcomp || message === null || delivery === null) continue;
+    parts.add({ packetId: id, message, delivery }, nowMs);
+  }
+  if (queue instanceof SessionQueue) {
+    for (const [message, delivery] of queue.entries()) {
+      parts.add({ packetId: 0, message, delivery }, nowMs);
+    }
+  }
+  return parts;
+}
+
+/** The messages of a journal that were due in one turn. */
+class StoredReading {
+  /** Number of a message → its packet id, 0 where it waits. */
+  private readonly due = new Map<number, number>();
+
+  constructor(
+    private readonly session: Session,
+    private readonly journal: NonNullable<Session["journal"]>,
+  ) {
+    const { window, pages } = session;
+    for (const id of window.ids()) {
+      if (window.stateOf(id) !== Awaiting.Pubcomp) this.due.set(window.seqOf(id), id);
+    }
+    for (const seq of pages?.seqs() ?? []) this.due.set(seq, 0);
+  }
+
+  async read(): Promise<MessageParts | null> {
+    const { due, journal, session } = this;
+    const parts = new MessageParts();
+    if (due.size === 0) return parts;
+    const isRead = await journal.journals.pages.visit(
+      journal,
+      (seq) => due.has(seq),
+      () => true,
+      (seq, message, delivery) => {
+        const packetId = due.get(seq) ?? 0;
+        parts.add({ packetId, message, delivery }, session.host.turn.refresh());
+      },
+    );
+    return isRead ? parts : null;
+  }
+}

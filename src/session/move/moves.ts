@@ -1,0 +1,243 @@
+/**
+ * Moves of sessions between nodes: the new owner pulls a session that has no connection from its old owner, while messages
+ * flow. Its commit is the switch: a session has one owner, whoever crashes at whatever step (docs/wire.md, "Moves of
+ * sessions").
+ */
+import { sleep } from "../../lib/clock.js";
+import { Refusal } from "../../lib/refusal.js";
+import type { Session } from "../session.js";
+import { Incoming, type PullOutcome, type SizeLimits } from "./incoming.js";
+import { Confirmations } from "./confirmations.js";
+import type { MoveNote } from "./notes.js";
+import { Outgoing } from "./outgoing.js";
+import { MoveCounters, type MoveParts } from "./parts.js";
+import {
+  decodeReply,
+  decodeRequest,
+  encodeReply,
+  encodeRequest,
+  type MoveRefusal,
+  type MoveReply,
+  type MoveRequest,
+  type MoveVerb,
+  moveService,
+} from "./wire.js";
+
+/** How long a session without connection waits for its last exchanges to end. */
+const detachedMs = 5_000;
+const pollMs = 10;
+
+type Reply = (body: Uint8Array) => void;
+
+export class Moves {
+  readonly counters = new MoveCounters();
+  private readonly outgoing = new Map<string, Outgoing>();
+  private readonly incoming = new Map<string, Incoming>();
+  /** Who waits for a session that is on its way to this node. */
+  private readonly waitingIn = new Map<string, (() => void)[]>();
+  private readonly confirmations: Confirmations;
+
+  constructor(readonly parts: MoveParts) {
+    this.confirmations = new Confirmations(parts);
+    parts.cluster.services.offer(moveService, (peer, body, reply) =>
+      this.onQuestion(peer, body, reply),
+    );
+  }
+
+  /** Sessions on their way to this node, and from it. */
+  get underWay(): { readonly in: number; readonly out: number } {
+    return { in: this.incoming.size, out: this.outgoing.size };
+  }
+
+  /** Is the session on its way to this node, or from it? */
+  has(clientId: string): boolean {
+    return this.outgoing.has(clientId) || this.incoming.has(clientId);
+  }
+
+  /**
+   * Calls back when it is known where the session of that client id is: a move from here that can still be given up is, as
+   * its client is back. To be called when there is one under way (`has`).
+   */
+  whenSettled(clientId: string, callback: () => void): void {
+    const outgoing = this.outgoing.get(clientId);
+    if (outgoing !== undefined) {
+      outgoing.whenSettled(callback);
+      return;
+    }
+    const waiting = this.waitingIn.get(clientId);
+    if (waiting === undefined) callback();
+    else {
+      this.counters.waited++;
+      waiting.push(callback);
+    }
+  }
+
+  /** Brings a session here from the node that has it. `limits`: it may be no larger; null: of any size. */
+  async pull(clientId: string, from: string, limits: SizeLimits | null): Promise<PullOutcome> {
+    if (this.has(clientId)) {
+      return { refused: "it is being moved already", isLarge: false };
+    }
+    const move = new Incoming(this, clientId, from, limits);
+    this.incoming.set(clientId, move);
+    const waiting: (() => void)[] = [];
+    this.waitingIn.set(clientId, waiting);
+    const outcome = await move.run();
+    this.incoming.delete(clientId);
+    this.waitingIn.delete(clientId);
+    if ("messages" in outcome) this.confirmations.add(clientId, move);
+    for (const callback of waiting) callback();
+    return outcome;
+  }
+
+  /**
+   * Moves a session of this node to another one, which pulls it. Resolves with the number of its messages.
+   * @throws Refusal with a sentence, when it stays here
+   */
+  async push(clientId: string, to: string): Promise<number> {
+    const { cluster, clock, sessions } = this.parts;
+    this.checkTarget(to);
+    const session = sessions.get(clientId);
+    if (session === undefined || !session.persistent) {
+      throw new Refusal("there is no session of that client here that outlives its connection");
+    }
+    if (session.channel !== null) {
+      throw new Refusal("its client is connected: a session moves while its client is away");
+    }
+    const endMs = clock.monotonicMs() + detachedMs;
+    while (!this.isSettled(session) && clock.monotonicMs() < endMs) await sleep(clock, pollMs);
+    const question = encodeRequest({ verb: "pull", clientId });
+    const answer = await cluster.ask(to, moveService, question);
+    const reply = answer === null ? null : decodeReply("pull", answer);
+    if (reply === null) throw new Refusal(`the link to ${to} broke: see where the session is`);
+    if ("refused" in reply) throw new Refusal(reply.refused);
+    return reply.messages;
+  }
+
+  /** At start: what the notes in the store say of moves that an earlier process did not end. */
+  recovered(session: Session, note: MoveNote): void {
+    this.outgoing.set(session.clientId, Outgoing.resumed(this, session, note));
+  }
+
+  /** At start: a session has come, and its old owner may not know. `session` null: it has ended since. */
+  recoveredIn(clientId: string, note: MoveNote): void {
+    this.confirmations.restore(clientId, note);
+  }
+
+  onOver({ session }: Outgoing): void {
+    this.outgoing.delete(session.clientId);
+  }
+
+  private checkTarget(to: string): void {
+    const { cluster } = this.parts;
+    if (to === cluster.name) throw new Refusal(`the session is at ${to} already`);
+    const members = cluster.members.others().map(({ name }) => name);
+    if (!members.includes(to)) {
+      const others = members.length === 0 ? "there is no other" : members.join(", ");
+      throw new Refusal(`${to} is not a member of this cluster: the others are ${others}`);
+    }
+    if (cluster.state(to) !== "up") throw new Refusal(`${to} is not up`);
+  }
+
+  /** Nothing is under way that its move would have to wait for. */
+  private isSettled(session: Session): boolean {
+    for (const [, message] of session.openPublishes()) if (message !== null) return false;
+    return true;
+  }
+
+  private onQuestion(peer: string, body: Buffer, reply: Reply): void {
+    const request = decodeRequest(body);
+    if (request === null) {
+      reply(encodeReply("done", { refused: "a question about a move that cannot be read" }));
+      return;
+    }
+    switch (request.verb) {
+      case "begin":
+        reply(encodeReply("begin", this.begin(peer, request)));
+        return;
+      case "done":
+        this.onDone(peer, request, () => reply(encodeReply("done", {})));
+        return;
+      case "outcome":
+        reply(encodeReply("outcome", this.outcome(peer, request)));
+        return;
+      case "pull":
+        void this.onPull(peer, request.clientId).then((answer) => {
+          reply(encodeReply("pull", answer));
+        });
+        return;
+      default:
+        this.onWork(peer, request, reply);
+    }
+  }
+
+  /** State and parts, of a move that has begun. */
+  private onWork(
+    peer: string,
+    request: MoveRequest & { verb: "state" | "part" },
+    reply: Reply,
+  ): void {
+    const { clientId, id } = request;
+    const move = this.outgoing.get(clientId);
+    if (move === undefined || move.to !== peer || move.id !== id) {
+      reply(encodeReply(request.verb, { refused: "it was given up at its old node" }));
+    } else if (request.verb === "part") {
+      reply(encodeReply("part", move.part(request.kind, request.index)));
+    } else {
+      void move.state(request.positions).then((state) => reply(encodeReply("state", state)));
+    }
+  }
+
+  private begin(
+    peer: string,
+    { clientId, id }: MoveRequest & { verb: "begin" },
+  ): MoveReply<"begin"> | MoveRefusal {
+    const session = this.parts.sessions.get(clientId);
+    const refused = this.refusal(clientId, session);
+    if (refused !== null || session === undefined) return { refused: refused ?? "it is not here" };
+    const move = new Outgoing(this, session, peer, id);
+    this.outgoing.set(clientId, move);
+    return move.begin();
+  }
+
+  /** Why a session cannot go; null: it can. */
+  private refusal(clientId: string, session: Session | undefined): string | null {
+    const { name } = this.parts.cluster;
+    if (session === undefined) return `there is no session of that client at ${name}`;
+    if (this.has(clientId)) return "it is being moved already";
+    if (this.confirmations.has(clientId)) return "its last move is not known to all yet";
+    if (session.channel !== null) return "its client is connected";
+    if (!session.persistent) return "it ends with its connection";
+    if (session.journal?.isAttaching) return "its client is about to connect";
+    if (session.isStalled) return `the store of ${name} takes nothing at the moment`;
+    return null;
+  }
+
+  private onDone(
+    peer: string,
+    { clientId, id, moved }: MoveRequest & { verb: "done" },
+    confirm: () => void,
+  ): void {
+    const move = this.outgoing.get(clientId);
+    // It is known already: this is said until it is heard.
+    if (move === undefined || move.to !== peer || move.id !== id) confirm();
+    else move.done(moved, confirm);
+  }
+
+  private outcome(
+    peer: string,
+    { clientId, id }: MoveRequest & { verb: "outcome" },
+  ): MoveReply<"outcome"> {
+    if (this.confirmations.isMoved(clientId, peer, id)) return { outcome: "moved" };
+    const move = this.incoming.get(clientId);
+    if (move?.is(peer, id) && !move.abort()) return { outcome: "open" };
+    return { outcome: "not" };
+  }
+
+  private async onPull(
+    peer: string,
+    clientId: string,
+  ): Promise<MoveReply<"pull"> | MoveRefusal> {
+    const outcome = await this.pull(clientId, peer, null);
+    return "refused" in outcome ? { refused: outcome.refused } : { messages: outcome.messages };
+  }
+}

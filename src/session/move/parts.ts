@@ -1,0 +1,60 @@
+/** What moves of sessions use of the rest of the node. */
+import type { Cluster } from "../../cluster/cluster.js";
+import type { Clock } from "../../lib/clock.js";
+import type { Log } from "../../lib/log.js";
+import type { SessionHost } from "../host.js";
+import type { Journals } from "../journal/journals.js";
+import type { Session } from "../session.js";
+
+export type MoveCluster = Pick<
+  Cluster,
+  | "name"
+  | "ask"
+  | "positions"
+  | "barriers"
+  | "services"
+  | "state"
+  | "members"
+  | "nextStamp"
+  | "observeStamp"
+>;
+
+/** The sessions of this node, as far as moves change them. */
+export interface MoveSessions extends SessionHost {
+  readonly journals: Journals | null;
+  get(clientId: string): Session | undefined;
+  /** The end of an earlier session of that client id is not stored yet. */
+  isEnding(clientId: string): boolean;
+  /** A session has come: it is one of ours from now on, without a connection. */
+  takeIn(session: Session): void;
+  /**
+   * A session is elsewhere: it goes without its will, and without giving anything away. `done` when that is durable.
+   */
+  letGo(session: Session, done: () => void): void;
+  /** The session stays: what was due to happen to it meanwhile happens now. */
+  rearm(session: Session): void;
+}
+
+export interface MoveParts {
+  readonly sessions: MoveSessions;
+  readonly cluster: MoveCluster;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class MoveCounters {
+  /** Sessions that came to this node, and that left it. */
+  movedIn = 0;
+  movedOut = 0;
+  /** Moves to this node, and from it, that came to nothing. */
+  failedIn = 0;
+  failedOut = 0;
+  /** Moves from this node whose outcome had to be asked for. */
+  inDoubt = 0;
+  messagesIn = 0;
+  messagesOut = 0;
+  /** Messages that came while their session was on its way to this node. */
+  held = 0;
+  /** Connections that waited for the outcome of a move. */
+  waited = 0;
+}
