@@ -300,11 +300,12 @@ export class Cluster implements ClusterPort, PeerHost {
     bytes: Buffer,
     start: number,
     end: number,
+    kind: number,
     durable: boolean,
     receipt: Receipt | null,
   ): boolean {
     const sender = this.byIndex[index]?.sender;
-    return sender?.sendPart(head, counter, bytes, start, end, durable, receipt) ?? false;
+    return sender?.sendPart(head, counter, bytes, start, end, kind, durable, receipt) ?? false;
   }
 
   hasRoom(index: number, bytes: number): boolean {

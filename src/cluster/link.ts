@@ -4,6 +4,8 @@
  */
 import type { Clock } from "../lib/clock.js";
 import type { Identity } from "./handshake.js";
+import { LinkOutput } from "./link-output.js";
+import type { Run } from "./run.js";
 import { type OnFrame, WireError } from "./wire/frames.js";
 import {
   type Body,
@@ -15,53 +17,6 @@ import {
   type ReplyBody,
 } from "./wire/messages.js";
 import type { Wire } from "./wire/wire.js";
-
-/** Frames on their way out: joined into one write at the end of the turn. */
-class Output {
-  /** Called before the write of a turn: frames may still be added. */
-  beforeFlush: () => void = () => undefined;
-  private frames: Buffer[] = [];
-  private bytes = 0;
-  private scheduled = false;
-  private readonly flushTurn = (): void => this.flush();
-
-  constructor(
-    private readonly wire: Wire,
-    private readonly clock: Clock,
-  ) {}
-
-  get bufferedBytes(): number {
-    return this.bytes + this.wire.bufferedBytes;
-  }
-
-  push(frame: Buffer): void {
-    this.frames.push(frame);
-    this.bytes += frame.length;
-    if (!this.scheduled) this.schedule();
-  }
-
-  /** There will be something to flush at the end of this turn. */
-  schedule(): void {
-    if (this.scheduled) return;
-    this.scheduled = true;
-    this.clock.defer(this.flushTurn);
-  }
-
-  flush(): void {
-    this.scheduled = true; // what is added now leaves now
-    this.beforeFlush();
-    this.scheduled = false;
-    if (this.frames.length === 0) return;
-    const [only] = this.frames;
-    const joined =
-      this.frames.length === 1 && only !== undefined
-        ? only
-        : Buffer.concat(this.frames, this.bytes);
-    this.frames = [];
-    this.bytes = 0;
-    this.wire.send(joined);
-  }
-}
 
 interface PendingCall {
   readonly verb: CallVerb;
@@ -82,8 +37,8 @@ export interface LinkListener {
 }
 
 export class Link {
-  private readonly controlOut: Output;
-  private readonly dataOut: Output;
+  private readonly controlOut: LinkOutput;
+  private readonly dataOut: LinkOutput;
   private readonly pending = new Map<number, PendingCall>();
   private nextCall = 1;
   private listener: LinkListener | null = null;
@@ -95,8 +50,8 @@ export class Link {
     private readonly data: Wire,
     clock: Clock,
   ) {
-    this.controlOut = new Output(control, clock);
-    this.dataOut = new Output(data, clock);
+    this.controlOut = new LinkOutput(control, clock);
+    this.dataOut = new LinkOutput(data, clock);
   }
 
   get remote(): string {
@@ -136,6 +91,14 @@ export class Link {
 
   sendData(frame: Buffer): void {
     if (!this.over) this.dataOut.push(frame);
+  }
+
+  /** Sends a run of forwards, whose bytes are copied once. */
+  sendRun(run: Run, incarnation: number): void {
+    if (this.over) return;
+    const { frameBytes } = run;
+    const at = this.dataOut.reserve(frameBytes);
+    run.encode(incarnation, this.dataOut.buffer, at);
   }
 
   /** `beforeData` is to be called at the end of this turn. */

@@ -335,13 +335,13 @@ export class Peer implements LinkListener, RowFollower {
     if (end < body) throw new WireError("forwards cut off");
     const incarnation = bytes.readDoubleBE(start);
     const counter = bytes.readDoubleBE(start + 8);
-    if (counter === 0) {
-      this.user.onForwards(this.index, incarnation, 0, bytes, body, end, this.receiver);
-      return;
-    }
-    const last = counter + bytes.readUInt32BE(start + 16) - 1;
-    this.user.onForwards(this.index, incarnation, counter, bytes, body, end, this.receiver);
-    this.receiver.takeUpTo(incarnation, last);
+    const count = bytes.readUInt32BE(start + 16);
+    const alike = bytes[start + 20] === 1;
+    const { index, receiver, user } = this;
+    user.onForwards(index, incarnation, counter, count, alike, bytes, body, end, receiver);
+    if (counter === 0) return;
+    // What could not be read.
+    receiver.takeUpTo(incarnation, counter + count - 1);
     this.acknowledgeSoon();
   }
 

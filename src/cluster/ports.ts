@@ -41,8 +41,8 @@ export interface ClusterPort {
   ): boolean;
   /**
    * Sends the forward in `bytes` from `start` to `end`, which stay as they are until the end of this turn.
-   * Those that lie side by side behind the same `head`, and have growing numbers, leave in one frame.
-   * `receipt` null: nobody waits (`counter` is 0), as `send`; else as `sendNumbered`.
+   * Those that lie side by side behind the same `head`, and have growing numbers, leave in one frame; when all have
+   * the same `kind`, other than 0, it says that they are alike (docs/wire.md, "FORWARDS"). `receipt` null: nobody waits (`counter` is 0), as `send`; else as `sendNumbered`.
    */
   sendPart(
     peer: number,
@@ -51,6 +51,7 @@ export interface ClusterPort {
     bytes: Buffer,
     start: number,
     end: number,
+    kind: number,
     durable: boolean,
     receipt: Receipt | null,
   ): boolean;
@@ -78,6 +79,10 @@ export interface ForwardTaker {
   take(incarnation: number, counter: number): boolean;
   /** The number just taken was accepted at once (or not yet: `forwardAccepted` follows). */
   settle(counter: number, accepted: boolean): void;
+  /** Would `take` say that it is new? */
+  isNew(incarnation: number, counter: number): boolean;
+  /** Takes new numbers up to this one, all of which were accepted at once. */
+  takeUpTo(incarnation: number, counter: number): void;
 }
 
 /** What the cluster asks of routing. */
@@ -96,13 +101,15 @@ export interface ClusterUser {
     end: number,
   ): boolean;
   /**
-   * Forwards from a peer that were sent by `sendPart`: the head, and one behind the other. Each number from
-   * `counter` on is taken and settled with `taker`, unless `counter` is 0. Bytes as with `onForward`.
+   * Forwards from a peer that were sent by `sendPart`: the head, and `count` of them one behind the other. Each number
+   * from `counter` on is taken and settled with `taker`, unless `counter` is 0. Bytes as with `onForward`.
    */
   onForwards(
     peer: number,
     incarnation: number,
     counter: number,
+    count: number,
+    alike: boolean,
     bytes: Buffer,
     start: number,
     end: number,

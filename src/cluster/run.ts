@@ -4,10 +4,10 @@
  * bytes must stay as they are until then.
  */
 import type { Receipt } from "./ports.js";
-import { forwardsHeaderBytes, sealForwards } from "./wire/frames.js";
+import { forwardsHeaderBytes, writeForwardsHeader } from "./wire/frames.js";
 
-/** A whole read fits. */
-const runBytesMax = 65_536;
+/** The end of a read cuts the frame that it falls into, and what is cut is copied: so frames are not long. */
+const runBytesMax = 16_384;
 
 /** Everybody who waits for the forwards of one run. */
 class RunReceipt implements Receipt {
@@ -32,6 +32,8 @@ export class Run {
   private bytes: Buffer | null = null;
   private start = 0;
   private end = 0;
+  private kind = 0;
+  private alike = false;
   private receipts: Receipt[] = [];
 
   /** Bytes of its frame. */
@@ -50,6 +52,7 @@ export class Run {
     bytes: Buffer,
     start: number,
     end: number,
+    kind: number,
     durable: boolean,
     receipt: Receipt | null,
   ): boolean {
@@ -65,6 +68,7 @@ export class Run {
     }
     this.end = end;
     this.count++;
+    if (kind !== this.kind) this.alike = false;
     if (receipt !== null) {
       this.nextCounter++;
       this.receipts.push(receipt);
@@ -79,6 +83,7 @@ export class Run {
     bytes: Buffer,
     start: number,
     end: number,
+    kind: number,
     durable: boolean,
     receipt: Receipt | null,
   ): void {
@@ -86,6 +91,8 @@ export class Run {
     this.bytes = bytes;
     this.start = start;
     this.end = end;
+    this.kind = kind;
+    this.alike = kind !== 0;
     this.durable = durable;
     this.count = 1;
     this.firstCounter = counter;
@@ -93,16 +100,15 @@ export class Run {
     if (receipt !== null) this.receipts.push(receipt);
   }
 
-  /** The whole frame; its bytes are its own. */
-  encode(incarnation: number): Buffer {
+  /** Copies the whole frame, of `frameBytes`, to `at`. */
+  encode(incarnation: number, into: Buffer, at: number): void {
     const { head, bytes, start, end } = this;
-    const frame = Buffer.allocUnsafe(this.frameBytes);
-    sealForwards(frame, incarnation, this.firstCounter, this.count);
-    if (head === null || bytes === null) return frame;
-    frame.set(head, forwardsHeaderBytes);
+    const { frameBytes, firstCounter, count, alike } = this;
+    writeForwardsHeader(into, at, frameBytes, incarnation, firstCounter, count, alike);
+    if (head === null || bytes === null) return;
+    into.set(head, at + forwardsHeaderBytes);
     const view = new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
-    frame.set(view, forwardsHeaderBytes + head.length);
-    return frame;
+    into.set(view, at + forwardsHeaderBytes + head.length);
   }
 
   /** Nothing is open any more. Returns who waits, as one. */

@@ -40,13 +40,18 @@ export class StreamReceiver {
 
   /** Is it new? Takes note of it. The counters of a newer incarnation begin anew. */
   take(incarnation: number, counter: number): boolean {
-    if (incarnation > this.newest.incarnation) this.begin(incarnation);
-    if (incarnation < this.newest.incarnation || counter <= this.newest.taken) {
+    if (!this.isNew(incarnation, counter)) {
       this.counters.duplicates++;
       return false;
     }
     this.newest.taken = counter;
     return true;
+  }
+
+  /** Would `take` say that it is new? */
+  isNew(incarnation: number, counter: number): boolean {
+    if (incarnation > this.newest.incarnation) this.begin(incarnation);
+    return incarnation === this.newest.incarnation && counter > this.newest.taken;
   }
 
   /** The number just taken was accepted at once (or not yet). */
@@ -57,7 +62,7 @@ export class StreamReceiver {
     else run.waiting.push(counter);
   }
 
-  /** Takes and accepts what is left of a run up to this counter: nothing could be made of it. */
+  /** Takes and accepts what is new of a run up to this counter. */
   takeUpTo(incarnation: number, counter: number): void {
     if (incarnation !== this.newest.incarnation || counter <= this.newest.taken) return;
     this.newest.taken = counter;

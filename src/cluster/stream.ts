@@ -11,7 +11,7 @@ import { Run } from "./run.js";
 import { sealForward } from "./wire/frames.js";
 
 /** What a stream needs of the link to its peer. */
-export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData" | "scheduleData">;
+export type StreamLink = Pick<Link, "dataBufferedBytes" | "sendData" | "sendRun" | "scheduleData">;
 
 export interface StreamLimits {
   /** Bytes of output at which the stream pauses. */
@@ -76,8 +76,9 @@ export class StreamSender {
 
   /**
    * Sends the forward in `bytes` from `start` to `end`, which stay as they are until the end of this turn. Those
-   * that lie side by side behind the same `head` leave in one frame (docs/wire.md, "FORWARDS"). Without
-   * `receipt` nobody waits for it (`counter` 0). Returns what `sendPlain` or `send` returns.
+   * that lie side by side behind the same `head` leave in one frame (docs/wire.md, "FORWARDS"); those of one `kind`
+   * other than 0 are alike. Without `receipt` nobody waits for it (`counter` 0). Returns what `sendPlain` or
+   * `send` returns.
    */
   sendPart(
     head: Buffer,
@@ -85,16 +86,17 @@ export class StreamSender {
     bytes: Buffer,
     start: number,
     end: number,
+    kind: number,
     durable: boolean,
     receipt: Receipt | null,
   ): boolean {
     const { run } = this;
     if (run.count > 0) {
-      if (run.extend(head, counter, bytes, start, end, durable, receipt)) return true;
+      if (run.extend(head, counter, bytes, start, end, kind, durable, receipt)) return true;
       this.closeRun();
     }
     if (!this.takes(durable, receipt)) return false;
-    run.open(head, counter, bytes, start, end, durable, receipt);
+    run.open(head, counter, bytes, start, end, kind, durable, receipt);
     if (this.link === null || this.down) this.closeRun();
     else this.link.scheduleData();
     return receipt === null || this.tells;
@@ -105,15 +107,19 @@ export class StreamSender {
     const { run, link } = this;
     if (run.count === 0) return;
     const { count, lastCounter: counter, durable } = run;
-    const frame = run.encode(this.incarnation);
-    const receipt = run.close();
-    if (receipt !== null) {
-      this.hold(counter, count, frame, durable, 0, receipt);
-    } else if (link === null) this.counters.droppedQos0 += count;
+    if (run.firstCounter !== 0) {
+      const frame = Buffer.allocUnsafe(run.frameBytes);
+      run.encode(this.incarnation, frame, 0);
+      const receipt = run.close();
+      if (receipt !== null) this.hold(counter, count, frame, durable, 0, receipt);
+      return;
+    }
+    if (link === null) this.counters.droppedQos0 += count;
     else {
       this.counters.forwards += count;
-      link.sendData(frame);
+      link.sendRun(run, this.incarnation);
     }
+    run.close();
   }
 
   /** Is there a use in a new forward? Else it is dropped and counted. */
@@ -167,7 +173,12 @@ export class StreamSender {
     receipt: Receipt,
   ): void {
     const sent: Sent = {
-      ...{ incarnation: this.incarnation, counter, count, frame, durable, expiresMs },
+      incarnation: this.incarnation,
+      counter,
+      count,
+      frame,
+      durable,
+      expiresMs,
       receipt: this.tells ? receipt : null,
       keeper: null,
       kept: "no",

@@ -147,8 +147,12 @@ class TcpPipe implements Pipe {
     return this.socket.writableLength;
   }
 
-  write(bytes: Buffer): void {
-    if (this.open && this.socket.writable) this.socket.write(bytes);
+  write(bytes: Buffer): boolean {
+    const { socket } = this;
+    if (!this.open || !socket.writable) return true;
+    socket.write(bytes);
+    // Nothing waits: the system has taken a copy of every byte.
+    return socket.writableLength === 0;
   }
 
   close(): void {

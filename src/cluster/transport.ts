@@ -8,8 +8,8 @@ export interface Pipe {
   readonly bufferedBytes: number;
   onData: (bytes: Buffer) => void;
   onClose: () => void;
-  /** The pipe keeps `bytes`: the caller must not change them afterwards. */
-  write(bytes: Buffer): void;
+  /** Returns whether `bytes` are the caller's again; else the pipe keeps them, and they must not be changed. */
+  write(bytes: Buffer): boolean;
   /** Closes after what was written has left. `onClose` comes later, never within this call. */
   close(): void;
   /** Closes at once. `onClose` comes later, never within this call. */

@@ -21,6 +21,7 @@ import { publishShape, type Qos } from "../protocol/publish.js";
 import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
 import { connectCheck, connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
+import type { PublishRun } from "../routing/publish-run.js";
 import type { Router } from "../routing/router.js";
 import type { AcksOwner } from "../session/acks.js";
 import type { Channel, ChannelInfo } from "../session/channel.js";
@@ -179,6 +180,12 @@ export class Connection
     if (end - start > this.packetMax) return false;
     this.output.publish(bytes, start, end, packetId);
     return true;
+  }
+
+  publishRun(run: PublishRun, packetId: number): boolean {
+    if (this.aliases !== null || run.longest > this.packetMax) return false;
+    if (run.shape !== publishShape(this.version, run.qos, false)) return false;
+    return this.output.publishRun(run, packetId);
   }
 
   republish(

@@ -125,6 +125,10 @@ export class MountedConnection extends Connection {
     return inner !== null && super.publish(inner, qos, retain, packetId, subscriptionIds);
   }
 
+  override publishRun(): boolean {
+    return false;
+  }
+
   override republish(
     message: Message,
     qos: Qos,

@@ -7,6 +7,7 @@
 import type { Clock } from "../lib/clock.js";
 import { type AckType, ackBytesMax, writeAck } from "../protocol/acks.js";
 import { uint16 } from "../protocol/publish.js";
+import type { PublishRun } from "../routing/publish-run.js";
 import { BufferPool, largestBytes } from "./buffer-pool.js";
 import type { ClientSocket } from "./client-socket.js";
 import type { NetCounters } from "./counters.js";
@@ -99,6 +100,26 @@ export class Output {
     this.runFirstId = packetId;
     this.runNextId = packetId === 0 ? 0 : packetId + 1;
     if (!this.dirty) this.touch();
+  }
+
+  /** Sends a run of small PUBLISH packets, under ids from `packetId` on. False: they are too large for that. */
+  publishRun({ bytes, start, end, count, longest }: PublishRun, packetId: number): boolean {
+    if (longest >= largeBytes || end - start > runBytesMax) return false;
+    const goesOn =
+      this.runBytes === bytes &&
+      this.runEnd === start &&
+      this.runNextId === packetId &&
+      end - this.runStart <= runBytesMax;
+    if (!goesOn) {
+      if (this.runBytes !== null) this.copyRun();
+      this.runBytes = bytes;
+      this.runStart = start;
+      this.runFirstId = packetId;
+      if (!this.dirty) this.touch();
+    }
+    this.runEnd = end;
+    this.runNextId = packetId === 0 ? 0 : packetId + count;
+    return true;
   }
 
   /**

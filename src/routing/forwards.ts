@@ -7,6 +7,7 @@ import type { Clock } from "../lib/clock.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { decodePublish, PublishView, publishType } from "../protocol/publish.js";
 import { Message, type Publisher } from "./message.js";
+import type { PublishRun } from "./publish-run.js";
 import type { Topic, TopicTable } from "./topic.js";
 
 const mqtt5Shape = 0x100;
@@ -34,6 +35,21 @@ export function leavesAsItCame(message: Message, peerQos: number): boolean {
   if (message.origin !== null) return false;
   // What waits in a stream has its time to live counted down, for which these have no place.
   return message.qos === 0 || (peerQos > 0 && message.expiresMs === 0);
+}
+
+/**
+ * A number that publishes of one connection share while they are alike: of one shape, on one topic, and without
+ * properties. 0: it is like no other.
+ */
+export function kindOf(message: Message, via: Publisher): number {
+  const { topic, shape } = message;
+  if (message.propertiesEnd > message.propertiesStart) return 0;
+  if (via.topic !== topic || via.shape !== shape) {
+    via.topic = topic;
+    via.shape = shape;
+    via.kind++;
+  }
+  return via.kind;
 }
 
 /** Reads one body of FORWARDS after the other; one reader serves all peers. */
@@ -66,22 +82,11 @@ export class ForwardsReader {
 
   /** The next message; its bytes stay where they are until `Message.own`. Null: that was all. */
   next(): Message | null {
-    const { bytes, view } = this;
-    const first = this.at;
-    if (first >= this.end) {
+    const { bytes, view, at: first } = this;
+    const topic = this.read();
+    if (topic === null) {
       this.bytes = nothing;
       return null;
-    }
-    const start = this.afterHeader(first);
-    const type = bytes[first] as number; // below end
-    if (start === 0) return this.fail();
-    let topic: Topic;
-    try {
-      decodePublish(bytes, type, start, this.at, this.version, userPropertiesMax, view);
-      topic = this.topicOf(bytes);
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      return this.fail();
     }
     const { propertiesStart, propertiesEnd, payloadStart, payloadEnd } = view;
     const message = new Message(
@@ -97,11 +102,65 @@ export class ForwardsReader {
     );
     message.user = this.user;
     message.frameStart = first;
-    message.shape = this.version === 5 ? type | mqtt5Shape : type;
+    message.shape = this.shapeAt(first);
     if (propertiesEnd > propertiesStart && view.expirySeconds !== -1) {
       message.expireIn(view.expirySeconds, Math.floor(this.clock.monotonicMs()));
     }
     return message;
+  }
+
+  /**
+   * The whole body as a run of `count` publishes that are alike, of which only the first is decoded. Null: they
+   * are not what their sender says; `next` gives them one by one.
+   */
+  run(count: number): PublishRun | null {
+    const { bytes, view, at: start, end } = this;
+    const topic = this.read();
+    if (topic === null) return null;
+    const { qos, payloadStart, propertiesStart, propertiesEnd } = view;
+    const longest = this.walkAlike(start, payloadStart, count);
+    this.at = start;
+    if (longest === 0 || propertiesEnd > propertiesStart) return null;
+    const shape = this.shapeAt(start);
+    return { topic, qos, shape, publisher: this.clientId, bytes, start, end, count, longest };
+  }
+
+  /** Bytes of the longest packet; 0: those behind the first do not fill the body, or are not like it. */
+  private walkAlike(start: number, payloadStart: number, count: number): number {
+    const { bytes, end } = this;
+    const first = bytes[start];
+    // Each has at least what precedes the payload of the first.
+    const least = payloadStart - start;
+    let longest = this.at - start;
+    for (let seen = 1; seen < count; seen++) {
+      const packet = this.at;
+      if (packet >= end || bytes[packet] !== first || this.afterHeader(packet) === 0) return 0;
+      const length = this.at - packet;
+      if (length < least) return 0;
+      if (length > longest) longest = length;
+    }
+    return this.at === end ? longest : 0;
+  }
+
+  /** Decodes the packet at `at` into the view, and moves on behind it. Null: there is none, or `failed`. */
+  private read(): Topic | null {
+    const { bytes, at: first } = this;
+    if (this.failed || first >= this.end) return null;
+    const start = this.afterHeader(first);
+    if (start === 0) return this.fail();
+    const type = bytes[first] as number; // below end
+    try {
+      decodePublish(bytes, type, start, this.at, this.version, userPropertiesMax, this.view);
+      return this.topicOf(bytes);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.fail();
+    }
+  }
+
+  private shapeAt(first: number): number {
+    const type = this.bytes[first] as number; // of a packet that was read
+    return this.version === 5 ? type | mqtt5Shape : type;
   }
 
   /** The topic that the view points at. */

@@ -19,6 +19,10 @@ export interface AcceptanceSink {
 export class Publisher {
   /** What precedes them on a link; made when it is first needed. */
   head: Buffer | null = null;
+  /** Kind of the last one that was forwarded (forwards.ts), and what makes it. */
+  kind = 0;
+  topic: Topic | null = null;
+  shape = 0;
 
   constructor(
     readonly clientId: string,

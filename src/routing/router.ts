@@ -19,11 +19,12 @@ import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
-import { ForwardsReader, headOf, leavesAsItCame } from "./forwards.js";
+import { ForwardsReader, headOf, kindOf, leavesAsItCame } from "./forwards.js";
 import { isRowValue, packedDurable } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, type RetainedOutcome, RetainedStore } from "./retained.js";
 import type { RetainedWalk } from "./retained-tree.js";
+import type { PublishRun } from "./publish-run.js";
 import { PeerOrigins } from "./origins.js";
 import { RetainedSync } from "./retained-sync.js";
 import { RouteIndex } from "./route-index.js";
@@ -209,25 +210,35 @@ export class Router implements ClusterUser {
     peer: number,
     incarnation: number,
     counter: number,
+    count: number,
+    alike: boolean,
     bytes: Buffer,
     start: number,
     end: number,
     taker: ForwardTaker,
   ): void {
     const { forwards } = this;
+    forwards.open(bytes, start, end);
+    // Repeats are dropped one by one.
+    const run =
+      alike && (counter === 0 || taker.isNew(incarnation, counter)) ? forwards.run(count) : null;
+    const rest = run === null ? null : this.deliverRun(run);
+    if (run !== null && rest === null) {
+      if (counter !== 0) taker.takeUpTo(incarnation, counter + count - 1);
+      return;
+    }
     let number = counter;
     const origin = counter === 0 ? null : this.origins.of(peer, incarnation);
-    forwards.open(bytes, start, end);
     for (let message = forwards.next(); message !== null; message = forwards.next()) {
       if (number === 0) {
-        this.receive(message);
+        this.receive(message, rest);
         continue;
       }
       message.counter = number++;
       if (!taker.take(incarnation, message.counter)) continue;
       message.origin = origin;
       message.identity = message.counter;
-      const accepted = this.receive(message);
+      const accepted = this.receive(message, rest);
       if (!accepted) message.sink = new ForwardSink(this.cluster, peer, incarnation);
       taker.settle(message.counter, accepted);
     }
@@ -275,12 +286,31 @@ export class Router implements ClusterUser {
     }
   }
 
-  /** Delivers an ordinary forward to our own. Returns whether it is accepted. */
-  private receive(message: Message): boolean {
+  /** Delivers a run to those of our own that take it as such. Returns the others; null: there are none. */
+  private deliverRun(run: PublishRun): Delivery[] | null {
+    const { local } = this.targetsOf(run.topic);
+    const { counters } = this;
+    let rest: Delivery[] | null = null;
+    for (let i = 0; i < local.length; i++) {
+      const delivery = local[i] as Delivery; // i is within the array
+      const { noLocal, subscriber } = delivery;
+      if (noLocal && subscriber.clientId === run.publisher) continue;
+      if (subscriber.deliverRun?.(run, delivery)) counters.delivered += run.count;
+      else {
+        rest ??= [];
+        rest.push(delivery);
+      }
+    }
+    if (rest === null) counters.received += run.count;
+    return rest;
+  }
+
+  /** Delivers an ordinary forward to our own (`only` to these). Returns whether it is accepted. */
+  private receive(message: Message, only: readonly Delivery[] | null): boolean {
     this.counters.received++;
     if (message.expiresMs !== 0 && this.isOver(message)) return true;
     message.pending = 1;
-    this.deliver(message, this.targetsOf(message.topic).local);
+    this.deliver(message, only ?? this.targetsOf(message.topic).local);
     return --message.pending === 0;
   }
 
@@ -352,9 +382,20 @@ export class Router implements ClusterUser {
     via.head ??= headOf(via);
     const receipt = message.qos === 0 ? null : message;
     const { head } = via;
+    const kind = kindOf(message, via);
     const { cluster } = this;
     if (
-      cluster.sendPart(peer, head, counter, bytes, frameStart, payloadEnd, durable, receipt) &&
+      cluster.sendPart(
+        peer,
+        head,
+        counter,
+        bytes,
+        frameStart,
+        payloadEnd,
+        kind,
+        durable,
+        receipt,
+      ) &&
       receipt !== null
     ) {
       message.pending++;

@@ -2,6 +2,7 @@
 import type { Qos } from "../protocol/publish.js";
 import type { Group } from "./group.js";
 import type { Message } from "./message.js";
+import type { PublishRun } from "./publish-run.js";
 import type { Topic } from "./topic.js";
 
 /** Something in this node that receives messages: a session. */
@@ -14,6 +15,11 @@ export interface Subscriber {
    * `message.accept()` once, later (only for QoS ≥ 1; it keeps the message, so it calls `own()`).
    */
   deliver(message: Message, delivery: Delivery): boolean;
+  /**
+   * Takes, and accepts, all publishes of a run. False: it has done nothing, each is to be delivered by itself.
+   * Without this method: always so.
+   */
+  deliverRun?(run: PublishRun, delivery: Delivery): boolean;
   /** Do the access rules let it have messages on this topic? Without this method: on all. */
   mayReceive?(topic: Topic): boolean;
 }

@@ -5,6 +5,7 @@
 import type { AckType } from "../protocol/acks.js";
 import type { Qos } from "../protocol/publish.js";
 import type { Message } from "../routing/message.js";
+import type { PublishRun } from "../routing/publish-run.js";
 
 /** What a listing tells of a connection. */
 export interface ChannelInfo {
@@ -35,6 +36,11 @@ export interface Channel {
     packetId: number,
     subscriptionIds: readonly number[] | null,
   ): boolean;
+  /**
+   * Sends all publishes of a run, under ids from `packetId` on (0 with QoS 0) that do not wrap around. False, or
+   * without this method: nothing was sent, each is to be sent by itself.
+   */
+  publishRun?(run: PublishRun, packetId: number): boolean;
   /** Sends a PUBLISH once more, with DUP set [MQTT-3.3.1-1]. */
   republish(
     message: Message,

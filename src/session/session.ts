@@ -8,11 +8,11 @@ import type { ClientRule } from "../auth/rules.js";
 import type { WheelEntry } from "../lib/timer-wheel.js";
 import { AckType } from "../protocol/acks.js";
 import type { WillPacket } from "../protocol/packets.js";
-import { ProtocolError } from "../protocol/protocol-error.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared } from "../protocol/topics.js";
 import type { Message } from "../routing/message.js";
 import { deliveryQos } from "../routing/router.js";
+import type { PublishRun } from "../routing/publish-run.js";
 import type { Topic } from "../routing/topic.js";
 import type { Delivery, Subscriber, SubscriptionOptions } from "../routing/targets.js";
 import type { Channel } from "./channel.js";
@@ -26,9 +26,10 @@ import type { Replaying } from "./replay-turns.js";
 import { isRepeat } from "./repeats.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
+import { deliverRun } from "./runs.js";
 import { giveAway, giveAwayStored, giveDenied } from "./shared.js";
 import { Subscriptions } from "./subscriptions.js";
-import { Awaiting, OutgoingWindow } from "./window.js";
+import { Awaiting, OutgoingWindow, outOfOrder } from "./window.js";
 
 /** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
 const aliveMs = 1000;
@@ -239,6 +240,10 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     if (!this.send(channel, message, delivery, qos) || journal === null) return true;
     journal.awaitCommit(message);
     return false;
+  }
+
+  deliverRun(run: PublishRun, delivery: Delivery): boolean {
+    return deliverRun(this, run, delivery);
   }
 
   mayReceive(topic: Topic): boolean {
@@ -591,8 +596,4 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const online = this.channel !== null;
     this.host.router.subscribe(this, filter, options, this.persistent, online);
   }
-}
-
-function outOfOrder(): ProtocolError {
-  return new ProtocolError(ReasonCode.ProtocolError, "acknowledgement out of order");
 }

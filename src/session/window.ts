@@ -5,6 +5,8 @@
  * connection keeps only the states, and the messages of share groups; one that can be resumed keeps
  * all messages.
  */
+import { ProtocolError } from "../protocol/protocol-error.js";
+import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
 import type { Delivery } from "../routing/targets.js";
 
@@ -78,6 +80,28 @@ export class OutgoingWindow {
     this.inFlight++;
     this.outstanding++;
     this.next = id === idMask ? 1 : id + 1;
+  }
+
+  /** May so many be sent at once, whose messages need not be kept? The ids from `nextId` on must not wrap around. */
+  hasRoomFor(count: number): boolean {
+    return (
+      !this.keeps &&
+      this.hasRoom &&
+      this.outstanding + count <= this.max &&
+      ((this.next - this.oldest) & idMask) + count <= spanMax
+    );
+  }
+
+  /** After `hasRoomFor`: so many messages leave under `nextId` and the ids behind it. */
+  takeRun(qos: number, count: number): void {
+    const first = this.next;
+    while (((first - this.oldest) & idMask) + count >= this.states.length) this.grow();
+    const { states } = this;
+    const mask = states.length - 1;
+    for (let id = first; id < first + count; id++) states[id & mask] = qos;
+    this.inFlight += count;
+    this.outstanding += count;
+    this.next = first + count;
   }
 
   /**
@@ -324,4 +348,9 @@ export class OutgoingWindow {
     this.messages = messages;
     this.deliveries = deliveries;
   }
+}
+
+/** The client's answer is not what its packet id waits for. */
+export function outOfOrder(): ProtocolError {
+  return new ProtocolError(ReasonCode.ProtocolError, "acknowledgement out of order");
 }

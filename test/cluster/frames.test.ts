@@ -144,8 +144,9 @@ class FakePipe implements Pipe {
   onData: (bytes: Buffer) => void = () => undefined;
   onClose: () => void = () => undefined;
   readonly calls: string[] = [];
-  write(): void {
+  write(): boolean {
     this.calls.push("write");
+    return false;
   }
   close(): void {
     this.calls.push("close");

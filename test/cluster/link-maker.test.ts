@@ -19,8 +19,9 @@ class FakePipe implements Pipe {
   onClose: () => void = () => undefined;
   ended = false;
   readonly written: Buffer[] = [];
-  write(bytes: Buffer): void {
+  write(bytes: Buffer): boolean {
     this.written.push(bytes);
+    return false;
   }
   close(): void {
     this.ended = true;

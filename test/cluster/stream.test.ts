@@ -21,6 +21,11 @@ class Wire implements StreamLink {
     this.counters.push(frame.readDoubleBE(13));
     this.frames.push(frame);
   }
+  sendRun(run: Parameters<StreamLink["sendRun"]>[0]): void {
+    const frame = Buffer.alloc(run.frameBytes);
+    run.encode(incarnation, frame, 0);
+    this.sendData(frame);
+  }
   scheduleData(): void {
     this.scheduled++;
   }
@@ -242,10 +247,16 @@ const chunk = Buffer.from("aabbccddeeff");
 const head = Buffer.from("head");
 
 /** Sends the pair of bytes at `index` of the chunk. */
-function sendPart(sender: StreamSender, index: number, counter: number, durable = true): Told {
+function sendPart(
+  sender: StreamSender,
+  index: number,
+  counter: number,
+  durable = true,
+  kind = 0,
+): Told {
   const told = new Told();
   const at = 2 * index;
-  assert.ok(sender.sendPart(head, counter, chunk, at, at + 2, durable, told));
+  assert.ok(sender.sendPart(head, counter, chunk, at, at + 2, kind, durable, told));
   return told;
 }
 
@@ -281,9 +292,9 @@ test("a run ends where bytes, numbers, head or durability do not go on, and befo
   sendPart(sender, 5, 6, false);
   const told = new Told();
   const other = Buffer.from("else");
-  assert.ok(sender.sendPart(other, 7, Buffer.from("zz"), 0, 2, false, told));
-  assert.ok(sender.sendPart(head, 0, chunk, 0, 2, false, null));
-  assert.ok(sender.sendPart(head, 0, chunk, 2, 4, false, null));
+  assert.ok(sender.sendPart(other, 7, Buffer.from("zz"), 0, 2, 0, false, told));
+  assert.ok(sender.sendPart(head, 0, chunk, 0, 2, 0, false, null));
+  assert.ok(sender.sendPart(head, 0, chunk, 2, 4, 0, false, null));
   send(sender, 8);
   assert.deepEqual(wordsOf(wire).slice(0, 6), [
     ...["1+1 headaa", "2+1 headcc", "4+1 headdd", "5+2 headeeff", "7+1 elsezz"],
@@ -298,7 +309,7 @@ test("a run is repeated on a new link, and one that is open when the link goes w
   const told = [0, 1].map((index) => sendPart(sender, index, 1 + index));
   sender.closeRun();
   sendPart(sender, 2, 3);
-  sender.sendPart(head, 0, chunk, 6, 8, false, null);
+  sender.sendPart(head, 0, chunk, 6, 8, 0, false, null);
   sender.pause();
   assert.equal(sender.counters.droppedQos0, 1, "nobody waits for that one");
   const late = sendPart(sender, 4, 4);
@@ -321,9 +332,9 @@ test("when the peer goes down a run is told, and kept if it is durable; later on
   assert.deepEqual([sender.counters.droppedDown, sender.counters.outboxed], [1, 2]);
   sender.pause();
   const nobody = new Told();
-  assert.ok(!sender.sendPart(head, 4, chunk, 0, 2, false, nobody), "dropped");
-  assert.ok(!sender.sendPart(head, 5, chunk, 0, 2, true, nobody), "taken by the outbox");
-  assert.ok(!sender.sendPart(head, 0, chunk, 0, 2, false, null), "QoS 0");
+  assert.ok(!sender.sendPart(head, 4, chunk, 0, 2, 0, false, nobody), "dropped");
+  assert.ok(!sender.sendPart(head, 5, chunk, 0, 2, 0, true, nobody), "taken by the outbox");
+  assert.ok(!sender.sendPart(head, 0, chunk, 0, 2, 0, false, null), "QoS 0");
   assert.deepEqual([sender.length, sender.counters.droppedQos0], [3, 1]);
   const wire = new Wire();
   sender.setLive();

@@ -5,11 +5,17 @@ import fc from "fast-check";
 import type { ClusterPort, Receipt } from "../../src/cluster/ports.js";
 import { StreamSender } from "../../src/cluster/stream.js";
 import { StreamReceiver } from "../../src/cluster/stream-receiver.js";
-import { forwardsHeaderBytes, FrameType, frameHeaderBytes } from "../../src/cluster/wire/frames.js";
+import {
+  forwardHeaderBytes,
+  forwardsHeaderBytes,
+  FrameType,
+  frameHeaderBytes,
+} from "../../src/cluster/wire/frames.js";
 import { realClock } from "../../src/lib/clock.js";
 import { decodePublish, PublishView, publishShape, type Qos } from "../../src/protocol/publish.js";
 import { ForwardsReader, headOf } from "../../src/routing/forwards.js";
 import { Message, Publisher } from "../../src/routing/message.js";
+import type { PublishRun } from "../../src/routing/publish-run.js";
 import { Router } from "../../src/routing/router.js";
 import type { Subscriber } from "../../src/routing/targets.js";
 import { TopicTable } from "../../src/routing/topic.js";
@@ -56,6 +62,11 @@ class Origin implements ClusterPort {
     this.sender.resume({
       dataBufferedBytes: 0,
       sendData: (frame) => void this.frames.push(frame),
+      sendRun: (run) => {
+        const frame = Buffer.alloc(run.frameBytes);
+        run.encode(incarnation, frame, 0);
+        this.frames.push(frame);
+      },
       scheduleData: () => undefined,
     });
   }
@@ -86,10 +97,11 @@ class Origin implements ClusterPort {
     bytes: Buffer,
     start: number,
     end: number,
+    kind: number,
     durable: boolean,
     receipt: Receipt | null,
   ): boolean {
-    return this.sender.sendPart(head, counter, bytes, start, end, durable, receipt);
+    return this.sender.sendPart(head, counter, bytes, start, end, kind, durable, receipt);
   }
   hasRoom(): boolean {
     return true;
@@ -177,9 +189,10 @@ class Target implements Subscriber {
     for (const frame of frames) {
       assert.equal(frame[4], FrameType.forwards);
       const counter = frame.readDoubleBE(frameHeaderBytes + 8);
-      const { receiver } = this;
-      const { length } = frame;
-      this.router.onForwards(1, 50, counter, frame, forwardsHeaderBytes, length, receiver);
+      const count = frame.readUInt32BE(forwardHeaderBytes);
+      const alike = frame[forwardHeaderBytes + 4] === 1;
+      const body = [frame, forwardsHeaderBytes, frame.length] as const;
+      this.router.onForwards(1, 50, counter, count, alike, ...body, this.receiver);
     }
   }
 }
@@ -309,6 +322,41 @@ test("random bytes, and bodies cut or changed anywhere, are counted and never re
   );
   const target = new Target(1);
   const { receiver, router } = target;
-  router.onForwards(1, 50, 1, frames, 0, frames.length - 1, receiver);
+  router.onForwards(1, 50, 1, 2, false, frames, 0, frames.length - 1, receiver);
   assert.deepEqual([target.got.length, router.counters.undecodable], [1, 1]);
+});
+
+test("a body that is not the run its sender says it is comes one by one", () => {
+  const other = { ...plain, qos: 0 as const };
+  const long = { ...plain, payload: "longer" };
+  const head = headOf(one);
+  const [a, b, c, d] = [
+    packet(5, 1, plain),
+    packet(5, 2, plain),
+    packet(5, 1, other),
+    packet(5, 3, long),
+  ];
+  const count = (target: Target, body: Buffer, promised: number): void =>
+    target.router.onForwards(1, 50, 1, promised, true, body, 0, body.length, target.receiver);
+  for (const [packets, promised, runs, messages] of [
+    [[a, b, d], 3, 1, 0],
+    [[a, b, d], 2, 0, 3],
+    [[a, b, d], 4, 0, 3],
+    [[a, c, b], 3, 0, 3],
+    [[a, b, d.subarray(0, 5)], 3, 0, 2],
+    [[packet(5, 1, { ...plain, properties: [8, 0, 1, 114] }), b], 2, 0, 2],
+  ] as const) {
+    const target = new Target(1);
+    const taken: number[] = [];
+    const withRuns = Object.assign(target, {
+      deliverRun: (run: PublishRun) => {
+        taken.push(run.count);
+        assert.equal(run.longest, d.length);
+        return true;
+      },
+    });
+    count(withRuns, Buffer.concat([head, ...packets]), promised);
+    assert.deepEqual([taken.length, target.got.length], [runs, messages]);
+    assert.equal(target.receiver.accepted, runs > 0 ? promised : messages);
+  }
 });

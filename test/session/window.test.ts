@@ -13,6 +13,7 @@ test("ids count up, wrap after 65535, and are never used twice while in flight",
     fc.record({ take: fc.integer({ min: 1, max: 40 }), qos: fc.constantFrom(1, 2) }),
     fc.record({ ack: fc.nat() }),
     fc.record({ pass: fc.integer({ min: 1, max: 40 }) }),
+    fc.record({ run: fc.integer({ min: 1, max: 60 }), qos: fc.constantFrom(1, 2) }),
   );
   fc.assert(
     fc.property(
@@ -31,6 +32,14 @@ test("ids count up, wrap after 65535, and are never used twice while in flight",
               window.take(one.qos, some, delivery);
               model.set(next, one.qos === 1 ? Awaiting.Puback : Awaiting.Pubrec);
               next = next === 65_535 ? 1 : next + 1;
+            }
+            continue;
+          }
+          if ("run" in one) {
+            if (next + one.run > 65_535 || !window.hasRoomFor(one.run)) continue;
+            window.takeRun(one.qos, one.run);
+            for (const end = next + one.run; next < end; next++) {
+              model.set(next, one.qos === 1 ? Awaiting.Puback : Awaiting.Pubrec);
             }
             continue;
           }

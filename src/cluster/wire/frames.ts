@@ -29,8 +29,8 @@ export const FrameType = {
 export const frameHeaderBytes = 5;
 /** Length, type, incarnation and counter: what precedes the message in a FORWARD. */
 export const forwardHeaderBytes = frameHeaderBytes + 16;
-/** Length, type, incarnation, first counter and count: what precedes the messages in FORWARDS. */
-export const forwardsHeaderBytes = forwardHeaderBytes + 4;
+/** Length, type, incarnation, first counter, count and likeness: what precedes the messages in FORWARDS. */
+export const forwardsHeaderBytes = forwardHeaderBytes + 5;
 const streamAckBytes = frameHeaderBytes + 16;
 const lengthBytes = 4;
 /** Least room that is made for a frame that was cut. */
@@ -65,16 +65,22 @@ export const counterOf = (bytes: Buffer): number => bytes.readDoubleBE(13);
 export const countOf = (bytes: Buffer): number =>
   bytes[4] === FrameType.forwards ? bytes.readUInt32BE(forwardHeaderBytes) : 1;
 
-/** Fills in the header of a FORWARDS whose messages are already in place. */
-export function sealForwards(
+/** Writes the header of a FORWARDS of `length` bytes, header included, at `at`. */
+export function writeForwardsHeader(
   bytes: Buffer,
+  at: number,
+  length: number,
   incarnation: number,
   firstCounter: number,
   count: number,
+  alike: boolean,
 ): void {
-  sealForward(bytes, incarnation, firstCounter);
-  bytes[4] = FrameType.forwards;
-  bytes.writeUInt32BE(count, forwardHeaderBytes);
+  bytes.writeUInt32BE(length - lengthBytes, at);
+  bytes[at + lengthBytes] = FrameType.forwards;
+  bytes.writeDoubleBE(incarnation, at + 5);
+  bytes.writeDoubleBE(firstCounter, at + 13);
+  bytes.writeUInt32BE(count, at + forwardHeaderBytes);
+  bytes[at + forwardHeaderBytes + 4] = alike ? 1 : 0;
 }
 
 /** STREAM_ACK: every forward of that incarnation up to this counter is accepted. */

@@ -68,8 +68,9 @@ export class Wire {
     }
   }
 
-  send(bytes: Buffer): void {
-    if (!this.closed) this.pipe.write(bytes);
+  /** Returns whether `bytes` are the caller's again; else they must not be changed any more. */
+  send(bytes: Buffer): boolean {
+    return this.closed || this.pipe.write(bytes);
   }
 
   /** Closes after what was sent has left. */

@@ -183,10 +183,11 @@ export class End implements Pipe {
     return this.state === "closed" || this.life.dead;
   }
 
-  write(bytes: Buffer): void {
+  write(bytes: Buffer): boolean {
     if (this.state === "open" && !this.life.dead && bytes.length > 0) {
       this.out.push({ kind: "bytes", bytes });
     }
+    return false;
   }
 
   close(): void {
