@@ -7,6 +7,7 @@ import { z } from "zod";
 import { type CtlServer, openCtl } from "./admin/ctl-server.js";
 import { type AdminServer, openAdmin } from "./admin/http/server.js";
 import { aclControl } from "./admin/node/acl-control.js";
+import { banControl } from "./admin/node/ban-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
 import { publisher, retainedControl, routeControl } from "./admin/node/routing-control.js";
@@ -19,6 +20,7 @@ import {
 import { storeControl } from "./admin/node/store-control.js";
 import type { ListenerInfo, Parts, StartReport } from "./admin/parts.js";
 import { Acl } from "./auth/acl/acl.js";
+import { Bans } from "./auth/bans/bans.js";
 import type { ScryptCost } from "./auth/password-hash.js";
 import { UsersFile } from "./auth/users-file.js";
 import { Cluster } from "./cluster/cluster.js";
@@ -132,6 +134,7 @@ class Node implements Broker {
   readonly router: Router;
   readonly users: UsersFile;
   readonly acl: Acl;
+  readonly bans: Bans;
   readonly frontEnd: FrontEnd;
   private readonly joiner: Joiner;
   private readonly discovery: Discovery;
@@ -173,8 +176,9 @@ class Node implements Broker {
     const scrypt = scryptCost(config);
     this.users = new UsersFile({ path, iterations, scrypt, clock, random, log });
     this.acl = new Acl(config.auth, log);
+    this.bans = new Bans(clock, this.cluster.common);
     this.frontEnd = new FrontEnd({
-      authorizer: this.acl,
+      ...{ authorizer: this.acl, bans: this.bans },
       ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
       willNetwork: willNetwork(this.cluster, clock),
@@ -399,6 +403,7 @@ class Node implements Broker {
       publisher: publisher(router),
       users: this.users,
       acl: aclControl(this.acl, sessions),
+      bans: banControl(this.bans, this.kept?.commits ?? null),
       store: storeControl({ kept: this.kept, config: this.options.config, clock: this.clock }),
       log: {
         level: () => log.level,
@@ -446,6 +451,7 @@ class Node implements Broker {
     const { sessions } = this.frontEnd;
     for (const { clientId } of [...sessions.all()]) sessions.delete(clientId);
     this.router.retained.clear();
+    this.cluster.common.clear();
   }
 }
 
@@ -486,6 +492,7 @@ function clusterSettings(config: Config): ClusterSettings {
     takeoverTimeoutMs: config.takeover.timeout,
     outboxMessages: limits.outbox_messages,
     outboxBytes: limits.outbox_bytes,
+    forgetAfterMs: cluster.forget_after,
     frameMax: Math.max(16 * 1024 * 1024, limits.max_packet + 1024 * 1024),
   };
 }

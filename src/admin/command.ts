@@ -89,6 +89,11 @@ export function argument(about: string) {
   return describe(z.string().min(1), true, "string", about);
 }
 
+/** What a ban is of, given by its place. */
+export function banKindArgument() {
+  return describe(z.enum(["client", "user", "address"]), true, "string", "client, user or address");
+}
+
 /** A text given by its place, that may be left out. */
 export function optionalArgument(about: string) {
   return describe(z.string().min(1).optional(), true, "string", about);

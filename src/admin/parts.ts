@@ -306,6 +306,27 @@ export interface StoreControl {
   ): Promise<{ readonly records: number; readonly files: readonly string[] }>;
 }
 
+export type BanKind = "client" | "user" | "address";
+
+export interface BanInfo {
+  readonly kind: BanKind;
+  /** A client id, a user, an address or a network. */
+  readonly what: string;
+  readonly reason: string;
+  /** ISO 8601, as the next; null: it has no end. */
+  readonly since: string;
+  readonly ends: string | null;
+}
+
+/** Who is kept out of the whole cluster. */
+export interface BanControl {
+  /** Resolves when it is durable here. `durationMs` 0: for good. */
+  add(kind: BanKind, what: string, durationMs: number, reason: string): Promise<BanInfo>;
+  /** Resolves, when that is durable here, with the name under which it was banned. */
+  delete(kind: BanKind, what: string): Promise<string>;
+  list(limit: number): Page<BanInfo>;
+}
+
 /** Everything that a command may use. */
 export interface Parts {
   readonly cluster: ClusterControl;
@@ -319,6 +340,7 @@ export interface Parts {
   readonly publisher: Publisher;
   readonly users: UserControl;
   readonly acl: AclControl;
+  readonly bans: BanControl;
   readonly store: StoreControl;
   readonly log: LogControl;
   listeners(): readonly ListenerInfo[];

@@ -11,6 +11,7 @@ import type { StateFile } from "../store/state-file.js";
 import { Acceptor } from "./accept.js";
 import { admit, removedSentence } from "./admission.js";
 import { Channels } from "./channels.js";
+import { CommonTable } from "./common-table.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
 import { Barriers, type Position } from "./barrier.js";
 import { DirectoryService } from "./directory.js";
@@ -78,6 +79,8 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly context: ClusterContext;
   readonly members: Membership;
   readonly table: RowTable;
+  /** What all members know alike. */
+  readonly common: CommonTable;
   readonly directory: DirectoryService;
   readonly acceptor: Acceptor;
   readonly barriers = new Barriers(this);
@@ -125,6 +128,10 @@ export class Cluster implements ClusterPort, PeerHost {
     });
     this.detector = new FailureDetector(settings);
     this.table = new RowTable(clock, () => this.peers(), settings.syncTimeoutMs);
+    this.common = new CommonTable({
+      ...{ clock, stamps: this.stamps, commits, forgetAfterMs: settings.forgetAfterMs },
+      peers: () => this.peers(),
+    });
     this.linkMaker = new LinkMaker(this.context, {
       hasFreshLink: (peer) => this.hasFreshLink(peer),
       onLink: (link) => this.onLink(link),
@@ -171,6 +178,7 @@ export class Cluster implements ClusterPort, PeerHost {
     for (const member of others) this.ensureSlot(member.name, member.id);
     if (durable === null) return;
     for (const { peer } of this.slots.values()) await peer.load(durable.store);
+    await this.common.load(durable.store);
     const known = others.map(({ name, id }) => `${name} ${id}`);
     await forgetOthers(durable, new Set(known), this.options.clock);
   }
@@ -430,6 +438,7 @@ export class Cluster implements ClusterPort, PeerHost {
     this.step({ kind: "linked", peer: peer.name });
     peer.attach(link);
     this.sendMembers(peer);
+    link.send("tableDigest", this.common.digest());
     peer.sendHeartbeat(this.load());
   }
 

@@ -23,6 +23,8 @@ export interface ClusterSettings {
   readonly takeoverTimeoutMs: number;
   readonly outboxMessages: number;
   readonly outboxBytes: number;
+  /** How long what was deleted from a table that all share is remembered. */
+  readonly forgetAfterMs: number;
   /** Longest frame taken from a proved peer. */
   readonly frameMax: number;
 }

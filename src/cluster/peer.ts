@@ -4,6 +4,7 @@
  */
 import type { Store } from "../store/store.js";
 import type { ChannelLink, Channels } from "./channels.js";
+import type { CommonTable } from "./common-table.js";
 import type { ClusterContext } from "./context.js";
 import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
@@ -26,6 +27,7 @@ import { type Body, decode } from "./wire/messages.js";
 
 export interface PeerHost {
   readonly channels: Channels;
+  readonly common: CommonTable;
   /** Is the peer up or suspect in the eyes of the failure detector? */
   isWaitedFor(name: string): boolean;
   onHeard(peer: Peer): void;
@@ -234,6 +236,12 @@ export class Peer implements LinkListener, RowFollower {
         return;
       case FrameType.bye:
         this.host.onBye(this, decode("bye", bytes, start, end).why);
+        return;
+      case FrameType.tableDigest:
+        this.host.common.answer(this, decode("tableDigest", bytes, start, end));
+        return;
+      case FrameType.tableEntries:
+        this.host.common.merge(decode("tableEntries", bytes, start, end).entries, this.name);
         return;
       default:
         this.onRows(type, bytes, start, end);

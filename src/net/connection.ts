@@ -125,6 +125,10 @@ export class Connection
     return this.session?.clientId;
   }
 
+  get user(): string | undefined {
+    return this.session?.user;
+  }
+
   get oldestUnanswered(): object | null {
     const { session, inbound } = this;
     if (session !== null) return inbound?.oldestUnanswered ?? session.oldestReply;

@@ -56,7 +56,7 @@ export type OnEntry = (
 const schemes = { tcp: "mqtt", tls: "mqtts", ws: "ws", wss: "wss", unix: "unix" } as const;
 
 export interface DoorsParts
-  extends Pick<ListenerParts, "clock" | "wheel" | "log" | "hasRoom" | "onTurnedAway"> {
+  extends Pick<ListenerParts, "clock" | "wheel" | "log" | "isBanned" | "hasRoom" | "onTurnedAway"> {
   readonly config: Pick<Config, "auth" | "limits" | "listeners">;
   readonly onEntry: OnEntry;
 }
@@ -119,9 +119,9 @@ export class Doors {
   }
 
   private listenerParts(settings: ListenerSettings, door: Door): ListenerParts {
-    const { config, clock, wheel, log, hasRoom, onTurnedAway, onEntry } = this.parts;
+    const { config, clock, wheel, log, isBanned, hasRoom, onTurnedAway, onEntry } = this.parts;
     return {
-      ...{ clock, wheel, log, hasRoom, onTurnedAway, counters: this.counters },
+      ...{ clock, wheel, log, isBanned, hasRoom, onTurnedAway, counters: this.counters },
       limits: config.limits,
       policy: {
         name: settings.name,

@@ -3,6 +3,7 @@
  * holds over all listeners.
  */
 import { Authenticator } from "../auth/authenticator.js";
+import type { Bans } from "../auth/bans/bans.js";
 import type { Authorizer } from "../auth/acl/acl.js";
 import type { Users } from "../auth/users.js";
 import type { Directory } from "../cluster/directory-types.js";
@@ -17,6 +18,7 @@ import { Sessions } from "../session/sessions.js";
 import type { WillNetwork } from "../session/will-holders.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
+import { closeBanned } from "./banned.js";
 import { Connection, type ConnectionShare } from "./connection.js";
 import type { ClientSocket } from "./client-socket.js";
 import { NetCounters } from "./counters.js";
@@ -38,6 +40,7 @@ export interface FrontEndParts {
   readonly log: Log;
   readonly users: Users;
   readonly authorizer: Authorizer;
+  readonly bans: Bans;
   /** Most client connections at once: `limits.connections`, or what the system allows. */
   readonly connectionsMax: number;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
@@ -63,7 +66,8 @@ export class FrontEnd {
   private readonly shares = new Map<Door, DoorShare>();
 
   constructor(parts: FrontEndParts) {
-    const { config, router, directory, clock, wheel, log, random, journals, willNetwork } = parts;
+    const { config, router, directory, clock, wheel, log, random, journals, bans } = parts;
+    const { willNetwork } = parts;
     const turn = new Turn(clock);
     const { limits } = config;
     const sessions = new Sessions({
@@ -81,12 +85,14 @@ export class FrontEnd {
     );
     this.share = {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
-      ...{ authenticator, counters: this.counters, fairReads: new FairReads() },
+      ...{ authenticator, bans, counters: this.counters, fairReads: new FairReads() },
       onWithheld: () => this.stallWatch.noteWithheld(),
     };
     const { stall_timeout: stallMs } = config.store;
     this.stallWatch = new StallWatch(clock, stallMs, () => this.connections);
+    bans.onAdded = () => closeBanned(this.connections, bans);
     this.doors = new Doors({
+      isBanned: (host) => bans.refusesAddress(host),
       ...{ config, clock, wheel, log },
       hasRoom: () => this.connections.size + this.doors.pending < parts.connectionsMax,
       onTurnedAway: () => {

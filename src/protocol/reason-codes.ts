@@ -17,6 +17,7 @@ export const ReasonCode = {
   NotAuthorized: 0x87,
   ServerUnavailable: 0x88,
   ServerBusy: 0x89,
+  Banned: 0x8a,
   ServerShuttingDown: 0x8b,
   BadAuthenticationMethod: 0x8c,
   KeepAliveTimeout: 0x8d,
@@ -60,6 +61,7 @@ export function connackReturnCode(reason: number): number {
     case ReasonCode.BadUserNameOrPassword:
       return 4;
     case ReasonCode.NotAuthorized:
+    case ReasonCode.Banned:
       return 5;
     default:
       return 3;

@@ -180,6 +180,21 @@ test("explain names filters, nodes and the reason for one client", async () => {
   );
 });
 
+test("ban add, delete and list: kinds and durations are checked", async () => {
+  const client = { kind: "client", what: "c1" };
+  assert.equal(await textOf("ban add", client), "The client c1 has been banned");
+  assert.match(
+    await textOf("ban add", { ...client, for: "12h", reason: "x" }),
+    /banned until 2026/,
+  );
+  assert.match(await refusal("ban add", { ...client, for: "soon" }), /no duration/);
+  assert.match(await refusal("ban add", { ...client, for: "0s" }), /no duration/);
+  assert.match(await refusal("ban add", { kind: "topic", what: "t" }), /client/);
+  assert.equal(await textOf("ban delete", client), "The ban of the client c1 has been deleted");
+  assert.match(await refusal("ban delete", { ...client, what: "nobody" }), /not banned/);
+  assert.match(await textOf("ban list"), /address +10\.0\.0\.0\/8 .* noise/);
+});
+
 test("acl reload and acl check say what holds; the action must be one of two", async () => {
   assert.equal(await textOf("acl reload"), "The ACL file has been read again; rules in force: 7");
   const args = { topic: "t\u001b[2J", client: "c", user: "u" };

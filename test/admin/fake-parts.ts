@@ -63,6 +63,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
         return { allowed: request.action === "publish", because: "line 3 of the ACL file says so" };
       },
     },
+    bans: banParts(asked),
     store: storeParts(asked),
     log: {
       level: () => level,
@@ -205,4 +206,21 @@ function userParts(asked: unknown[]): Parts["users"] {
 
 function member(name: string): MemberStatus {
   return { name, state: "up", since, incarnation: 1, connections: 0, sessions: 3, routes: 0 };
+}
+
+function banParts(asked: unknown[]): Parts["bans"] {
+  return {
+    add: async (kind, what, durationMs, reason) => {
+      asked.push(["ban", kind, what, durationMs, reason]);
+      return { kind, what, reason, since, ends: durationMs === 0 ? null : since };
+    },
+    delete: async (_kind, what) => {
+      if (what === "nobody") throw new Refusal('the client "nobody" is not banned');
+      return what;
+    },
+    list: () => ({
+      total: 1,
+      items: [{ kind: "address", what: "10.0.0.0/8", reason: "noise", since, ends: null }],
+    }),
+  };
 }

@@ -38,6 +38,7 @@ export const clusterSettings: ClusterSettings = {
   takeoverTimeoutMs: 2000,
   outboxMessages: 1_000_000,
   outboxBytes: 1024 ** 3,
+  forgetAfterMs: 7 * 86_400_000,
   frameMax: 16 * 1024 * 1024,
 };
 

@@ -1,7 +1,9 @@
 /** A real front end and router on a free port: a node without its cluster. */
 import type { TestContext } from "node:test";
 import { Acl, type Authorizer } from "../../src/auth/acl/acl.js";
+import { Bans } from "../../src/auth/bans/bans.js";
 import { standInVerifier, type Users } from "../../src/auth/users.js";
+import { CommonTable } from "../../src/cluster/common-table.js";
 import { DirectoryService } from "../../src/cluster/directory.js";
 import type { Directory } from "../../src/cluster/directory-types.js";
 import type { ClusterPort } from "../../src/cluster/ports.js";
@@ -94,6 +96,7 @@ export interface TestBroker {
   readonly frontEnd: FrontEnd;
   readonly router: Router;
   readonly cluster: LoneCluster;
+  readonly bans: Bans;
   stop(): Promise<void>;
 }
 
@@ -126,8 +129,13 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     takeoverTimeoutMs: config.takeover.timeout,
   });
   const wheel = new TimerWheel(clock);
+  const common = new CommonTable({
+    ...{ clock, stamps: new HybridClock(clock), forgetAfterMs: 60_000, commits: null },
+    peers: () => [],
+  });
+  const bans = new Bans(clock, common);
   const frontEnd = new FrontEnd({
-    ...{ config, router, clock, wheel },
+    ...{ config, router, clock, wheel, bans },
     directory: options.directory ?? directory,
     random: realRandom,
     log: options.log ?? silentLog,
@@ -143,7 +151,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     await frontEnd.stop();
     wheel.close();
   };
-  return { port, frontEnd, router, cluster, stop };
+  return { port, frontEnd, router, cluster, bans, stop };
 }
 
 /** Starts one for a test; it stops with the test, which fails if a bug was counted. */

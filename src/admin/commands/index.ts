@@ -2,6 +2,9 @@
 import type { Command } from "../command.js";
 import { aclCheck } from "./acl-check.js";
 import { aclReload } from "./acl-reload.js";
+import { banAdd } from "./ban-add.js";
+import { banDelete } from "./ban-delete.js";
+import { banList } from "./ban-list.js";
 import { clientsKick } from "./clients-kick.js";
 import { clientsList } from "./clients-list.js";
 import { clientsShow } from "./clients-show.js";
@@ -64,6 +67,9 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["users list", usersList],
   ["acl check", aclCheck],
   ["acl reload", aclReload],
+  ["ban add", banAdd],
+  ["ban delete", banDelete],
+  ["ban list", banList],
   ["store stats", storeStats],
   ["store verify", storeVerify],
   ["store compact", storeCompact],

@@ -1,5 +1,6 @@
 /** What `ctl metrics` shows: the counters and gauges of all parts of a node. */
 import type { Acl } from "../../auth/acl/acl.js";
+import type { Bans } from "../../auth/bans/bans.js";
 import type { UsersFile } from "../../auth/users-file.js";
 import type { Cluster } from "../../cluster/cluster.js";
 import type { LoopDelay } from "../../lib/clock.js";
@@ -15,6 +16,7 @@ export interface CountingParts {
   readonly frontEnd: FrontEnd;
   readonly users: UsersFile;
   readonly acl: Acl;
+  readonly bans: Bans;
   readonly kept: NodeStore | null;
   readonly loopDelay: LoopDelay;
   /** Null: it is not offered. */
@@ -27,6 +29,7 @@ export function nodeMetrics({
   frontEnd,
   users,
   acl,
+  bans,
   kept,
   loopDelay,
   admin,
@@ -46,6 +49,7 @@ export function nodeMetrics({
     },
     users: { ...users.counters, held: users.size },
     acl: { ...acl.counters, rules: acl.size },
+    bans: { ...bans.counters, held: bans.size },
     routing: { ...router.counters },
     shared: { ...router.shared.counters, groups: router.index.groupCount },
     retained: {
@@ -56,6 +60,11 @@ export function nodeMetrics({
     },
     rows: { ...table.counters, held: table.size },
     cluster: { ...cluster.counters, ...members.counters },
+    common: {
+      ...cluster.common.counters,
+      held: cluster.common.size,
+      tombstones: cluster.common.tombstones,
+    },
     link_port: { ...acceptor.counters },
     directory: { ...directory.counters, home: { ...directory.home.counters } },
     process: { heap_used: heapUsed, rss, ...loopDelay.read() },

@@ -20,6 +20,8 @@ export const FrameType = {
   reply: 27,
   tell: 28,
   bye: 29,
+  tableDigest: 30,
+  tableEntries: 31,
   forward: 64,
   forwards: 65,
   channels: 66,

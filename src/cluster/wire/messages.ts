@@ -27,6 +27,17 @@ const entrySchema = z.object({
   session: count.nullable(),
 });
 
+export const tableEntrySchema = z.object({
+  key: z.string().max(4096),
+  /** Null: deleted. */
+  value: z.string().max(4096).nullable(),
+  /** Wall-clock milliseconds; 0: it does not end by itself. */
+  endsMs: count,
+  stamp: count,
+});
+/** One entry of the common table, as it travels and as it is stored. */
+export type TableEntry = z.infer<typeof tableEntrySchema>;
+
 export const bodies = {
   activate: z.object({ token: bytes }),
   heartbeat: z.object({ seq: count, count, hash: count, connections: count, sessions: count }),
@@ -40,6 +51,8 @@ export const bodies = {
   call: z.object({ id: count, verb: z.string(), body: z.unknown() }),
   reply: z.object({ id: count, body: z.unknown() }),
   bye: z.object({ why: z.enum(["left", "removed", "stopped"]) }),
+  tableDigest: z.object({ count, hash: count }),
+  tableEntries: z.object({ entries: z.array(tableEntrySchema).max(1000) }),
 };
 export type BodyKind = keyof typeof bodies;
 export type Body<K extends BodyKind> = z.infer<(typeof bodies)[K]>;

@@ -61,6 +61,10 @@ export class Acceptor {
   }
 
   private onAccepted(socket: Socket): void {
+    if (this.parts.isBanned(socket.remoteAddress)) {
+      socket.destroy();
+      return;
+    }
     if (this.parts.hasRoom() && this.hasPlace()) {
       if (isWorker && this.connectionsMax > 0) this.count(socket);
       this.onSocket(socket);

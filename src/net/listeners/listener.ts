@@ -25,6 +25,8 @@ export interface ListenerParts {
   readonly log: Log;
   readonly counters: ListenerCounters;
   readonly onClient: OnClient;
+  /** Is nobody let in who comes from this address? Counts it. Undefined: it is not known. */
+  isBanned(host: string | undefined): boolean;
   /** Has this node room for one more connection? */
   hasRoom(): boolean;
   /** A connection was turned away because there are too many. */

@@ -14,7 +14,7 @@ export class ProxyGate {
 
   constructor(
     trustedProxies: readonly string[],
-    private readonly parts: Pick<ListenerParts, "counters" | "log">,
+    private readonly parts: Pick<ListenerParts, "counters" | "log" | "isBanned">,
   ) {
     for (const text of trustedProxies) {
       const network = parseNetwork(text);
@@ -50,6 +50,10 @@ export class ProxyGate {
       if (header.state === "malformed") {
         counters.proxyMalformed++;
         log.debug({ address: remoteAddress }, "no PROXY protocol header");
+        socket.destroy();
+        return;
+      }
+      if (header.host !== null && this.parts.isBanned(header.host)) {
         socket.destroy();
         return;
       }

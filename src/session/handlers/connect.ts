@@ -1,6 +1,7 @@
 /** CONNECT: who may connect, with which limits, and what CONNACK says. */
 import type { Access } from "../../auth/acl/access.js";
 import type { Authenticator } from "../../auth/authenticator.js";
+import type { Bans } from "../../auth/bans/bans.js";
 import type { Admission } from "../../auth/basic.js";
 import { isUtf8 } from "node:buffer";
 import type { Config } from "../../config/schema.js";
@@ -27,6 +28,7 @@ export interface ConnectParts {
   readonly config: Pick<Config, "limits" | "mqtt">;
   readonly random: Random;
   readonly authenticator: Authenticator;
+  readonly bans: Pick<Bans, "refusesClient" | "refusesUser" | "has">;
 }
 
 /** The answer to a CONNECT. */
@@ -59,7 +61,7 @@ export function connect(
   if (method === null && packet.authenticationData !== null) {
     throw new ProtocolError(ReasonCode.ProtocolError, "authentication data without a method");
   }
-  const refusal = refusalOf(packet, parts.config);
+  const refusal = refusalOf(packet, parts);
   if (refusal !== 0) {
     greet(refused(packet, refusal, parts));
     return null;
@@ -119,6 +121,10 @@ function admit(
   greet: Greet,
 ): void {
   const { user, rules, expiresAtMs } = admission;
+  if (parts.bans.refusesUser(user)) {
+    greet(refused(packet, ReasonCode.Banned, parts, proof));
+    return;
+  }
   const { limits } = parts.config;
   const assigned = packet.clientId === "" ? assignedId(parts.random) : undefined;
   const askedMs = askedExpiryMs(packet, limits.session_expiry);
@@ -157,10 +163,13 @@ function admit(
     if (keepAlive !== packet.keepAliveSeconds) counters.keepAliveShortened++;
     const connack = encodeConnack(packet.version, outcome.present, 0, properties);
     greet({ session: outcome.session, connack, reason: 0, expiresAtMs: expiresAtMs ?? null });
+    // Banned while it waited for its session.
+    if (!parts.bans.has({ clientId, user, host: "" })) return;
+    parts.sessions.turn.defer(() => channel.close(ReasonCode.AdministrativeAction));
   });
 }
 
-function refusalOf(packet: ConnectPacket, config: Pick<Config, "limits" | "mqtt">): number {
+function refusalOf(packet: ConnectPacket, { config, bans }: ConnectParts): number {
   const { version, clientId } = packet;
   const { limits } = config;
   // MQTT 3.1 wants a client id; 3.1.1 one unless the session is clean [MQTT-3.1.3-8].
@@ -168,6 +177,7 @@ function refusalOf(packet: ConnectPacket, config: Pick<Config, "limits" | "mqtt"
     return ReasonCode.ClientIdNotValid;
   }
   if (Buffer.byteLength(clientId) > limits.client_id_bytes) return ReasonCode.ClientIdNotValid;
+  if (bans.refusesClient(clientId)) return ReasonCode.Banned;
   return packet.will === null ? 0 : willRefusal(packet.will, config);
 }
 

@@ -3,6 +3,7 @@
  * router, cluster and commits. After a crash it starts as a broker does, from what its store holds.
  */
 import { Acl } from "../../../src/auth/acl/acl.js";
+import { Bans } from "../../../src/auth/bans/bans.js";
 import { Authenticator } from "../../../src/auth/authenticator.js";
 import { Cluster } from "../../../src/cluster/cluster.js";
 import { Joiner } from "../../../src/cluster/joiner.js";
@@ -156,6 +157,7 @@ export class SessionNode {
       authenticator: new Authenticator({
         ...{ settings: config.auth, users: nobody, random, clock, log: silentLog },
       }),
+      bans: new Bans(clock, cluster.common),
       onGone: (connection) => this.open.delete(connection),
       onWithheld: () => stallWatch.noteWithheld(),
     };
