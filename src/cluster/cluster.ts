@@ -34,6 +34,7 @@ import { Services } from "./services.js";
 import { Sides } from "./sides.js";
 import { StampKeeper } from "./stamp-keeper.js";
 import { StreamReceiver } from "./stream-receiver.js";
+import { askOthers } from "./suspicion.js";
 import type { Transport } from "./transport.js";
 import { frame, FrameType } from "./wire/frames.js";
 import type { Body, Member } from "./wire/messages.js";
@@ -547,7 +548,7 @@ export class Cluster implements ClusterPort, PeerHost {
     this.sides.note(event);
     const effects = this.detector.step(event, this.options.clock.monotonicMs());
     for (const effect of effects) {
-      if (effect.kind === "ask") this.askOthers(effect.peer);
+      if (effect.kind === "ask") this.confirm(effect.peer);
       else this.onState(effect.peer, effect.before, effect.after);
     }
   }
@@ -572,19 +573,11 @@ export class Cluster implements ClusterPort, PeerHost {
     this.notify();
   }
 
-  /** Does anybody else hear a peer that has gone silent for us? */
-  private askOthers(suspect: string): void {
+  private confirm(suspect: string): void {
     const { suspectAfterMs } = this.options.settings;
-    const others = this.peers().filter((peer) => peer.link !== null && peer.name !== suspect);
-    let open = others.length;
-    if (open === 0) this.step({ kind: "confirmed", peer: suspect, heard: false });
-    for (const other of others) {
-      other.link?.call("heard", { name: suspect }, (reply) => {
-        const heard = reply !== null && reply.ms >= 0 && reply.ms < suspectAfterMs;
-        if (heard) this.step({ kind: "confirmed", peer: suspect, heard: true });
-        else if (--open === 0) this.step({ kind: "confirmed", peer: suspect, heard: false });
-      });
-    }
+    askOthers(this.peers(), suspect, suspectAfterMs, (heard) => {
+      this.step({ kind: "confirmed", peer: suspect, heard });
+    });
   }
 
   private heartbeat(): void {
