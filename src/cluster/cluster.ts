@@ -10,6 +10,7 @@ import type { Random } from "../lib/random.js";
 import type { StateFile } from "../store/state-file.js";
 import { Acceptor } from "./accept.js";
 import { admit, removedSentence } from "./admission.js";
+import { Changes } from "./changes.js";
 import { Channels } from "./channels.js";
 import { CommonTable } from "./common-table.js";
 import type { ClusterContext, ClusterSettings } from "./context.js";
@@ -103,12 +104,13 @@ export class Cluster implements ClusterPort, PeerHost {
   private stopped = false;
   /** A join is under way: members that heard of it may dial before we know that they took us in. */
   joining = false;
-  /** Called after every change of a peer's state. */
-  readonly watchers = new Set<() => void>();
+  /** Of peers' states. */
+  readonly changes: Changes;
 
   constructor(private readonly options: ClusterOptions) {
     const { name, cookie, settings, clock, random, log, transport } = options;
     this.stamps = new HybridClock(clock);
+    this.changes = new Changes(clock);
     this.channels = new Channels(clock, settings.outputBytes);
     const commits = options.durable?.commits ?? null;
     this.stampKeeper = commits === null ? null : new StampKeeper(this.stamps, commits);
@@ -194,19 +196,7 @@ export class Cluster implements ClusterPort, PeerHost {
 
   /** Resolves with true once `condition` holds after a change of a peer, false after `timeoutMs`. */
   when(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-    return new Promise((resolve) => {
-      const check = (): void => {
-        if (condition()) end(true);
-      };
-      const end = (held: boolean): void => {
-        this.watchers.delete(check);
-        this.options.clock.clearTimer(timer);
-        resolve(held);
-      };
-      const timer = this.options.clock.setTimer(timeoutMs, () => end(false));
-      this.watchers.add(check);
-      check();
-    });
+    return this.changes.when(condition, timeoutMs);
   }
 
   /** Ends all links; peers are told that this node stops. */
@@ -458,7 +448,7 @@ export class Cluster implements ClusterPort, PeerHost {
       if (name !== this.name) this.follow(name);
     }
     this.gossip();
-    this.notify();
+    this.changes.notify();
   }
 
   /** Has a slot for a member, and none for anybody else; another data directory is another member. */
@@ -541,7 +531,7 @@ export class Cluster implements ClusterPort, PeerHost {
     slot.tried = true;
     if (why === "gone") this.step({ kind: "gone", peer: name });
     else if (why !== "unreachable") slot.refusals.onRefused(why);
-    this.notify();
+    this.changes.notify();
   }
 
   private step(event: DetectorEvent): void {
@@ -570,7 +560,7 @@ export class Cluster implements ClusterPort, PeerHost {
     } else peer.sender.setLive();
     this.directory.onMembersChanged();
     this.table.release();
-    this.notify();
+    this.changes.notify();
   }
 
   private confirm(suspect: string): void {
@@ -596,9 +586,5 @@ export class Cluster implements ClusterPort, PeerHost {
     const { clock, settings } = this.options;
     this.streamTimer = clock.setTimer(settings.ackTimeoutMs / 2, () => this.streamTick());
     for (const peer of this.peers()) peer.sender.tick();
-  }
-
-  private notify(): void {
-    for (const watcher of [...this.watchers]) watcher();
   }
 }

@@ -23,5 +23,5 @@ export function serveWills(cluster: Cluster, holders: WillHolders): void {
   cluster.services.offer(willService, (peer, body, reply) => {
     reply(holders.onQuestion(peer, body));
   });
-  cluster.watchers.add(() => holders.onMembersChanged());
+  cluster.changes.watchers.add(() => holders.onMembersChanged());
 }
