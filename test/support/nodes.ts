@@ -6,13 +6,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import mqtt from "mqtt";
 import { request } from "../../src/admin/ctl-client.js";
 import { ctlPath } from "../../src/admin/ctl-protocol.js";
 import type { ClusterStatus } from "../../src/admin/parts.js";
+import { programArguments } from "./program.js";
 
-const entry = fileURLToPath(new URL("../cli/real-main.ts", import.meta.url));
 const startDeadlineMs = 30_000;
 const pollMs = 20;
 
@@ -74,7 +73,7 @@ export class TestNode {
     const child = spawn(
       program,
       [
-        ...[...first, "--import", "tsx", entry],
+        ...[...first, ...programArguments],
         ...["foreground", "--node", this.name, "--data", data, ...flags],
       ],
       {
