@@ -182,6 +182,7 @@ class Node implements Broker {
       ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
       willNetwork: willNetwork(this.cluster, clock),
+      moving: { cluster: this.cluster, clock, log },
       connectionsMax: connectionsMax(config),
       journals:
         kept === null

@@ -80,6 +80,11 @@ export interface SessionControl {
   show(clientId: string): SessionListing | undefined;
   /** Ends the session and closes its connection. False: no such session here. */
   delete(clientId: string): boolean;
+  /**
+   * Moves a session whose client is away to another node, while messages come. Resolves with how many went with it.
+   * @throws Refusal when it stays here
+   */
+  move(clientId: string, node: string): Promise<number>;
 }
 
 export interface SubscriptionControl {

@@ -14,7 +14,7 @@ import type { Random } from "../lib/random.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { JournalParts, SessionRouter } from "../session/host.js";
-import { Sessions } from "../session/sessions.js";
+import { type MovingParts, Sessions } from "../session/sessions.js";
 import type { WillNetwork } from "../session/will-holders.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
@@ -47,6 +47,8 @@ export interface FrontEndParts {
   readonly journals: JournalParts | null;
   /** Where wills are held too; null: there are no other nodes. */
   readonly willNetwork: WillNetwork | null;
+  /** Null: sessions never move to other nodes. */
+  readonly moving?: MovingParts | null;
 }
 
 /** What the connections of one listener share. */
@@ -72,7 +74,7 @@ export class FrontEnd {
     const { limits } = config;
     const sessions = new Sessions({
       ...{ router, limits, wheel, turn, directory, journals, willNetwork },
-      authorizer: parts.authorizer,
+      ...{ authorizer: parts.authorizer, moving: parts.moving ?? null },
     });
     this.sessions = sessions;
     const authenticator = new Authenticator({

@@ -60,6 +60,13 @@ export class ClientWills implements WillHost {
     this.recovered = (await this.stored?.load()) ?? [];
   }
 
+  /** At start, after `load`: the will of a session that came from another node, if it was not held yet. */
+  cameWith(held: HeldWill): void {
+    if (this.recovered.some(({ clientId }) => clientId === held.clientId)) return;
+    this.recovered = [...this.recovered, held];
+    this.stored?.hold(held);
+  }
+
   /**
    * Before anybody connects, and once linked: publishes again, under their identities, wills that had been fired, and
    * returns those that are still to be taken care of.

@@ -10,6 +10,7 @@ import type {
 } from "../cluster/directory-types.js";
 import type { Access } from "../auth/acl/access.js";
 import type { ClientRule } from "../auth/rules.js";
+import { Refusal } from "../lib/refusal.js";
 import type { WillPacket } from "../protocol/packets.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
@@ -19,6 +20,9 @@ import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
 import type { SessionJournal } from "./journal/journal.js";
 import { Journals } from "./journal/journals.js";
 import { type Loaded, Recovery } from "./journal/recovery.js";
+import { Moves } from "./move/moves.js";
+import { willKey } from "./move/notes.js";
+import type { MoveParts, MoveSessions } from "./move/parts.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { giveAwayStored } from "./shared.js";
@@ -40,6 +44,9 @@ export interface ConnectRequest {
   readonly will: WillPacket | null;
 }
 
+/** A deadline of a session that is being moved is looked at again after so long. */
+const moveAgainMs = 1000;
+
 /** A connection on its way to its session. */
 interface Opening {
   readonly request: ConnectRequest;
@@ -53,6 +60,9 @@ export type ConnectOutcome =
   | { readonly session: Session; readonly present: boolean }
   | { readonly session: null; readonly reason: number };
 
+/** What sessions need in order to move between nodes. */
+export type MovingParts = Omit<MoveParts, "sessions">;
+
 export interface SessionsParts
   extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
   readonly router: SessionRouter;
@@ -61,9 +71,11 @@ export interface SessionsParts
   readonly journals: JournalParts | null;
   /** Where wills are held too; null: there are no other nodes. */
   readonly willNetwork: WillNetwork | null;
+  /** Null: they never move. */
+  readonly moving?: MovingParts | null;
 }
 
-export class Sessions implements SessionHost, ConnectionHost {
+export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
   readonly counters = new SessionCounters();
   readonly router: SessionRouter;
   readonly limits: SessionHost["limits"];
@@ -74,6 +86,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   private readonly directory: Directory;
   readonly journals: Journals | null;
   readonly wills: ClientWills;
+  readonly moves: Moves | null;
   private readonly byId = new Map<string, Session>();
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
   private readonly ending = new Map<string, (() => void)[]>();
@@ -91,6 +104,7 @@ export class Sessions implements SessionHost, ConnectionHost {
     this.directory = parts.directory;
     this.journals = parts.journals === null ? null : new Journals(parts.journals, this);
     this.wills = new ClientWills({ journals: parts.journals, network: parts.willNetwork }, this);
+    this.moves = parts.moving ? new Moves({ ...parts.moving, sessions: this }) : null;
   }
 
   get size(): number {
@@ -112,16 +126,21 @@ export class Sessions implements SessionHost, ConnectionHost {
    */
   async load(onProgress: (loaded: Loaded) => void): Promise<Loaded> {
     if (this.journals === null) return { sessions: 0, messages: 0, highestEpoch: 0 };
+    const came = new Map<string, HeldWill>();
     const recovery = new Recovery(this, this.journals, {
       onSession: (session) => {
         this.byId.set(session.clientId, session);
         this.arm(session, this.turn.refresh());
       },
+      onMoving: (session, note) => this.moves?.restoreOutgoing(session, note),
+      onMoved: (clientId, note) => this.moves?.restoreIncoming(clientId, note),
+      onWill: (will) => came.set(will.clientId, will),
       onProgress,
     });
     const loaded = await recovery.run();
     this.recovered = recovery.publishes;
     await this.wills.load();
+    for (const will of came.values()) this.wills.cameWith(will);
     return loaded;
   }
 
@@ -130,6 +149,7 @@ export class Sessions implements SessionHost, ConnectionHost {
    * whom it may be due was loaded and before anybody connects; then takes care of wills, of which other nodes are asked.
    */
   async publishRecovered(): Promise<void> {
+    this.moves?.resume();
     for (const message of this.recovered) this.journals?.publishes.publishNow(message);
     this.recovered = [];
     for (const held of await this.wills.recover()) this.takeUpWill(held);
@@ -244,6 +264,7 @@ export class Sessions implements SessionHost, ConnectionHost {
   delete(clientId: string): boolean {
     const session = this.byId.get(clientId);
     if (session === undefined) return false;
+    if (this.moves?.has(clientId)) throw new Refusal("the session is being moved: try again");
     session.channel?.close(ReasonCode.AdministrativeAction);
     if (this.byId.get(clientId) !== session) return true;
     this.end(session);
@@ -289,6 +310,11 @@ export class Sessions implements SessionHost, ConnectionHost {
   }
 
   onSessionDeadline(session: Session): void {
+    // It is due here if it stays here, and at its new node if not.
+    if (this.moves?.has(session.clientId)) {
+      this.wheel.set(session, moveAgainMs);
+      return;
+    }
     const now = this.turn.refresh();
     if (session.willDueMs <= now) this.wills.publish(session);
     if (session.endDueMs > now) {
@@ -308,6 +334,18 @@ export class Sessions implements SessionHost, ConnectionHost {
   ): void {
     const { clientId } = request;
     const { epoch } = result;
+    if (this.moves?.has(clientId)) {
+      const wasHere = this.byId.has(clientId);
+      this.moves.whenSettled(clientId, () => {
+        if (!wasHere || this.byId.has(clientId)) this.granted(request, channel, result, done);
+        else {
+          // It is elsewhere now: another claim says where.
+          this.directory.released(clientId, epoch, false);
+          if (channel.isOpen) this.connect(request, channel, done);
+        }
+      });
+      return;
+    }
     if (!channel.isOpen) {
       this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
       return;
@@ -456,7 +494,11 @@ export class Sessions implements SessionHost, ConnectionHost {
     if (session.will !== null) this.wills.publish(session);
   }
 
-  private endStored(session: Session, journal: SessionJournal): void {
+  private endStored(
+    session: Session,
+    journal: SessionJournal,
+    done: (() => void) | null = null,
+  ): void {
     const { clientId } = session;
     const waiting: (() => void)[] = [];
     this.ending.set(clientId, waiting);
@@ -464,12 +506,46 @@ export class Sessions implements SessionHost, ConnectionHost {
       journal.end(() => {
         this.ending.delete(clientId);
         for (const next of waiting) next();
+        done?.();
       });
-      this.counters.droppedSessionEnd += session.clear();
+      const lost = session.clear();
+      if (done === null) this.counters.droppedSessionEnd += lost;
     };
     // Until others have what they get instead of it, it is in the journal.
     if (session.hadShared) giveAwayStored(session, true, end);
     else end();
+  }
+
+  isEnding(clientId: string): boolean {
+    return this.ending.has(clientId);
+  }
+
+  takeIn(session: Session): void {
+    const { clientId, journal } = session;
+    this.byId.set(clientId, session);
+    if (session.will !== null) this.wills.hold(session);
+    this.rearm(session);
+    this.directory.ended(clientId, session.epoch);
+    if (session.will !== null) session.whenDurable(() => journal?.note(willKey, null));
+  }
+
+  letGo(session: Session, done: () => void): void {
+    const { clientId, journal } = session;
+    this.wheel.stop(session);
+    for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
+    session.subscriptions.clear();
+    if (this.byId.get(clientId) === session) this.byId.delete(clientId);
+    session.will = null;
+    this.wills.drop(clientId, session.epoch);
+    session.hadShared = false;
+    if (journal !== null) this.endStored(session, journal, done);
+    else session.clear();
+    this.directory.ended(clientId, session.epoch);
+    if (journal === null) done();
+  }
+
+  rearm(session: Session): void {
+    this.arm(session, this.turn.refresh());
   }
 
   private arm(session: Session, nowMs: number): void {

@@ -136,6 +136,9 @@ test("kick and delete say whom they met, or refuse", async () => {
     await textOf("clients kick", { client: "c1" }),
     "The client c1 has been disconnected",
   );
+  const goes = { client: "c1", node: "n2@h" };
+  assert.match(await textOf("sessions move", goes), /c1 is at n2@h now, with 3 messages/);
+  assert.match(await refusal("sessions move", { ...goes, client: "x" }), /no session of x/);
   assert.match(await textOf("sessions delete", { client: "c1" }), /session of c1 has been deleted/);
   assert.match(
     await textOf("retained delete", { topic: "text" }),

@@ -107,6 +107,10 @@ function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
       list: () => ({ total: 1, items: [session] }),
       show: (clientId) => (clientId === "c1" ? session : undefined),
       delete: (clientId) => clientId === "c1",
+      move: async (clientId, node) => {
+        if (clientId === "c1") return 3;
+        throw new Refusal(`no session of ${clientId} goes to ${node}`);
+      },
     },
     subscriptions: {
       list: (clientId) => {

@@ -25,6 +25,7 @@ import { routesList } from "./routes-list.js";
 import { routesVerify } from "./routes-verify.js";
 import { sessionsDelete } from "./sessions-delete.js";
 import { sessionsList } from "./sessions-list.js";
+import { sessionsMove } from "./sessions-move.js";
 import { sessionsShow } from "./sessions-show.js";
 import { status } from "./status.js";
 import { stop } from "./stop.js";
@@ -51,6 +52,7 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["clients kick", clientsKick],
   ["sessions list", sessionsList],
   ["sessions show", sessionsShow],
+  ["sessions move", sessionsMove],
   ["sessions delete", sessionsDelete],
   ["subscriptions list", subscriptionsList],
   ["routes list", routesList],

@@ -1,4 +1,5 @@
 /** Clients, sessions and their subscriptions in this node, as the commands see them. */
+import { Refusal } from "../../lib/refusal.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import {
   listClients,
@@ -27,6 +28,10 @@ export function sessionControl(sessions: Sessions): SessionControl {
     list: (limit) => listSessions(sessions, limit),
     show: (clientId) => showSession(sessions, clientId),
     delete: (clientId) => sessions.delete(clientId),
+    move: (clientId, node) => {
+      if (sessions.moves === null) throw new Refusal("sessions of this node do not move");
+      return sessions.moves.push(clientId, node);
+    },
   };
 }
 

@@ -42,6 +42,9 @@ export function nodeMetrics({
     listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
     session: { ...sessions.counters, held: sessions.size },
     wills: { ...sessions.wills.stored?.counters, ...sessions.wills.holders?.counters },
+    ...(sessions.moves === null
+      ? {}
+      : { moves: { ...sessions.moves.counters, under_way: { ...sessions.moves.underWay } } }),
     auth: {
       ...authenticator.counters,
       ...authenticator.methodCounters,

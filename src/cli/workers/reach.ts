@@ -17,6 +17,7 @@ export const reachOf: Readonly<Record<string, Reach>> = {
   "clients kick": "owner",
   "sessions list": "all",
   "sessions show": "owner",
+  "sessions move": "owner",
   "sessions delete": "owner",
   "subscriptions list": "all",
   "routes list": "any",

@@ -234,6 +234,11 @@ export class SessionJournal implements Journaled {
     this.journals.commits.touch(this);
   }
 
+  /** A connection is about to attach. */
+  get isAttaching(): boolean {
+    return this.attaching > 0;
+  }
+
   /** From now on until `attachEnds` messages that are in memory stay there. */
   attachBegins(): void {
     this.attaching++;

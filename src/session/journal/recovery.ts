@@ -13,9 +13,18 @@ import { replayOf } from "../replays.js";
 import { Awaiting } from "../window.js";
 import { bodiesPartition } from "./bodies.js";
 import { checkpointKey } from "./checkpoint.js";
-import { logPrefix, sessionPrefix } from "./journal.js";
+import { logPrefix, type SessionJournal, sessionPrefix } from "./journal.js";
 import type { Journals } from "./journals.js";
 import { firstSeqOf, logVersion, readLog } from "./log-record.js";
+import { decodeHeld, type HeldWill } from "../will-record.js";
+import {
+  decodeNote,
+  encodeNote,
+  type MoveNote,
+  movedKey,
+  movingKey,
+  willKey,
+} from "../move/notes.js";
 import { LogState } from "./log-state.js";
 import {
   decodeMeta,
@@ -38,6 +47,12 @@ export interface Loaded {
 export interface RecoveryHost {
   /** A session was taken up; it is subscribed already. */
   onSession(session: Session): void;
+  /** A session's state had been given away to another node. */
+  onMoving(session: Session, note: MoveNote): void;
+  /** A session had come from another node, which may not know; it may have ended since. */
+  onMoved(clientId: string, note: MoveNote): void;
+  /** A session had come with a will that may not be among the wills yet. */
+  onWill(will: HeldWill): void;
   onProgress(loaded: Loaded): void;
 }
 
@@ -55,6 +70,9 @@ interface StoredSession {
   /** Number and first message of each record of the log, in order. */
   readonly records: [number: number, firstSeq: number][];
   meta: SessionMeta | null;
+  moving: MoveNote | null;
+  moved: MoveNote | null;
+  will: HeldWill | null;
 }
 
 export class Recovery {
@@ -95,7 +113,9 @@ export class Recovery {
   private async restore(partition: string): Promise<void> {
     const stored = await this.read(partition);
     const clientId = partition.slice(sessionPrefix.length);
-    const { meta } = stored;
+    const { meta, moved } = stored;
+    if (moved !== null) this.events.onMoved(clientId, moved);
+    if (meta === null && moved !== null) return;
     if (meta === null || meta.expiryMs <= 0) {
       if (meta === null) this.tellUnreadable(clientId);
       this.discard(clientId);
@@ -118,13 +138,29 @@ export class Recovery {
     this.highestEpoch = Math.max(this.highestEpoch, meta.epoch);
     this.messages += session.queued + session.window.inFlight;
     this.events.onSession(session);
+    this.restoreMove(session, session.journal, stored);
     if (++this.sessions % progressEvery === 0) this.events.onProgress(this.loaded);
+  }
+
+  private restoreMove(
+    session: Session,
+    journal: SessionJournal,
+    { moving, moved, will }: StoredSession,
+  ): void {
+    if (moving !== null) this.events.onMoving(session, moving);
+    if (moved !== null) journal.noteForGood(movedKey, encodeNote(moved));
+    if (will === null) return;
+    this.events.onWill(will);
+    journal.note(willKey, null);
   }
 
   private async read(partition: string): Promise<StoredSession> {
     const { store } = this.journals.parts;
     const log = new LogState(this.host.router.topics, this.journals.wallOffsetMs());
-    const stored: StoredSession = { log, subscriptions: [], records: [], meta: null };
+    const stored: StoredSession = {
+      ...{ log, subscriptions: [], records: [], meta: null },
+      ...{ moving: null, moved: null, will: null },
+    };
     let from = "";
     for (;;) {
       const rows = await store.read(partition, from, rowsAtOnce);
@@ -137,6 +173,9 @@ export class Recovery {
 
   private take(stored: StoredSession, [key, value]: Row): void {
     if (key === metaKey) stored.meta = decodeMeta(value);
+    else if (key === movingKey) stored.moving = decodeNote(value);
+    else if (key === movedKey) stored.moved = decodeNote(value);
+    else if (key === willKey) stored.will = decodeHeld(value);
     else if (key.startsWith(subscriptionPrefix)) {
       const subscription = decodeSubscription(value);
       if (subscription !== null) stored.subscriptions.push(subscription);

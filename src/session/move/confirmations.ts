@@ -12,6 +12,7 @@ import type { MoveParts } from "./parts.js";
 import { decodeReply, encodeRequest, moveService } from "./wire.js";
 
 const tellAgainMs = 1_000;
+const pollMs = 5;
 
 export class Confirmations {
   private readonly open = new Map<string, MoveNote>();
@@ -34,13 +35,25 @@ export class Confirmations {
 
   /** A session has just come. */
   add(clientId: string, { from: node, id }: Pick<Incoming, "from" | "id">): void {
-    this.restore(clientId, { node, id, nextSeq: 0 });
-  }
-
-  /** At start: the old owner may not have heard it. */
-  restore(clientId: string, note: MoveNote): void {
+    const note = { node, id, nextSeq: 0 };
     this.open.set(clientId, note);
     void this.tell(clientId, note);
+  }
+
+  /** At start: the old owner may not have heard it. `resume` follows. */
+  restore(clientId: string, note: MoveNote): void {
+    this.open.set(clientId, note);
+  }
+
+  resume(): void {
+    for (const [clientId, note] of this.open) void this.tell(clientId, note);
+  }
+
+  /** Resolves when the old owner has confirmed it, or after so long. */
+  async settled(clientId: string, timeoutMs: number): Promise<void> {
+    const { clock } = this.parts;
+    const endMs = clock.monotonicMs() + timeoutMs;
+    while (this.open.has(clientId) && clock.monotonicMs() < endMs) await sleep(clock, pollMs);
   }
 
   private async tell(clientId: string, note: MoveNote): Promise<void> {
@@ -49,10 +62,10 @@ export class Confirmations {
     // Its rows must be gone nowhere before ours are everywhere.
     await new Promise<void>((resolve) => sessions.router.whenSynced(resolve));
     for (;;) {
-      const isMember = cluster.members.others().some(({ name }) => name === note.node);
-      const answer = isMember ? await cluster.ask(note.node, moveService, question) : null;
-      const isHeard = answer !== null && decodeReply("done", answer) !== null;
-      if (isHeard || (!isMember && cluster.members.others().length > 0)) break;
+      // One that is no member any more asks nobody.
+      if (!cluster.members.others().some(({ name }) => name === note.node)) break;
+      const answer = await cluster.ask(note.node, moveService, question);
+      if (answer !== null && decodeReply("done", answer) !== null) break;
       await sleep(clock, tellAgainMs);
     }
     this.open.delete(clientId);

@@ -7,7 +7,8 @@ import { WireError } from "../../cluster/wire/frames.js";
 import type { Session } from "../session.js";
 import { SessionImport } from "./import.js";
 import { MovingIn, type OwnPosition } from "./moving-in.js";
-import { encodeNote, movedKey } from "./notes.js";
+import { encodeHeld } from "../will-record.js";
+import { encodeNote, movedKey, willKey } from "./notes.js";
 import type { MoveCounters, MoveParts } from "./parts.js";
 import {
   decodeHead,
@@ -15,7 +16,13 @@ import {
   type SnapshotHead,
   type SnapshotSubscription,
 } from "./snapshot.js";
-import { decodeReply, encodeRequest, type MoveReply, type MoveRequest, moveService } from "./wire.js";
+import {
+  decodeReply,
+  encodeRequest,
+  type MoveReply,
+  type MoveRequest,
+  moveService,
+} from "./wire.js";
 
 /** How long rows and barriers may take. */
 const barrierMs = 10_000;
@@ -181,8 +188,20 @@ export class Incoming {
   private async commit(session: Session): Promise<void> {
     this.isCommitting = true;
     const { from: node, id } = this;
+    if (session.will !== null) {
+      const { clientId, user, rules, will, epoch, expiryMs } = session;
+      const dueAt = this.dueAt(session.willDueMs);
+      const held = { clientId, user, rules, will, dueAt, epoch, expiryMs };
+      session.journal?.note(willKey, encodeHeld(held));
+    }
     session.journal?.noteForGood(movedKey, encodeNote({ node, id, nextSeq: 0 }));
     await new Promise<void>((resolve) => session.whenDurable(resolve));
+  }
+
+  /** On the wall clock; 0: with the end of the session. */
+  private dueAt(dueMs: number): number {
+    const { clock } = this.host.parts;
+    return dueMs === Number.POSITIVE_INFINITY ? 0 : dueMs + clock.wallMs() - clock.monotonicMs();
   }
 
   private take(coming: SessionImport, session: Session, head: SnapshotHead): void {

@@ -19,13 +19,14 @@ import {
   type MoveRefusal,
   type MoveReply,
   type MoveRequest,
-  type MoveVerb,
   moveService,
 } from "./wire.js";
 
 /** How long a session without connection waits for its last exchanges to end. */
 const detachedMs = 5_000;
 const pollMs = 10;
+/** How long the answer to who asked for a move waits until the old owner has confirmed it. */
+const confirmedMs = 3_000;
 
 type Reply = (body: Uint8Array) => void;
 
@@ -113,14 +114,20 @@ export class Moves {
     return reply.messages;
   }
 
-  /** At start: what the notes in the store say of moves that an earlier process did not end. */
-  recovered(session: Session, note: MoveNote): void {
-    this.outgoing.set(session.clientId, Outgoing.resumed(this, session, note));
+  /** At start: an earlier process had given a session's state away. */
+  restoreOutgoing(session: Session, note: MoveNote): void {
+    this.outgoing.set(session.clientId, new Outgoing(this, session, note.node, note.id, note));
   }
 
-  /** At start: a session has come, and its old owner may not know. `session` null: it has ended since. */
-  recoveredIn(clientId: string, note: MoveNote): void {
+  /** At start: a session had come, and its old owner may not know. It may have ended since. */
+  restoreIncoming(clientId: string, note: MoveNote): void {
     this.confirmations.restore(clientId, note);
+  }
+
+  /** The members are known: what earlier processes had begun goes on. */
+  resume(): void {
+    for (const move of this.outgoing.values()) void move.watch();
+    this.confirmations.resume();
   }
 
   onOver({ session }: Outgoing): void {
@@ -233,11 +240,10 @@ export class Moves {
     return { outcome: "not" };
   }
 
-  private async onPull(
-    peer: string,
-    clientId: string,
-  ): Promise<MoveReply<"pull"> | MoveRefusal> {
+  private async onPull(peer: string, clientId: string): Promise<MoveReply<"pull"> | MoveRefusal> {
     const outcome = await this.pull(clientId, peer, null);
+    // Mostly it can be moved on when this is answered.
+    await this.confirmations.settled(clientId, confirmedMs);
     return "refused" in outcome ? { refused: outcome.refused } : { messages: outcome.messages };
   }
 }

@@ -8,6 +8,8 @@ import { decodeRecord, encodeRecord } from "../../store/record.js";
 /** Keys in the session's partition. */
 export const movingKey = "moving";
 export const movedKey = "moved";
+/** The will that came with a session, until it is among the wills of the node. */
+export const willKey = "will";
 const version = 1;
 
 const schema = z.object({

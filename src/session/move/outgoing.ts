@@ -56,18 +56,14 @@ export class Outgoing {
     readonly session: Session,
     readonly to: string,
     readonly id: number,
+    /** At start: an earlier process had given the state away, and left this. */
+    note: MoveNote | null = null,
   ) {
     this.subscriptions = encodeSubscriptions(subscriptionsOf(session));
     this.heardMs = host.parts.clock.monotonicMs();
-  }
-
-  /** At start: the state was given away by an earlier process. */
-  static resumed(host: OutgoingHost, session: Session, note: MoveNote): Outgoing {
-    const move = new Outgoing(host, session, note.node, note.id);
-    move.stage = "sent";
-    move.late = { nextSeq: note.nextSeq, last: null };
-    void move.watch();
-    return move;
+    if (note === null) return;
+    this.stage = "sent";
+    this.late = { nextSeq: note.nextSeq, last: null };
   }
 
   /** What the new owner hears of it first. */
@@ -182,7 +178,7 @@ export class Outgoing {
   }
 
   /** Gives up what nobody goes on with, and asks how it ended what was given away. */
-  private async watch(): Promise<void> {
+  async watch(): Promise<void> {
     const { clock, cluster } = this.host.parts;
     while (this.stage !== "over") {
       await sleep(clock, askAgainMs);

@@ -139,6 +139,7 @@ export class SessionNode {
         ...{ store, commits, clock, log },
         incarnation: () => cluster.members.incarnation,
       },
+      moving: { cluster, clock, log },
     });
     if (sessions.wills.holders !== null) serveWills(cluster, sessions.wills.holders);
     const counters = new NetCounters();

@@ -1,0 +1,110 @@
+/** Real nodes: a session moves while messages flow to it, and nothing is lost, doubled or out of order. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { startNodes, type TestClient, type TestNode, until } from "../support/nodes.js";
+
+const persistent = {
+  ...({ clientId: "away", protocolVersion: 5, clean: false } as const),
+  properties: { sessionExpiryInterval: 3600 },
+};
+
+interface Flow {
+  readonly acknowledged: string[];
+  stop(): Promise<void>;
+}
+
+/** Publishes numbers to the topic without a pause, a few at a time. */
+function flow(client: TestClient, topic: string, name: string, qos: 1 | 2): Flow {
+  const acknowledged: string[] = [];
+  let isOver = false;
+  const one = async (): Promise<void> => {
+    for (let i = 0; !isOver; i++) {
+      const payload = `${name} ${i}`;
+      await client.publish(topic, payload, { qos });
+      acknowledged.push(payload);
+    }
+  };
+  const running = one();
+  return {
+    acknowledged,
+    stop: () => {
+      isOver = true;
+      return running;
+    },
+  };
+}
+
+const numberOf = (payload: string): number => Number(payload.split(" ")[1]);
+
+/** All of it, once, each publisher's in order. */
+function checkAll(received: readonly string[], flows: readonly Flow[]): void {
+  assert.equal(new Set(received).size, received.length, "twice");
+  for (const { acknowledged } of flows) {
+    const name = acknowledged[0]?.split(" ")[0] ?? "";
+    const own = received.filter((payload) => payload.startsWith(`${name} `)).map(numberOf);
+    assert.deepEqual(
+      own,
+      own.toSorted((one, other) => one - other),
+      name,
+    );
+    const missing = acknowledged.filter((payload) => !received.includes(payload));
+    assert.deepEqual(missing, [], name);
+  }
+}
+
+async function moves(from: TestNode, to: TestNode, clientId = "away"): Promise<number> {
+  const done = await from.ctl<{ messages: number }>("sessions move", {
+    client: clientId,
+    node: to.name,
+  });
+  return done.messages;
+}
+
+/** Messages flow from all nodes while the session goes from each to the next. */
+async function wander(nodes: readonly TestNode[]): Promise<void> {
+  const [first, ...others] = nodes;
+  assert.ok(first !== undefined);
+  const away = await first.connect(persistent);
+  await away.subscribe("t/#", 2);
+  await away.mqtt.endAsync();
+  const flows: Flow[] = [];
+  for (const [index, node] of nodes.entries()) {
+    for (const qos of [1, 2] as const) {
+      flows.push(flow(await node.connect(), `t/${index}`, `p${index}q${qos}`, qos));
+    }
+  }
+  const isFlowing = (): boolean => flows.every(({ acknowledged }) => acknowledged.length > 20);
+  await until("some messages", () => isFlowing() || undefined);
+  let at = first;
+  for (const next of [...others, first, ...others]) {
+    assert.ok((await moves(at, next)) > 50);
+    at = next;
+  }
+  for (const one of flows) await one.stop();
+  const back = await at.connect(persistent);
+  await back.payloads(flows.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0));
+  checkAll(
+    back.received.map(({ payload }) => payload),
+    flows,
+  );
+  for (const node of nodes) assert.equal(await node.metric("moves.failed_in"), 0);
+}
+
+test("a session goes from node to node while all of them publish to it", async (t) => {
+  const [a, b, c] = await startNodes(t, { nodes: 3 });
+  assert.ok(a !== undefined && b !== undefined && c !== undefined);
+  await wander([a, b, c]);
+  await assert.rejects(moves(c, b), /its client is connected/);
+  await assert.rejects(moves(a, b, "nobody"), /no session of that client/);
+  await assert.rejects(moves(a, a), /is at n1@127\.0\.0\.1 already/);
+  const nowhere = a.ctl("sessions move", { client: "away", node: "x@h" });
+  await assert.rejects(nowhere, /x@h is not a member of this cluster/);
+  const other = await a.connect({ ...persistent, clientId: "other" });
+  await other.mqtt.endAsync();
+  await c.kill();
+  await assert.rejects(moves(a, b, "other"), /n3@127\.0\.0\.1 is not up/);
+});
+
+test("sessions in memory move as well", async (t) => {
+  await wander(await startNodes(t, { nodes: 2, settings: ["store.kind=memory"] }));
+});
