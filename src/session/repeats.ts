@@ -16,7 +16,8 @@ export function isRepeat(
 ): boolean {
   const { journal } = session;
   if (journal !== null) return journal.marks.isRepeat(message, origin, delivery);
-  if (origin.isStream) return false;
+  // Marks of streams came with it from another node, if it has any.
+  if (origin.isStream) return session.marks?.isRepeat(message, origin, delivery) ?? false;
   session.marks ??= new Marks();
   if (session.marks.isRepeat(message, origin, delivery)) return true;
   session.marks.note(message, origin, delivery, 0);

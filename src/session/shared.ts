@@ -57,10 +57,16 @@ export function giveAwayStored(session: Session, ended: boolean, done: () => voi
   pages?.siftParked((message, delivery) => !giving.redispatch(message, delivery, message));
   const visit = (): void => {
     void giving.visit().then((isComplete) => {
+      journal.givingEnds();
       if (isComplete || !ended) journal.whenGiven(done);
-      else journal.journals.parts.clock.setTimer(readAgainMs, visit);
+      else {
+        journal.givingBegins();
+        journal.journals.parts.clock.setTimer(readAgainMs, visit);
+      }
     });
   };
+  // The reading itself counts: a session does not move while some of it may go elsewhere.
+  journal.givingBegins();
   session.whenDurable(visit);
 }
 

@@ -258,6 +258,11 @@ export class SessionJournal implements Journaled {
   }
 
   /** A message of a share group is on its way to another member, and here until that one has accepted it. */
+  /** Messages are being given to other members of their groups. */
+  get isGiving(): boolean {
+    return this.giving > 0;
+  }
+
   givingBegins(): void {
     this.giving++;
   }

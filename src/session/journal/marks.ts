@@ -6,7 +6,7 @@
 import type { Message, Origin } from "../../routing/message.js";
 import type { Delivery } from "../../routing/targets.js";
 import type { LogWriter } from "./log-record.js";
-import { SharedMarks } from "./shared-marks.js";
+import { SharedMarks, type TakenShared } from "./shared-marks.js";
 
 interface Mark {
   origin: Origin;
@@ -82,6 +82,11 @@ export class Marks {
     for (const { origin, identity } of this.byName?.values() ?? []) {
       yield { name: origin.name, incarnation: origin.incarnation, identity };
     }
+  }
+
+  /** What it took as a member of share groups, and remembers. */
+  taken(): Iterable<TakenShared> {
+    return this.sharedOnes?.all() ?? [];
   }
 
   /** At start: a mark that was stored. */

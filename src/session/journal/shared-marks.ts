@@ -57,6 +57,10 @@ export class SharedMarks {
     this.due.delete(one);
   }
 
+  all(): Iterable<TakenShared> {
+    return this.taken.values();
+  }
+
   /** Writes those taken since the last time. */
   writeDue(writer: LogWriter): void {
     if (this.due.size === 0) return;

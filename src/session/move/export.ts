@@ -5,6 +5,7 @@
 import type { Position } from "../../cluster/barrier.js";
 import { ownOrigins } from "../../routing/origins.js";
 import type { Message } from "../../routing/message.js";
+import type { Marks } from "../journal/marks.js";
 import type { Session } from "../session.js";
 import { SessionQueue } from "../queue.js";
 import { Awaiting } from "../window.js";
@@ -16,6 +17,7 @@ import {
   type SnapshotHead,
   type SnapshotMark,
   type SnapshotSubscription,
+  type SnapshotTaken,
   snapshotVersion,
 } from "./snapshot.js";
 
@@ -46,10 +48,12 @@ export function takeSnapshot(
   const nowMs = session.host.turn.refresh();
   const head = headOf(session, self, positions, nowMs);
   const subscriptions = encodeSubscriptions(subscriptionsOf(session));
-  const finish = (parts: MessageParts): SnapshotParts => {
+  const taken = takenOf(session, self);
+  const finish = (parts: MessageParts, places: ReadonlyMap<number, number>): SnapshotParts => {
     const messages = parts.close();
+    const placed = taken.map(({ seq, ...one }) => ({ ...one, place: places.get(seq) ?? -1 }));
     return {
-      head: encodeHead({ ...head, messages: parts.count }),
+      head: encodeHead({ ...head, taken: placed, messages: parts.count }),
       ...{ subscriptions, messages },
     };
   };
@@ -59,11 +63,11 @@ export function takeSnapshot(
       late: { nextSeq: session.journal.nextSeq, last: null },
       read: async () => {
         const parts = await reading.read();
-        return parts === null ? null : finish(parts);
+        return parts === null ? null : finish(parts, reading.places);
       },
     };
   }
-  const parts = finish(messagesInMemory(session, nowMs));
+  const parts = finish(messagesInMemory(session, nowMs), new Map());
   return { late: { nextSeq: 0, last: lastOf(session) }, read: () => Promise.resolve(parts) };
 }
 
@@ -107,6 +111,7 @@ function headOf(
     released: window.released(),
     open: [...session.openPublishes()].map(([packetId]) => packetId),
     marks: marksOf(session, self, positions),
+    taken: [],
   };
 }
 
@@ -130,14 +135,26 @@ function marksOf(session: Session, self: string, positions: readonly Position[])
     const before = marks.get(mark.name);
     if (before === undefined || isHigher(mark, before)) marks.set(mark.name, mark);
   };
-  for (const { name, incarnation, identity } of session.journal?.marks.all() ?? []) {
-    add({ name: ownOrigins.includes(name) ? self + name : name, incarnation, identity });
+  for (const { name, incarnation, identity } of marksIn(session)?.all() ?? []) {
+    add({ name: nameElsewhere(name, self), incarnation, identity });
   }
   for (const { origin: name, incarnation, counter: identity } of positions) {
     if (incarnation > 0) add({ name, incarnation, identity });
   }
   return [...marks.values()];
 }
+
+function takenOf(session: Session, self: string): (Omit<SnapshotTaken, "place"> & TakenAt)[] {
+  return [...(marksIn(session)?.taken() ?? [])].map(({ origin, identity, share, seq }) => {
+    const name = nameElsewhere(origin.name, self);
+    return { name, incarnation: origin.incarnation, identity, share, seq };
+  });
+}
+
+const marksIn = ({ journal, marks }: Session): Marks | null => journal?.marks ?? marks;
+
+const nameElsewhere = (name: string, self: string): string =>
+  ownOrigins.includes(name) ? self + name : name;
 
 function isHigher(one: SnapshotMark, other: SnapshotMark): boolean {
   if (one.incarnation !== other.incarnation) return one.incarnation > other.incarnation;
@@ -160,8 +177,15 @@ function messagesInMemory({ window, queue }: Session, nowMs: number): MessagePar
   return parts;
 }
 
+interface TakenAt {
+  /** The number of the message in the journal; 0: it is not there any more. */
+  readonly seq: number;
+}
+
 /** The messages of a journal that were due in one turn. */
 class StoredReading {
+  /** Number of a message → its place among those that were read. */
+  readonly places = new Map<number, number>();
   /** Number of a message → its packet id, 0 where it waits. */
   private readonly due = new Map<number, number>();
 
@@ -186,7 +210,8 @@ class StoredReading {
       () => true,
       (seq, message, delivery) => {
         const packetId = due.get(seq) ?? 0;
-        parts.add({ packetId, message, delivery }, session.host.turn.refresh());
+        const nowMs = session.host.turn.refresh();
+        this.places.set(seq, parts.add({ packetId, message, delivery }, nowMs));
       },
     );
     return isRead ? parts : null;

@@ -9,15 +9,11 @@ import type { Message } from "../../routing/message.js";
 import type { Delivery } from "../../routing/targets.js";
 import type { SessionHost } from "../host.js";
 import type { Journals } from "../journal/journals.js";
+import { Marks } from "../journal/marks.js";
 import { replayOf } from "../replays.js";
 import { Session } from "../session.js";
 import { Awaiting } from "../window.js";
-import {
-  readMessages,
-  type SnapshotHead,
-  type SnapshotMark,
-  type SnapshotSubscription,
-} from "./snapshot.js";
+import { readMessages, type SnapshotHead, type SnapshotSubscription } from "./snapshot.js";
 
 export interface ImportHost {
   readonly sessions: SessionHost;
@@ -39,7 +35,8 @@ export class SessionImport {
   readonly session: Session;
   private readonly inFlight = new Map<number, Kept>();
   private readonly nowMs: number;
-  private messages = 0;
+  /** Numbers in the journal, in the order in which messages came. */
+  private readonly seqs: number[] = [];
 
   /** `epoch`: its new one, higher than any before. */
   constructor(
@@ -67,7 +64,7 @@ export class SessionImport {
     const { session, host } = this;
     const { topics } = host.sessions.router;
     readMessages(part, topics, session, this.nowMs, (packetId, message, delivery) => {
-      this.messages++;
+      this.seqs.push(session.journal?.nextSeq ?? 0);
       if (packetId === 0) this.addWaiting(message, delivery);
       else this.addInFlight(packetId, message, delivery);
     });
@@ -79,10 +76,11 @@ export class SessionImport {
    */
   finish(): Session {
     const { session, head } = this;
-    if (this.messages !== head.messages) throw new WireError("a snapshot without all its messages");
+    if (this.seqs.length !== head.messages)
+      throw new WireError("a snapshot without all its messages");
     this.restoreWindow();
     for (const packetId of head.open) session.incoming.add(packetId, null);
-    this.restoreMarks(head.marks);
+    this.restoreMarks(head);
     for (const { filter, replay, ...options } of this.subscriptions) {
       session.subscriptions.set(filter, options);
       if (replay && !isShared(filter)) session.noteReplay(filter, true);
@@ -141,11 +139,18 @@ export class SessionImport {
     window.restoreReleased(head.released);
   }
 
-  private restoreMarks(marks: readonly SnapshotMark[]): void {
+  private restoreMarks({ marks, taken }: SnapshotHead): void {
     const { session, host } = this;
+    if (session.journal === null) session.marks = new Marks();
+    const own = session.journal?.marks ?? session.marks;
+    const nameHere = (name: string): string =>
+      name.startsWith(`${host.self}/`) ? name.slice(host.self.length) : name;
     for (const { name, incarnation, identity } of marks) {
-      const here = name.startsWith(`${host.self}/`) ? name.slice(host.self.length) : name;
-      session.journal?.marks.restore({ name: here, incarnation }, identity);
+      own?.restore({ name: nameHere(name), incarnation }, identity);
+    }
+    for (const { name, incarnation, identity, share, place } of taken) {
+      const origin = { name: nameHere(name), incarnation };
+      own?.shared.restore({ origin, identity, share, seq: this.seqs[place] ?? 0 });
     }
   }
 }

@@ -62,7 +62,10 @@ class Late {
       journal,
       isLate,
       () => true,
-      (_seq, message, delivery) => void found.push([message, delivery]),
+      (seq, message, delivery) => {
+        journal.marks.restoreOrigin(message, seq);
+        found.push([message, delivery]);
+      },
     );
     if (!isRead) {
       const { clock } = journal.journals.parts;

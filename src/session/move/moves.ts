@@ -147,6 +147,7 @@ export class Moves {
 
   /** Nothing is under way that its move would have to wait for. */
   private isSettled(session: Session): boolean {
+    if (session.journal?.isGiving) return false;
     for (const [, message] of session.openPublishes()) if (message !== null) return false;
     return true;
   }

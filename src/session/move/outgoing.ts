@@ -171,6 +171,9 @@ export class Outgoing {
       return taken.incarnation === incarnation && taken.counter < counter;
     });
     if (late !== undefined) return `messages of ${late.origin} have not come to its node in time`;
+    if (session.journal?.isGiving) {
+      return "messages of its share groups are being given to other members";
+    }
     for (const [, message] of session.openPublishes()) {
       if (message !== null) return "a QoS 2 message of its client is not accepted everywhere yet";
     }

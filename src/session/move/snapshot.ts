@@ -43,6 +43,14 @@ const markSchema = z.object({ name: z.string(), incarnation: count, identity: co
 /** What the session has taken of an origin, under the name that it has everywhere. */
 export type SnapshotMark = z.infer<typeof markSchema>;
 
+const takenSchema = markSchema.extend({
+  share: z.string(),
+  /** Which of the messages that follow it is; -1: none of them. */
+  place: z.number().int(),
+});
+/** A message that it took as a member of a share group, and would know again. */
+export type SnapshotTaken = z.infer<typeof takenSchema>;
+
 const inFlightSchema = z.object({
   id: z.number().int().min(1).max(65_535),
   /** As `Awaiting`. */
@@ -70,6 +78,7 @@ const headSchema = z.object({
   /** Incoming QoS 2 exchanges that wait for PUBREL. */
   open: z.array(z.number().int().min(1).max(65_535)).max(65_535),
   marks: z.array(markSchema).max(100_000),
+  taken: z.array(takenSchema).max(100_000),
   /** How many messages follow, in flight or waiting. */
   messages: count,
 });
@@ -131,13 +140,13 @@ export class MessageParts {
   private readonly out = new ByteWriter();
   private readonly writer = new MessageWriter(this.out);
 
-  /** `nowMs`: what it expires by, on the same clock. */
-  add({ packetId, message, delivery }: SnapshotMessage, nowMs: number): void {
+  /** Returns its place. `nowMs`: what it expires by, on the same clock. */
+  add({ packetId, message, delivery }: SnapshotMessage, nowMs: number): number {
     if (this.out.length > partBytes) this.close();
     if (this.out.length === 0) this.writer.begin();
     this.out.number(packetId);
     this.writer.write(message, delivery, false, presentMs - nowMs);
-    this.count++;
+    return this.count++;
   }
 
   close(): readonly Buffer[] {
