@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type CtlServer, openCtl } from "./admin/ctl-server.js";
-import { type AdminServer, openAdmin } from "./admin/http/server.js";
+import type { AdminServer } from "./admin/http/server.js";
 import { aclControl } from "./admin/node/acl-control.js";
 import { banControl } from "./admin/node/ban-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
@@ -247,6 +247,9 @@ class Node implements Broker {
   /** First of all: who asks is told that the node is starting, however long that takes. */
   private async openAdmin(): Promise<void> {
     const { config, log, version } = this.options;
+    if (!config.admin.enabled) return;
+    // A node that does not offer it does without the code of an HTTP server.
+    const { openAdmin } = await import("./admin/http/server.js");
     this.admin = await openAdmin({
       ...{ settings: config.admin, node: config.node.name, version, service: this.service, log },
       alarms: () => this.alarms(),

@@ -43,13 +43,12 @@ const requestMs = 10_000;
 const bodyBytesMax = 1024;
 
 /**
- * Opens it; null when `admin.enabled` is off.
+ * Opens it.
  * @throws Refusal when the address cannot be listened on
  */
-export async function openAdmin(parts: AdminParts): Promise<AdminServer | null> {
+export async function openAdmin(parts: AdminParts): Promise<AdminServer> {
   const { settings, log } = parts;
   const { bind: host, port } = settings;
-  if (!settings.enabled) return null;
   const counters = new AdminCounters();
   const app = fastify({
     ...{ bodyLimit: bodyBytesMax, requestTimeout: requestMs, connectionTimeout: requestMs },
