@@ -10,6 +10,8 @@ import { aclControl } from "./admin/node/acl-control.js";
 import { banControl } from "./admin/node/ban-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
+import { outboxControl } from "./admin/node/outbox-control.js";
+import { lostAlarms, offerWaiting, waitingFor } from "./admin/node/outbox-questions.js";
 import { publisher, retainedControl, routeControl } from "./admin/node/routing-control.js";
 import { nodeMetrics } from "./admin/node/sources.js";
 import {
@@ -200,6 +202,7 @@ class Node implements Broker {
     const { holders } = this.frontEnd.sessions.wills;
     if (holders !== null) serveWills(this.cluster, holders);
     if (kept !== null) kept.onStall = (stalled) => this.frontEnd.stallWatch.setStalled(stalled);
+    offerWaiting(this.cluster);
     this.joiner = new Joiner(this.cluster);
     this.discovery = new Discovery({
       ...{ clock, random, log, strategies: openStrategies(config.cluster.discovery) },
@@ -258,7 +261,8 @@ class Node implements Broker {
   }
 
   private alarms(): string[] {
-    return [this.kept?.alarm ?? null].filter((alarm) => alarm !== null);
+    const store = this.kept?.alarm ?? null;
+    return [...(store === null ? [] : [store]), ...lostAlarms(this.cluster)];
   }
 
   private async loadStored({ store }: NodeStore): Promise<void> {
@@ -396,7 +400,7 @@ class Node implements Broker {
       }),
       holdings: {
         local: () => this.holdings(),
-        waitingFor: (node) => cluster.peer(node)?.sender.length ?? 0,
+        waitingFor: (node) => waitingFor(cluster, node),
       },
       clients: clientControl(sessions),
       sessions: sessionControl(sessions),
@@ -405,6 +409,7 @@ class Node implements Broker {
       explainer: explainer(router, cluster, sessions),
       retained: retainedControl(router),
       publisher: publisher(router),
+      outbox: outboxControl(cluster, router, this.clock),
       users: this.users,
       acl: aclControl(this.acl, sessions),
       bans: banControl(this.bans, this.kept?.commits ?? null),
@@ -496,7 +501,11 @@ function clusterSettings(config: Config): ClusterSettings {
     takeoverTimeoutMs: config.takeover.timeout,
     outboxMessages: limits.outbox_messages,
     outboxBytes: limits.outbox_bytes,
+<<<<<<< HEAD
     forgetAfterMs: cluster.forget_after,
+=======
+    outboxAgeMs: cluster.forget_after,
+>>>>>>> 08c4141 (ctl outbox list, show, redirect and discard; messages wait for a node for cluster.forget_after; a node that lost its data is an alarm; crash trial with three nodes)
     frameMax: Math.max(16 * 1024 * 1024, limits.max_packet + 1024 * 1024),
   };
 }

@@ -41,7 +41,7 @@ export interface Command {
    */
   prepare(args: unknown): {
     /** The question to ask first, if any. */
-    question(parts: Parts): string | undefined;
+    question(parts: Parts): Promise<string | undefined>;
     run(parts: Parts): Promise<Answer>;
   };
 }
@@ -59,7 +59,10 @@ export function command<
   readonly summary: string;
   readonly args: Shape;
   /** Returns the question that must be answered with yes first, or undefined. */
-  readonly question?: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => string | undefined;
+  readonly question?: (
+    parts: Parts,
+    args: z.output<z.ZodObject<Shape>>,
+  ) => string | undefined | Promise<string | undefined>;
   readonly run: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => Result | Promise<Result>;
   /** The result for people. */
   readonly text: (result: Result) => string;
@@ -74,7 +77,7 @@ export function command<
       if (!parsed.success) throw new WrongUsage(describeIssue(parsed.error.issues[0]));
       const args = parsed.data;
       return {
-        question: (parts) => spec.question?.(parts, args),
+        question: async (parts) => spec.question?.(parts, args),
         run: async (parts) => {
           const result = await spec.run(parts, args);
           return { result, text: spec.text(result) };

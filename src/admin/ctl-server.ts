@@ -86,7 +86,7 @@ export async function respond(line: string, parts: Parts, log: Log): Promise<Ctl
       return { ok: false, error: `there is no command ${name}`, usage: true };
     }
     const call = command.prepare(args);
-    const question = force ? undefined : call.question(parts);
+    const question = force ? undefined : await call.question(parts);
     if (question !== undefined) return { confirm: question };
     return { ok: true, ...(await call.run(parts)) };
   } catch (error) {

@@ -62,8 +62,47 @@ export interface ClusterControl {
 export interface Holdings {
   /** Persistent sessions, messages queued for them and retained messages in this node. */
   local(): { readonly sessions: number; readonly queued: number; readonly retained: number };
-  /** Messages in this node that wait for `node`. */
-  waitingFor(node: string): number;
+  /** Messages in all nodes that are reached that wait for `node`, and how many members could not be asked. */
+  waitingFor(node: string): Promise<{ readonly messages: number; readonly silent: number }>;
+}
+
+/** What waits in this node for another one. */
+export interface OutboxInfo {
+  readonly node: string;
+  readonly state: MemberState;
+  readonly messages: number;
+  readonly bytes: number;
+  /** Since when the oldest waits, ISO 8601; null: nothing does. */
+  readonly oldest: string | null;
+  /** They are being sent; else they wait until it is back. */
+  readonly drains: boolean;
+  /** Another data directory runs under its name: it has lost what it had, and is not let in. */
+  readonly lostData: boolean;
+}
+
+export interface WaitingInfo {
+  /** Its number in the stream: incarnation and counter. */
+  readonly number: string;
+  readonly topic: string;
+  readonly qos: number;
+  readonly bytes: number;
+  /** Client id; empty: the node itself. */
+  readonly publisher: string;
+  /** ISO 8601; null: not known. */
+  readonly since: string | null;
+  /** Share groups that it is for. */
+  readonly groups: readonly string[];
+}
+
+/** The outboxes of this node. All of them throw a Refusal when `node` is no other member. */
+export interface OutboxControl {
+  list(): readonly OutboxInfo[];
+  /** From the one behind number `after` on. */
+  show(node: string, limit: number, after: string | undefined): Page<WaitingInfo>;
+  /** Gives up what waits for a node that is down. @throws Refusal when it is not */
+  discard(node: string): number;
+  /** Gives it to the matching sessions of node `to`, which may be this one. @throws Refusal when that cannot be */
+  redirect(node: string, to: string): Promise<number>;
 }
 
 /** The connections at this node. */
@@ -343,6 +382,7 @@ export interface Parts {
   readonly explainer: Explainer;
   readonly retained: RetainedControl;
   readonly publisher: Publisher;
+  readonly outbox: OutboxControl;
   readonly users: UserControl;
   readonly acl: AclControl;
   readonly bans: BanControl;

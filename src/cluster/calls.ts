@@ -104,6 +104,7 @@ function takeIn(cluster: Cluster, peer: Identity, theirs: readonly Member[]): Re
   if (joiner === undefined) {
     return { refused: `${peer.name} is not in its own list of members` };
   }
+  members.met(peer.name, peer.id);
   const conflict = members.conflict(theirs);
   if (conflict?.kind === "removed") return { refused: removedSentence(conflict.name) };
   if (conflict?.kind === "name-taken") return { refused: nameTakenSentence(conflict.name) };

@@ -585,6 +585,6 @@ export class Cluster implements ClusterPort, PeerHost {
   private streamTick(): void {
     const { clock, settings } = this.options;
     this.streamTimer = clock.setTimer(settings.ackTimeoutMs / 2, () => this.streamTick());
-    for (const peer of this.peers()) peer.sender.tick();
+    for (const peer of this.peers()) peer.tick();
   }
 }

@@ -9,7 +9,12 @@ import type { Wire } from "./wire/wire.js";
 const answerTimeoutMs = 10_000;
 
 export type JoinAnswer =
-  | { readonly kind: "reply"; readonly reply: ReplyBody<"join"> }
+  | {
+      readonly kind: "reply";
+      readonly reply: ReplyBody<"join">;
+      /** Of the data directory of the node that answered. */
+      readonly id: string;
+    }
   /** Another node answers there. */
   | { readonly kind: "other"; readonly name: string }
   /** It proved the cookie and then broke off. */
@@ -26,7 +31,7 @@ export function requestJoin(
 ): void {
   dialProved(context, target, Purpose.join, (result) => {
     if (result.kind !== "proved") done(result);
-    else if (result.peer.name === node) ask(context, result.wire, members, done);
+    else if (result.peer.name === node) ask(context, result.wire, result.peer.id, members, done);
     else {
       result.wire.destroy();
       done({ kind: "other", name: result.peer.name });
@@ -37,6 +42,7 @@ export function requestJoin(
 function ask(
   { clock }: ClusterContext,
   wire: Wire,
+  id: string,
   members: readonly Member[],
   done: (answer: JoinAnswer) => void,
 ): void {
@@ -51,7 +57,7 @@ function ask(
     clock.clearTimer(timer);
     wire.onClose = () => undefined;
     wire.close();
-    done({ kind: "reply", reply });
+    done({ kind: "reply", reply, id });
   });
   wire.send(encode("call", { id: 1, verb: "join", body: { members: [...members] } }));
 }

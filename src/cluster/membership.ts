@@ -31,6 +31,8 @@ export class Membership {
   incarnation = 0;
   leftStamp = 0;
   private list = new MemberList([]);
+  /** Other data directories that run under the name of a member: by name, since when. */
+  private readonly strangers = new Map<string, { readonly id: string; readonly sinceMs: number }>();
 
   constructor(private readonly options: MembershipOptions) {}
 
@@ -101,6 +103,25 @@ export class Membership {
   /** Does this entry say that this very node was removed? */
   isRemoval(entry: Member): boolean {
     return entry.name === this.options.name && entry.id === this.id && entry.status === "removed";
+  }
+
+  /** A node runs under this name, with that data directory. If it is not the member's, the member has lost its data. */
+  met(name: string, id: string): void {
+    const member = this.list.get(name);
+    if (member?.status !== "in" || this.strangers.get(name)?.id === id) return;
+    if (member.id === id) this.strangers.delete(name);
+    else this.strangers.set(name, { id, sinceMs: this.options.wallMs() });
+  }
+
+  /** Members under whose names another data directory runs, and since when, in wall-clock milliseconds. */
+  lost(): { readonly name: string; readonly sinceMs: number }[] {
+    const found: { name: string; sinceMs: number }[] = [];
+    for (const [name, { id, sinceMs }] of this.strangers) {
+      const member = this.list.get(name);
+      if (member?.status === "in" && member.id !== id) found.push({ name, sinceMs });
+      else this.strangers.delete(name);
+    }
+    return found;
   }
 
   /** Takes a joiner in, whatever was known of its name before (conflicts were refused). */

@@ -27,15 +27,17 @@ export interface Sent {
   receipt: Receipt | null;
   /** Waits for the peer or for the outbox, whichever is first. */
   keeper: Receipt | null;
+  /** When it was sent, or left by an earlier process, in wall-clock milliseconds, a few seconds off; 0: not known. */
+  sinceMs: number;
   /** Not in the outbox, on its way there, or the store has a record of it (maybe just being written). */
   kept: "no" | "due" | "written";
 }
 
 /** Above every key. */
 export const endKey = "\u{10ffff}";
-const recordVersion = 1;
-/** The deadline, then the frame. */
-const deadlineBytes = 8;
+const recordVersion = 2;
+/** The deadline and since when it waits, then the frame. */
+const timesBytes = 16;
 /** Frames of up to a megabyte and more are read at a time. */
 const rowsAtOnce = 256;
 
@@ -83,6 +85,7 @@ export class Outbox implements Journaled {
       return;
     }
     if (sent.kept !== "no") return;
+    if (sent.sinceMs === 0) sent.sinceMs = this.clock.wallMs();
     sent.kept = "due";
     this.due.push(sent);
     this.commits.touch(this);
@@ -144,22 +147,23 @@ export class Outbox implements Journaled {
   }
 
   /** The frame is copied: its rest of life is written into it when it is sent. */
-  private encode({ frame, expiresMs }: Sent): Buffer {
+  private encode({ frame, expiresMs, sinceMs }: Sent): Buffer {
     const { clock } = this;
-    const record = Buffer.allocUnsafe(recordHead + deadlineBytes + frame.length);
+    const record = Buffer.allocUnsafe(recordHead + timesBytes + frame.length);
     const deadlineMs = expiresMs === 0 ? 0 : clock.wallMs() + expiresMs - clock.monotonicMs();
     record.writeDoubleBE(deadlineMs, recordHead);
-    frame.copy(record, recordHead + deadlineBytes);
+    record.writeDoubleBE(sinceMs, recordHead + 8);
+    frame.copy(record, recordHead + timesBytes);
     return sealRecord(recordVersion, record);
   }
 
   private decode(value: Buffer): Sent | null {
     const body = openRecord(recordVersion, value);
-    if (body === null || body.length < deadlineBytes + forwardHeaderBytes) return null;
+    if (body === null || body.length < timesBytes + forwardHeaderBytes) return null;
     const { clock } = this;
     const deadlineMs = body.readDoubleBE(0);
     const leftMs = deadlineMs - clock.wallMs();
-    const frame = Buffer.from(body.subarray(deadlineBytes));
+    const frame = Buffer.from(body.subarray(timesBytes));
     const count = countOf(frame);
     return {
       incarnation: incarnationOf(frame),
@@ -170,6 +174,7 @@ export class Outbox implements Journaled {
       expiresMs: deadlineMs === 0 ? 0 : Math.max(1, clock.monotonicMs() + leftMs),
       receipt: null,
       keeper: null,
+      sinceMs: body.readDoubleBE(8),
       kept: "written",
     };
   }

@@ -96,6 +96,7 @@ export class Peer implements LinkListener, RowFollower {
     const countDown = (frame: Buffer, expiresMs: number): void =>
       user.countDownForward(frame, expiresMs);
     this.sender = new StreamSender(incarnation, settings, countDown, this.stored?.outbox);
+    this.sender.setTime(this.sinceMs);
   }
 
   /** Takes up what an earlier process of this node had stored of it; before there is a link. */
@@ -113,6 +114,12 @@ export class Peer implements LinkListener, RowFollower {
   forget(): void {
     this.stored?.outbox.purge();
     this.stored?.rows.purge();
+  }
+
+  /** To be called every half `publish.ack_timeout`. */
+  tick(): void {
+    this.sender.setTime(this.context.clock.wallMs());
+    this.sender.tick();
   }
 
   isWaitedFor(): boolean {

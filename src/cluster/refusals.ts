@@ -69,6 +69,7 @@ export class Refusals {
     if (member === undefined || !this.host.isActive()) return;
     requestJoin(this.context, member, this.name, this.members.everything(), (answer) => {
       if (answer.kind !== "reply" || !this.host.isActive()) return;
+      this.members.met(this.name, answer.id);
       if ("members" in answer.reply) this.members.merge(answer.reply.members);
       else if (!this.introduced) this.complain(answer.reply.refused);
       this.introduced = true;

@@ -3,6 +3,7 @@
  * kept until the peer has accepted it, and repeated from the first unaccepted on a new link. While the peer
  * is down or late, the tail that is due to durable rows goes to the outbox, where there is a store.
  */
+import { assert } from "../lib/assert.js";
 import { Ring } from "../lib/ring.js";
 import type { Link } from "./link.js";
 import type { Outbox, Sent } from "./outbox.js";
@@ -18,10 +19,18 @@ export interface StreamLimits {
   readonly outputBytes: number;
   readonly outboxMessages: number;
   readonly outboxBytes: number;
+  /** What has waited for so long for a peer that is down is dropped; 0: never. */
+  readonly outboxAgeMs?: number;
 }
 
 export class StreamSender {
-  readonly counters = { forwards: 0, repeated: 0, droppedDown: 0, droppedQos0: 0, outboxed: 0 };
+  readonly counters = {
+    ...{ forwards: 0, repeated: 0, droppedDown: 0, droppedQos0: 0, outboxed: 0 },
+    /** Of what waited for the peer: too old, given up by an operator, delivered to another node instead. */
+    ...{ outboxExpired: 0, outboxDiscarded: 0, outboxRedirected: 0 },
+  };
+  /** The time of the last tick: what is sent now counts as sent then. */
+  private nowMs = 0;
   private readonly unaccepted = new Ring<Sent>();
   /** Forwards in the unaccepted frames, and their bytes. */
   private forwards = 0;
@@ -181,6 +190,7 @@ export class StreamSender {
       expiresMs,
       receipt: this.tells ? receipt : null,
       keeper: null,
+      sinceMs: this.nowMs,
       kept: "no",
     };
     this.append(sent);
@@ -296,6 +306,54 @@ export class StreamSender {
       first.receipt?.accept();
     }
     this.pump();
+  }
+
+  /** Since when the oldest waits, in wall-clock milliseconds; 0: nothing does, or it is not known. */
+  get oldestMs(): number {
+    return this.unaccepted.peek()?.sinceMs ?? 0;
+  }
+
+  /** What the peer has not accepted, oldest first. Not to be changed meanwhile. */
+  waiting(): Iterable<Sent> {
+    this.closeRun();
+    return this.unaccepted;
+  }
+
+  /**
+   * Of these frames, the oldest that wait, those that still do are not due to the peer any more, which must be down.
+   * Returns how many forwards they hold; whoever still waits for them is told that they are accepted.
+   */
+  giveUp(frames: readonly Sent[]): number {
+    assert(this.isAway, "what a live peer is being sent cannot be given up");
+    let count = 0;
+    for (const sent of frames) {
+      if (this.unaccepted.peek() !== sent) continue;
+      this.unaccepted.shift();
+      count += sent.count;
+      this.forwards -= sent.count;
+      this.bytes -= sent.frame.length;
+      if (sent.kept !== "no") this.outbox?.accepted(sent);
+      sent.receipt?.accept();
+    }
+    return count;
+  }
+
+  /** The peer is down, and nothing of what waits for it is on its way. */
+  get isAway(): boolean {
+    return this.down && this.link === null;
+  }
+
+  /** Takes note of the time, and drops what has waited too long for a peer that is down. */
+  setTime(nowMs: number): void {
+    this.nowMs = nowMs;
+    const { outboxAgeMs = 0 } = this.limits;
+    if (!this.isAway || outboxAgeMs === 0) return;
+    const old: Sent[] = [];
+    for (const sent of this.unaccepted) {
+      if (sent.sinceMs === 0 || nowMs - sent.sinceMs < outboxAgeMs) break;
+      old.push(sent);
+    }
+    if (old.length > 0) this.counters.outboxExpired += this.giveUp(old);
   }
 
   /**

@@ -159,8 +159,9 @@ const cluster = z.strictObject({
     default: "7d",
     about:
       "How long the deletion of a retained message is remembered, so that a node that was away cannot " +
-      "bring the message back. After a longer absence it may. Higher costs a small record per deleted " +
-      "message.",
+      "bring the message back, and how long messages wait for a node that is down. After a longer absence " +
+      "it may bring deleted messages back, and lacks what was older. Higher costs a small record per " +
+      "deleted message, and the room of what waits.",
   }),
   output_bytes: size({
     min: "64KiB",

@@ -29,7 +29,7 @@ import { PeerOrigins } from "./origins.js";
 import { RetainedSync } from "./retained-sync.js";
 import { RouteIndex } from "./route-index.js";
 import { SharedGroups, type SharedHost, type SharedSettings } from "./shared.js";
-import { hasShared, readShared } from "./shared-forward.js";
+import { hasShared, readShared, type SharedPart } from "./shared-forward.js";
 import { isSharedRowValue } from "./shared-row.js";
 import {
   type Delivery,
@@ -199,8 +199,7 @@ export class Router implements ClusterUser {
     if (message.retain && forAll) this.storeRetained(message);
     if (this.isOver(message)) return true;
     message.pending = 1;
-    if (forAll) this.deliver(message, this.targetsOf(message.topic).local);
-    if (shared !== null) this.shared.onForward(message, shared.part);
+    this.deliverHere(message, shared?.part ?? null);
     if (--message.pending === 0) return true;
     message.sink = new ForwardSink(this.cluster, peer, incarnation);
     return false;
@@ -243,6 +242,12 @@ export class Router implements ClusterUser {
       taker.settle(message.counter, accepted);
     }
     if (forwards.failed) this.counters.undecodable++;
+  }
+
+  /** Delivers to the matching sessions of this node alone, as if a peer had forwarded it. Its `pending` grows. */
+  deliverHere(message: Message, shared: SharedPart | null): void {
+    if (shared?.only !== true) this.deliver(message, this.targetsOf(message.topic).local);
+    if (shared !== null) this.shared.onForward(message, shared);
   }
 
   countDownForward(frame: Buffer, expiresMs: number): void {

@@ -75,7 +75,7 @@ test("remove_from_cluster says what it gives up, asks, and removes", async () =>
   const options = { others: ["b@h"] };
   assert.equal(
     await question("remove_from_cluster", { node: "b@h" }, options),
-    "Removing the node b@h (up) gives up its 3 sessions and 4 messages that wait for it here. " +
+    "Removing the node b@h (up) gives up its 3 sessions and 4 messages that wait for it in the cluster. " +
       "Do you want to continue?",
   );
   const forced = await ask("remove_from_cluster", { node: "b@h" }, options, true);
@@ -86,6 +86,29 @@ test("remove_from_cluster says what it gives up, asks, and removes", async () =>
 test("remove_from_cluster leaves the refusal of a stranger to the cluster, without a question", async () => {
   const response = await ask("remove_from_cluster", { node: "stranger@h" });
   assert.ok("ok" in response);
+});
+
+test("outbox list and show are tables; discard and redirect ask when something waits", async () => {
+  const list = await textOf("outbox list");
+  assert.match(list, /^b@h +down +3 +300 +2026\S+ +no$/m);
+  assert.match(list, /^c@h +up +0 +0$/m);
+  assert.match(list, /^d@h +lost its data +3/m);
+  const shown = await textOf("outbox show", { node: "b@h", limit: 2 });
+  assert.match(shown, /^7-1 +t +1 +5 +c1 /m);
+  assert.match(shown, /and 1 more/);
+  const options = { name: "a@h" };
+  assert.match(
+    await question("outbox discard", { node: "b@h" }, options),
+    /^3 messages \(300 bytes, the oldest since 2026\S+\) that wait at a@h for sessions of b@h will be lost/,
+  );
+  assert.match(
+    await question("outbox redirect", { node: "b@h", to: "c@h" }, options),
+    /^3 messages .* go to the sessions of c@h that match now/,
+  );
+  assert.equal(await refusal("outbox discard", { node: "c@h" }), "c@h is up");
+  const forced = await ask("outbox redirect", { node: "b@h", to: "c@h" }, options, true);
+  assert.ok("ok" in forced && forced.ok);
+  assert.equal(forced.text, "3 messages have been given to c@h");
 });
 
 test("status is one JSON document", async () => {

@@ -51,10 +51,11 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
     },
     holdings: {
       local: () => ({ sessions, queued: 0, retained }),
-      waitingFor: () => 4,
+      waitingFor: async () => ({ messages: 4, silent: 0 }),
     },
     ...sessionParts(),
     ...messageParts(name, others, asked),
+    outbox: outboxParts(),
     users: userParts(asked),
     acl: {
       reload: async () => ({ rules: 7 }),
@@ -168,6 +169,32 @@ function messageParts(
         return { matched: request.topic === "nowhere" ? 0 : 1 };
       },
     },
+  };
+}
+
+function outboxParts(): Parts["outbox"] {
+  const box = { messages: 3, bytes: 300, oldest: since, drains: false, lostData: false };
+  const waiting = {
+    number: "7-1",
+    topic: "t",
+    qos: 1,
+    bytes: 5,
+    publisher: "c1",
+    since,
+    groups: [],
+  };
+  return {
+    list: () => [
+      { node: "b@h", state: "down", ...box },
+      { node: "c@h", state: "up", ...box, messages: 0, bytes: 0, oldest: null, drains: true },
+      { node: "d@h", state: "down", ...box, lostData: true },
+    ],
+    show: (_node, limit) => ({ total: 3, items: [waiting, waiting, waiting].slice(0, limit) }),
+    discard: (node) => {
+      if (node !== "b@h") throw new Refusal(`${node} is up`);
+      return 3;
+    },
+    redirect: async () => 3,
   };
 }
 

@@ -30,3 +30,37 @@ test("limits.outbox_bytes: what would go over it has no room", () => {
   assert.deepEqual([stream.heldBytes, stream.counters.droppedDown], [0, 1]);
   assert.ok(stream.hasRoom(1000));
 });
+
+test("cluster.forget_after: what has waited so long for a peer that is down goes, and is counted", () => {
+  const limits = { outputBytes: 1e6, outboxMessages: 100, outboxBytes: 1e6, outboxAgeMs: 1000 };
+  const stream = new StreamSender(1, limits, () => undefined);
+  const told = [0, 0, 0];
+  const send = (counter: number): void => {
+    const waiter = { accept: () => void (told[counter] = (told[counter] ?? 0) + 1), expiresMs: 0 };
+    stream.send(counter, frame(100), true, waiter);
+  };
+  stream.setTime(5000);
+  send(1);
+  stream.setTime(5900);
+  send(2);
+  assert.deepEqual([stream.length, stream.oldestMs, stream.counters.outboxExpired], [2, 5000, 0]);
+  stream.setTime(6000);
+  assert.deepEqual([stream.length, stream.oldestMs, stream.counters.outboxExpired], [1, 5900, 1]);
+  // A peer that is not down gets it, however old it is.
+  stream.setLive();
+  stream.setTime(60_000);
+  assert.deepEqual([stream.length, stream.counters.outboxExpired], [1, 1]);
+  assert.throws(() => stream.giveUp([...stream.waiting()]), /live peer/);
+});
+
+test("what is given up is gone, those who waited are told, and what was sent since stays", () => {
+  const stream = sender(100, 1e6);
+  for (const counter of [1, 2]) stream.send(counter, frame(100), true, receipt);
+  const both = [...stream.waiting()];
+  stream.send(3, frame(100), true, receipt);
+  assert.equal(stream.giveUp(both), 2);
+  assert.deepEqual([stream.length, stream.heldBytes], [1, 100]);
+  // They are gone already.
+  assert.equal(stream.giveUp(both), 0);
+  assert.equal(stream.length, 1);
+});

@@ -12,7 +12,7 @@ import { ctlPath } from "../../src/admin/ctl-protocol.js";
 import type { ClusterStatus } from "../../src/admin/parts.js";
 import { programArguments } from "./program.js";
 
-const startDeadlineMs = 30_000;
+const startDeadlineMs = 60_000;
 const pollMs = 20;
 
 /** Waits until `probe` returns something other than undefined; on time-out says what was seen last. */

@@ -15,6 +15,10 @@ import { listeners } from "./listeners.js";
 import { logLevel } from "./log-level.js";
 import { metrics } from "./metrics.js";
 import { names } from "./names.js";
+import { outboxDiscard } from "./outbox-discard.js";
+import { outboxList } from "./outbox-list.js";
+import { outboxRedirect } from "./outbox-redirect.js";
+import { outboxShow } from "./outbox-show.js";
 import { publish } from "./publish.js";
 import { removeFromCluster } from "./remove-from-cluster.js";
 import { report } from "./report.js";
@@ -61,6 +65,10 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["retained list", retainedList],
   ["retained get", retainedGet],
   ["retained delete", retainedDelete],
+  ["outbox list", outboxList],
+  ["outbox show", outboxShow],
+  ["outbox redirect", outboxRedirect],
+  ["outbox discard", outboxDiscard],
   ["publish", publish],
   ["users add", usersAdd],
   ["users passwd", usersPasswd],

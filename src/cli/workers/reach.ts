@@ -26,6 +26,11 @@ export const reachOf: Readonly<Record<string, Reach>> = {
   "retained list": "any",
   "retained get": "any",
   "retained delete": "any",
+  "outbox list": "all",
+  "outbox show": "all",
+  // They ask, and each worker has outboxes of its own.
+  "outbox redirect": "named",
+  "outbox discard": "named",
   publish: "any",
   "users add": "any",
   "users passwd": "any",
