@@ -501,11 +501,8 @@ function clusterSettings(config: Config): ClusterSettings {
     takeoverTimeoutMs: config.takeover.timeout,
     outboxMessages: limits.outbox_messages,
     outboxBytes: limits.outbox_bytes,
-<<<<<<< HEAD
     forgetAfterMs: cluster.forget_after,
-=======
     outboxAgeMs: cluster.forget_after,
->>>>>>> 08c4141 (ctl outbox list, show, redirect and discard; messages wait for a node for cluster.forget_after; a node that lost its data is an alarm; crash trial with three nodes)
     frameMax: Math.max(16 * 1024 * 1024, limits.max_packet + 1024 * 1024),
   };
 }

@@ -23,13 +23,10 @@ export interface ClusterSettings {
   readonly takeoverTimeoutMs: number;
   readonly outboxMessages: number;
   readonly outboxBytes: number;
-<<<<<<< HEAD
   /** How long what was deleted from a table that all share is remembered. */
   readonly forgetAfterMs: number;
-=======
   /** What has waited for a peer that is down for so long is dropped. */
   readonly outboxAgeMs: number;
->>>>>>> 08c4141 (ctl outbox list, show, redirect and discard; messages wait for a node for cluster.forget_after; a node that lost its data is an alarm; crash trial with three nodes)
   /** Longest frame taken from a proved peer. */
   readonly frameMax: number;
 }

@@ -38,11 +38,8 @@ export const clusterSettings: ClusterSettings = {
   takeoverTimeoutMs: 2000,
   outboxMessages: 1_000_000,
   outboxBytes: 1024 ** 3,
-<<<<<<< HEAD
   forgetAfterMs: 7 * 86_400_000,
-=======
   outboxAgeMs: 7 * 86_400_000,
->>>>>>> 08c4141 (ctl outbox list, show, redirect and discard; messages wait for a node for cluster.forget_after; a node that lost its data is an alarm; crash trial with three nodes)
   frameMax: 16 * 1024 * 1024,
 };
 

@@ -59,32 +59,42 @@ export function outboxControl(cluster: Cluster, router: Router, clock: Clock): O
       awayPeer(node);
       if (redirecting.has(node)) throw new Refusal(busySentence(node));
       redirecting.add(node);
-      try {
-        const parts = { cluster, router, clock };
-        let count = 0;
-        for (;;) {
-          const { sender } = peerOf(node);
-          const step = firstOf(sender.waiting());
-          if (step.length === 0) return count;
-          if (!sender.isAway) throw new Refusal(backSentence(node, count, sender.length));
+      const give = (step: readonly Sent[]): Promise<Outcome> =>
+        new Promise((resolve) => {
           const messages = step.flatMap((sent) => reader.read(sent));
-          const outcome = await new Promise<"taken" | "refused" | "full">((resolve) => {
-            const isBegun = redirectWaiting(messages, target, parts, (taken) =>
-              resolve(taken ? "taken" : "refused"),
-            );
-            if (!isBegun) resolve("full");
-          });
-          if (outcome !== "taken") throw new Refusal(stoppedSentence(outcome, to, count));
-          if (!sender.isAway) throw new Refusal(backSentence(node, count, sender.length));
-          const given = sender.giveUp(step);
-          sender.counters.outboxRedirected += given;
-          count += given;
-        }
+          const done = (taken: boolean): void => resolve(taken ? "taken" : "refused");
+          const parts = { cluster, router, clock };
+          if (!redirectWaiting(messages, target, parts, done)) resolve("full");
+        });
+      try {
+        return await giveAll(() => peerOf(node), to, give);
       } finally {
         redirecting.delete(node);
       }
     },
   };
+}
+
+type Outcome = "taken" | "refused" | "full";
+
+/** Step by step: what is accepted at the other node is given up here, and then comes the next. */
+async function giveAll(
+  peerNow: () => Peer,
+  to: string,
+  give: (step: readonly Sent[]) => Promise<Outcome>,
+): Promise<number> {
+  for (let count = 0; ; ) {
+    const { sender, name } = peerNow();
+    const step = firstOf(sender.waiting());
+    if (step.length === 0) return count;
+    if (!sender.isAway) throw new Refusal(backSentence(name, count, sender.length));
+    const outcome = await give(step);
+    if (outcome !== "taken") throw new Refusal(stoppedSentence(outcome, to, count));
+    if (!sender.isAway) throw new Refusal(backSentence(name, count, sender.length));
+    const given = sender.giveUp(step);
+    sender.counters.outboxRedirected += given;
+    count += given;
+  }
 }
 
 /** Null: this node. @throws Refusal when it can take nothing */
