@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createConnection, createServer } from "node:net";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import mqtt from "mqtt";
 import { ctlPath } from "../../src/admin/ctl-protocol.js";
 import { answers } from "../../src/admin/ctl-client.js";
@@ -13,67 +13,17 @@ import { reachOf } from "../../src/cli/workers/reach.js";
 import { readEnvironment } from "../../src/config/environment.js";
 import { loadConfig } from "../../src/config/load.js";
 import { canReusePort } from "../../src/net/listeners/sharing.js";
-import type { GroupStatus } from "../../src/cli/workers/status.js";
 import { fakeDependencies } from "./fake-node.js";
-import { sourceDependencies } from "./real-node.js";
 import { isAlive, Place, until } from "./support.js";
-
-// Workers look for each other on the ports of the range: one that other tests do not use.
-const firstPort = 33_000 + (process.pid % 400) * 10;
-const names = ["trellis-1@127.0.0.1", "trellis-2@127.0.0.1"];
-
-function newPlace(t: TestContext): Place {
-  const place = new Place(t, sourceDependencies());
-  place.environment.BROKER_LISTENERS__TCP__PORT = "0";
-  place.environment.BROKER_CLUSTER__PORT_RANGE = `${firstPort}-${firstPort + 9}`;
-  place.shareEnvironment();
-  place.stopAtEnd();
-  return place;
-}
-
-async function statusOf(place: Place): Promise<GroupStatus> {
-  const { output, errors } = await place.run(["ctl", "--json", "status"]);
-  assert.equal(errors, "");
-  return JSON.parse(output);
-}
-
-async function connect(t: TestContext, url: string, clientId: string): Promise<mqtt.MqttClient> {
-  const client = await mqtt.connectAsync(url, { clientId, reconnectPeriod: 0 });
-  client.on("error", () => undefined);
-  t.after(() => client.endAsync(true));
-  return client;
-}
-
-interface Listed {
-  readonly clientId: string;
-  readonly node: string;
-}
-
-/** One client at each of two workers: connections are dealt out, in turn or by chance. */
-async function oneAtEach(t: TestContext, place: Place, url: string): Promise<mqtt.MqttClient[]> {
-  const found = new Map<string, mqtt.MqttClient>();
-  for (let i = 0; i < 40 && found.size < 2; i++) {
-    const client = await connect(t, url, `c${i}`);
-    const { output, errors } = await place.run(["ctl", "--json", "clients", "list"]);
-    assert.equal(errors, "");
-    const { items }: { items: Listed[] } = JSON.parse(output);
-    const node = items.find(({ clientId }) => clientId === `c${i}`)?.node ?? "";
-    if (found.has(node)) await client.endAsync(true);
-    else found.set(node, client);
-  }
-  return names.map((name) => found.get(name) ?? assert.fail(`no client came to ${name}`));
-}
-
-/** Publishes with QoS 1 and resolves when the subscriber has it. */
-async function carried(from: mqtt.MqttClient, to: mqtt.MqttClient, topic: string): Promise<void> {
-  const arrived = new Promise<void>((resolve) => {
-    to.on("message", (name) => {
-      if (name === topic) resolve();
-    });
-  });
-  await from.publishAsync(topic, "x", { qos: 1 });
-  await arrived;
-}
+import {
+  carried,
+  connect,
+  firstPort,
+  names,
+  newPlace,
+  oneAtEach,
+  statusOf,
+} from "./workers-support.js";
 
 function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -105,8 +55,7 @@ test("two workers are one broker, one of them killed is back, and stop frees the
     names.map((name) => `${name} running`),
   );
 
-  const [one, two] = await oneAtEach(t, place, `mqtt://127.0.0.1:${port}`);
-  assert.ok(one !== undefined && two !== undefined);
+  const [one, two] = await oneAtEach(place, (id) => connect(t, `mqtt://127.0.0.1:${port}`, id));
   await one.subscribeAsync("to/one/#", { qos: 1 });
   await two.subscribeAsync("to/two/#", { qos: 1 });
   await carried(one, two, "to/two/1");
@@ -141,7 +90,7 @@ test("ctl takes the workers for one node", async (t) => {
   const { output } = await place.run(["ctl", "--json", "listeners"]);
   const { listeners }: { listeners: { kind: string; port: number }[] } = JSON.parse(output);
   const port = listeners.find(({ kind }) => kind === "mqtt")?.port ?? 0;
-  const clients = await oneAtEach(t, place, `mqtt://127.0.0.1:${port}`);
+  const clients = await oneAtEach(place, (id) => connect(t, `mqtt://127.0.0.1:${port}`, id));
   for (const client of clients) await client.subscribeAsync("a/b");
   const ctl = (...words: string[]) => place.run(["ctl", ...words]);
 
@@ -197,8 +146,7 @@ test("WebSocket and Unix listeners work with workers; Ctrl-C ends all; so does t
   const node = place.spawn(words);
   await node.prints(/Settings that are not/);
   const ws = Number(/ws 127\.0\.0\.1:(\d+)/.exec(node.output)?.[1]);
-  const [one, two] = await oneAtEach(t, place, `ws://127.0.0.1:${ws}/mqtt`);
-  assert.ok(one !== undefined && two !== undefined);
+  const [one, two] = await oneAtEach(place, (id) => connect(t, `ws://127.0.0.1:${ws}/mqtt`, id));
   await two.subscribeAsync("a", { qos: 1 });
   await carried(one, two, "a");
   const local = new mqtt.MqttClient(() => createConnection({ path }), {
