@@ -5,6 +5,10 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Dependencies } from "./dependencies.js";
 import { type StartOutcome, startOutcome } from "./parent.js";
+import { Handoffs } from "./workers/handoffs.js";
+
+/** Of all workers that this process has started. */
+const handoffs = new Handoffs();
 
 export interface Child {
   readonly pid: number | undefined;
@@ -57,6 +61,7 @@ export function startWorker(
     stdio: ["ignore", log ?? "inherit", log ?? "inherit", "ipc"],
   });
   const { process: child } = cluster.fork();
+  handoffs.watch(child);
   if (log !== null) closeSync(log);
   return asChild(child);
 }
