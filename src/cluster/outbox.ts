@@ -29,6 +29,8 @@ export interface Sent {
   keeper: Receipt | null;
   /** When it was sent, or left by an earlier process, in wall-clock milliseconds, a few seconds off; 0: not known. */
   sinceMs: number;
+  /** The peer has accepted it, but not yet all before it. */
+  isTaken: boolean;
   /** Not in the outbox, on its way there, or the store has a record of it (maybe just being written). */
   kept: "no" | "due" | "written";
 }
@@ -99,6 +101,12 @@ export class Outbox implements Journaled {
     if (kept !== "written") return;
     this.doneTo = keyOf(incarnation, counter + 1);
     this.commits.touch(this);
+  }
+
+  /** The peer has accepted this one, which was handed over before, and maybe not all before it. */
+  taken(sent: Sent): void {
+    if (sent.kept === "due") sent.kept = "no";
+    tell(sent);
   }
 
   /** Deletes everything: the peer is no member any more. */
@@ -175,6 +183,7 @@ export class Outbox implements Journaled {
       receipt: null,
       keeper: null,
       sinceMs: body.readDoubleBE(8),
+      isTaken: false,
       kept: "written",
     };
   }

@@ -135,6 +135,8 @@ export class Peer implements LinkListener, RowFollower {
     this.rows.reset();
     this.heardThisTurn = false;
     this.sendStreamAck();
+    for (const [from, counter] of this.receiver.acceptedAlone())
+      this.acknowledgeAlone(from, counter);
     this.table.sendSnapshot(link);
     this.channels = this.host.channels.open(this.name, link);
     link.start(this);
@@ -173,7 +175,9 @@ export class Peer implements LinkListener, RowFollower {
 
   /** A forward that had to wait was accepted by the layer above. */
   forwardAccepted(incarnation: number, counter: number): void {
-    if (this.receiver.accept(incarnation, counter)) this.acknowledgeSoon();
+    const { receiver } = this;
+    if (receiver.accept(incarnation, counter)) this.acknowledgeSoon();
+    if (receiver.acceptAlone(incarnation, counter)) this.acknowledgeAlone(incarnation, counter);
   }
 
   beforeData(): void {
@@ -207,8 +211,9 @@ export class Peer implements LinkListener, RowFollower {
       this.host.onHeard(this);
     }
     if (type === FrameType.forwards) this.onForwards(bytes, start, end);
-    else if (type === FrameType.forward) this.onForward(bytes, start, end);
+    else if (type === FrameType.forward) this.onForward(bytes, start, end, false);
     else if (type === FrameType.channels) this.onChannels(bytes, start, end);
+    else if (type === FrameType.forwardAlone) this.onForward(bytes, start, end, true);
     else this.onControl(type, bytes, start, end);
   };
 
@@ -226,6 +231,11 @@ export class Peer implements LinkListener, RowFollower {
         // The first one on a link says where it stands: only now is known what to repeat.
         if (!this.resumed && this.link !== null) this.sender.resume(this.link);
         this.resumed = true;
+        return;
+      }
+      case FrameType.streamTaken: {
+        const { incarnation, counter } = decodeStreamAck(bytes, start, end);
+        this.sender.taken(counter, incarnation);
         return;
       }
       case FrameType.call: {
@@ -326,7 +336,7 @@ export class Peer implements LinkListener, RowFollower {
     this.resync();
   }
 
-  private onForward(bytes: Buffer, start: number, end: number): void {
+  private onForward(bytes: Buffer, start: number, end: number, alone: boolean): void {
     const body = start + forwardHeaderBytes - frameHeaderBytes;
     if (end < body) throw new WireError("forward cut off");
     const incarnation = bytes.readDoubleBE(start);
@@ -342,6 +352,9 @@ export class Peer implements LinkListener, RowFollower {
     const accepted = this.user.onForward(this.index, incarnation, counter, bytes, body, end);
     this.receiver.settle(counter, accepted);
     if (accepted) this.acknowledgeSoon();
+    if (alone && this.receiver.settleAlone(counter, accepted)) {
+      this.acknowledgeAlone(incarnation, counter);
+    }
   }
 
   /** Forwards that lie side by side: like as many single ones with growing numbers. */
@@ -369,6 +382,10 @@ export class Peer implements LinkListener, RowFollower {
     if (this.ackDue) return;
     this.ackDue = true;
     this.link?.scheduleControl();
+  }
+
+  private acknowledgeAlone(incarnation: number, counter: number): void {
+    this.link?.sendControl(encodeStreamAck(incarnation, counter, FrameType.streamTaken));
   }
 
   private sendStreamAck(): void {

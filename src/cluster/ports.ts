@@ -10,6 +10,11 @@ export interface Receipt {
    * itself is due if it is durable.
    */
   onDown?(frame: Buffer, written: boolean): Buffer | null;
+  /**
+   * The peer says by itself that it has accepted this one, whatever is before it in the stream. For what a node waits for
+   * before it accepts a forward of another: nodes whose streams wait for each other would wait for ever.
+   */
+  readonly alone?: boolean;
   /** When the forward is worth nothing any more, on the node's monotonic clock; 0: never. */
   readonly expiresMs: number;
 }

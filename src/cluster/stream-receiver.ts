@@ -13,6 +13,8 @@ class Run {
   /** Counters taken after one that is not accepted yet, in order, and those of them still open. */
   readonly waiting = new Ring<number>();
   readonly open = new Set<number>();
+  /** Counters that are acknowledged by themselves, and whether they are accepted, in order; those behind `acknowledged`. */
+  alone: Map<number, boolean> | null = null;
 
   constructor(readonly incarnation: number) {}
 }
@@ -60,6 +62,36 @@ export class StreamReceiver {
     if (!accepted) run.open.add(counter);
     if (run.waiting.length === 0 && accepted) run.acknowledged = counter;
     else run.waiting.push(counter);
+  }
+
+  /** The number just taken and settled is acknowledged by itself, too. Returns whether that is to be done now. */
+  settleAlone(counter: number, accepted: boolean): boolean {
+    const run = this.newest;
+    run.alone ??= new Map();
+    for (const old of run.alone.keys()) {
+      if (old > run.acknowledged) break;
+      run.alone.delete(old);
+    }
+    if (counter <= run.acknowledged) return false;
+    run.alone.set(counter, accepted);
+    return accepted;
+  }
+
+  /** A number that had to wait is accepted now. Returns whether it is to be acknowledged by itself. */
+  acceptAlone(incarnation: number, counter: number): boolean {
+    const run = this.runs.find((one) => one.incarnation === incarnation);
+    if (run === undefined || counter <= run.acknowledged || !run.alone?.has(counter)) return false;
+    run.alone.set(counter, true);
+    return true;
+  }
+
+  /** What is accepted and acknowledged by itself alone, to be said again on a new link. */
+  *acceptedAlone(): Iterable<[incarnation: number, counter: number]> {
+    for (const { incarnation, acknowledged, alone } of this.runs) {
+      for (const [counter, accepted] of alone ?? []) {
+        if (accepted && counter > acknowledged) yield [incarnation, counter];
+      }
+    }
   }
 
   /** Takes and accepts what is new of a run up to this counter. */

@@ -163,7 +163,7 @@ export class StreamSender {
   send(counter: number, frame: Buffer, durable: boolean, receipt: Receipt): boolean {
     this.closeRun();
     if (!this.takes(durable, receipt)) return false;
-    sealForward(frame, this.incarnation, counter);
+    sealForward(frame, this.incarnation, counter, receipt.alone);
     this.hold(counter, 1, frame, durable, receipt.expiresMs, receipt);
     return this.tells;
   }
@@ -191,6 +191,7 @@ export class StreamSender {
       receipt: this.tells ? receipt : null,
       keeper: null,
       sinceMs: this.nowMs,
+      isTaken: false,
       kept: "no",
     };
     this.append(sent);
@@ -232,6 +233,9 @@ export class StreamSender {
     const all = [...this.unaccepted];
     for (const sent of all) {
       const { receipt } = sent;
+      // It stays only where it is stored, to go from there in its turn.
+      if (sent.isTaken && sent.kept !== "written") continue;
+      sent.isTaken = false;
       const due = this.stillDue(sent);
       if (due === null) {
         if (receipt !== null) waiting.push(receipt);
@@ -273,7 +277,7 @@ export class StreamSender {
       return durable ? frame : null;
     }
     const due = receipt.onDown(frame, counter <= this.highestWritten);
-    if (due !== null) sealForward(due, this.incarnation, counter);
+    if (due !== null) sealForward(due, this.incarnation, counter, receipt.alone);
     return due;
   }
 
@@ -356,6 +360,19 @@ export class StreamSender {
     if (old.length > 0) this.counters.outboxExpired += this.giveUp(old);
   }
 
+  /** The peer has accepted this one, and maybe not all before it. */
+  taken(counter: number, incarnation: number): void {
+    for (const sent of this.unaccepted) {
+      if (sent.counter !== counter || sent.incarnation !== incarnation) continue;
+      const { receipt } = sent;
+      sent.isTaken = true;
+      sent.receipt = null;
+      if (sent.kept !== "no") this.outbox?.taken(sent);
+      receipt?.accept();
+      return;
+    }
+  }
+
   /**
    * To be called every half `publish.ack_timeout`: what is durable and was not accepted for one whole
    * time-out is left to the outbox, so that its publisher need not wait longer. One timer for all.
@@ -385,6 +402,7 @@ export class StreamSender {
       if (link.dataBufferedBytes > this.limits.outputBytes) return;
       const sent = this.unaccepted.at(this.written++);
       if (sent === undefined) return;
+      if (sent.isTaken) continue;
       this.highestWritten = Math.max(this.highestWritten, sent.counter);
       this.counters.forwards += sent.count;
       if (sent.expiresMs !== 0) this.countDown(sent.frame, sent.expiresMs);

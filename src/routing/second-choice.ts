@@ -1,7 +1,8 @@
 /**
  * Who gets a message of a share group when the chosen member may not have it: the others of this node, then
  * those of other nodes, then members without connection in the same order. A node whose members were all asked is named in
- * the forward, so that every node is asked once and a message ends only when nobody may have it.
+ * the forward, so that every node is asked once. What is left then is for nodes that are not up, whose members could
+ * not be asked; a message ends only when nobody may have it.
  */
 import { type ClusterPort, ownIndex } from "../cluster/ports.js";
 import type { Group, PeerStates } from "./group.js";
@@ -13,9 +14,13 @@ import { type Delivery, mayTake } from "./targets.js";
 /** One of our own, or a peer that is to look among its members. */
 export type NextMember =
   | { readonly own: Delivery }
-  | ({ readonly own?: undefined; readonly peer: number } & Asked);
+  | ({ readonly own?: undefined; readonly peer: number; readonly durable: boolean } & Route);
 
 type Asked = Pick<SharedRoute, "tried" | "waiting">;
+type Route = Asked & Pick<SharedRoute, "hops">;
+
+/** Nodes that may pass a message on, one after the other, because its members are not there any more or not yet. */
+export const hopsMax = 8;
 
 export interface NextContext {
   readonly cluster: Pick<ClusterPort, "nameOf">;
@@ -28,19 +33,39 @@ export interface NextContext {
 export function nextMember(
   group: Group,
   message: Message,
-  asked: Asked,
+  asked: Route,
   context: NextContext,
 ): NextMember | null {
   const connected = asked.waiting ? null : nextIn(group, message, asked, context);
   if (connected !== null || message.qos === 0) return connected;
+  const { hops } = asked;
   const tried = asked.waiting ? asked.tried : [];
-  return nextIn(group, message, { tried, waiting: true }, context);
+  const waiting = nextIn(group, message, { tried, waiting: true, hops }, context);
+  return waiting ?? (hops < hopsMax ? nextAbsent(group, hops, context) : null);
+}
+
+/** A node that may be going down or is just coming, else one that is down, where the message waits for it. */
+function nextAbsent(group: Group, hops: number, context: NextContext): NextMember | null {
+  const { cluster, stateOf, start } = context;
+  const unsure: number[] = [];
+  const down: number[] = [];
+  for (const [peer, value] of group.peerRows()) {
+    const { online, waiting, durable } = sharedRow(value);
+    const state = stateOf(peer);
+    if (state === "down" && durable) down.push(peer);
+    else if (state !== "up" && state !== "down" && online + waiting > 0) unsure.push(peer);
+  }
+  const peers = unsure.length > 0 ? unsure : down;
+  const peer = peers[Math.floor(start * peers.length)];
+  if (peer === undefined) return null;
+  const durable = unsure.length === 0;
+  return { peer, tried: [cluster.nameOf(ownIndex)], waiting: false, hops: hops + 1, durable };
 }
 
 function nextIn(
   group: Group,
   message: Message,
-  { tried, waiting }: Asked,
+  { tried, waiting, hops }: Route,
   { cluster, stateOf, start }: NextContext,
 ): NextMember | null {
   const self = cluster.nameOf(ownIndex);
@@ -56,7 +81,8 @@ function nextIn(
   }
   const peer = peers[Math.floor(start * peers.length)];
   if (peer === undefined) return null;
-  return { peer, tried: tried.includes(self) ? tried : [...tried, self], waiting };
+  const asked = tried.includes(self) ? tried : [...tried, self];
+  return { peer, tried: asked, waiting, hops, durable: false };
 }
 
 /** Our own member who may have it, from some place on and round. */

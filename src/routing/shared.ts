@@ -19,7 +19,7 @@ import {
   sharedKeysBytes,
   withShared,
 } from "./shared-forward.js";
-import { type NextMember, nextMember } from "./second-choice.js";
+import { hopsMax, type NextMember, nextMember } from "./second-choice.js";
 import { type Delivery, mayTake, noGroups, type PeerTarget, type Targets } from "./targets.js";
 
 /** How one member of many is chosen. */
@@ -57,8 +57,6 @@ interface Sending extends SharedRoute {
 const atFirst = { hops: 0, tried: [], waiting: false } as const;
 /** Of one UTF-16 code unit. */
 const utf8BytesMax = 3;
-/** Nodes that may pass a message on, one after the other: rows settle long before. */
-const hopsMax = 8;
 
 export class SharedGroups {
   readonly counters = {
@@ -131,7 +129,7 @@ export class SharedGroups {
     for (const key of part.keys) {
       const group = this.host.index.group(key);
       if (group === undefined) this.counters.noMember++;
-      else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part, true);
+      else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part);
       else this.take(group, message, part.hops);
     }
   }
@@ -188,7 +186,7 @@ export class SharedGroups {
         const next = this.next(message, group, atFirst);
         if (next === null) unserved.push(group);
         else if (next.own !== undefined) local.push(next.own);
-        else addTo(peers, next.peer, group, false);
+        else addTo(peers, next.peer, group, next.durable);
       }
     }
     return { local, peers, groups: unserved };
@@ -241,37 +239,36 @@ export class SharedGroups {
     const { online, waiting } = group;
     if (online > 0) {
       const turn = this.memberTurn(group, message, online);
-      this.deliver(message, group, group.onlineAt(turn), hops, true);
+      this.deliver(message, group, group.onlineAt(turn), hops);
       return;
     }
     const choice = hops < hopsMax ? this.usable(group, message) : null;
     if (waiting > 0 && message.qos > 0 && choice?.tier !== Tier.Online) {
       const turn = this.memberTurn(group, message, waiting);
-      this.deliver(message, group, group.waitingAt(turn), hops, true);
+      this.deliver(message, group, group.waitingAt(turn), hops);
     } else if (choice !== null) {
       this.counters.passedOn++;
       this.give(message, group, choice, hops + 1);
     } else this.counters.noMember++;
   }
 
-  /** Delivers to the chosen member, or to another one if it may not have the message; `answered`: see `sendTo`. */
+  /** Delivers to the chosen member, or to another one if it may not have the message. */
   private deliver(
     message: Message,
     group: Group,
     chosen: Delivery | undefined,
     hops: number,
-    answered: boolean,
   ): void {
     if (chosen === undefined) return;
     if (mayTake(chosen, message.topic)) this.host.deliver(message, chosen);
-    else this.giveNext(message, group, { ...atFirst, hops }, answered);
+    else this.giveNext(message, group, { ...atFirst, hops });
   }
 
   /** Who gets a message that the chosen member may not have. */
   private next(
     message: Message,
     group: Group,
-    asked: Pick<SharedRoute, "tried" | "waiting">,
+    asked: Omit<SharedRoute, "only">,
   ): NextMember | null {
     const { host, stateOf } = this;
     const start = this.settings.random.fraction();
@@ -281,16 +278,11 @@ export class SharedGroups {
     return next;
   }
 
-  private giveNext(
-    message: Message,
-    group: Group,
-    asked: Omit<SharedRoute, "only">,
-    answered: boolean,
-  ): void {
+  private giveNext(message: Message, group: Group, asked: Omit<SharedRoute, "only">): void {
     const next = this.next(message, group, asked);
     if (next === null) return;
     if (next.own !== undefined) this.host.deliver(message, next.own);
-    else this.sendTo(message, group, { ...next, hops: asked.hops, durable: false }, answered);
+    else this.sendTo(message, group, next);
   }
 
   private memberTurn(group: Group, message: Message, members: number): number {
@@ -311,24 +303,18 @@ export class SharedGroups {
     const node = nodeAt(choice, place);
     const own = node === ownNode ? memberAt(group, choice, place) : undefined;
     const durable = choice.tier === Tier.Outbox;
-    if (own !== undefined) this.deliver(message, group, own, hops, false);
-    else this.sendTo(message, group, { ...atFirst, hops, peer: node, durable }, false);
+    if (own !== undefined) this.deliver(message, group, own, hops);
+    else this.sendTo(message, group, { ...atFirst, hops, peer: node, durable });
   }
 
-  /**
-   * `answered`: it came from a peer, which is told at once that it is accepted, and this node answers for it from now
-   * on. Streams are accepted in order: nodes whose members are refused much would wait for each other for ever.
-   */
   private sendTo(
     message: Message,
     group: Group,
     to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "durable">,
-    answered: boolean,
   ): void {
     const qos = (group.peerRow(to.peer)?.qos ?? 0) > 0 ? message.qos : 0;
     const plain = this.host.encode(message, qos);
-    const held = answered && qos > 0 ? (this.copyOf(plain) ?? message) : message;
-    this.send(held, [group], { ...to, qos, plain, only: true, due: null });
+    this.send(message, [group], { ...to, qos, plain, only: true, due: null });
   }
 
   private send(message: Message, groups: readonly Group[], sending: Sending): void {
@@ -341,7 +327,7 @@ export class SharedGroups {
     }
     // The message's own number is that of the forward for everybody.
     const counter = only ? cluster.nextCounter() : message.counter;
-    const receipt = new SharedReceipt(this, message, groups, peer, qos, due);
+    const receipt = new SharedReceipt(this, message, groups, { peer, qos, due, alone: only });
     if (cluster.sendNumbered(peer, counter, frame, durable, receipt)) message.pending++;
   }
 
@@ -367,17 +353,22 @@ export class SharedReceipt implements Receipt {
   /** The frame as it was sent, once the peer is down and somebody else is to get it. */
   private moves: Buffer | null = null;
   readonly expiresMs: number;
+  readonly alone: boolean;
+  private readonly peer: number;
+  private readonly qos: Qos;
+  private readonly due: Buffer | null;
 
   constructor(
     private readonly shared: SharedGroups,
     private readonly message: Message,
     private readonly groups: readonly Group[],
-    private readonly peer: number,
-    private readonly qos: Qos,
-    /** The frame without the groups, if the peer's own rows are durable. */
-    private readonly due: Buffer | null,
+    sent: Pick<Sending, "peer" | "qos" | "due"> & { readonly alone: boolean },
   ) {
     this.expiresMs = message.expiresMs;
+    this.peer = sent.peer;
+    this.qos = sent.qos;
+    this.due = sent.due;
+    this.alone = sent.alone;
   }
 
   /** [MQTT-4.8.2-5]: a QoS 2 message that the peer may have sent to a client goes to no other. */

@@ -222,6 +222,8 @@ const brokenFrames: readonly [string, Buffer][] = [
   ["a call with a wrong body", encode("call", { id: 1, verb: "claim", body: { clientId: 7 } })],
   ["join on a link", encode("call", { id: 1, verb: "join", body: { members: [] } })],
   ["a forward that is cut off", frame(FrameType.forward, Buffer.alloc(7))],
+  ["a forward of a group that is cut off", frame(FrameType.forwardAlone, Buffer.alloc(7))],
+  ["a STREAM_TAKEN that is cut off", frame(FrameType.streamTaken, Buffer.alloc(7))],
 ];
 
 for (const [what, bytes] of brokenFrames) {

@@ -93,3 +93,49 @@ test("those who may have them share them", async () => {
   assert.deepEqual(got.sort(), sent);
   for (const member of allowed) assert.ok((member?.payloads.length ?? 0) > sent.length / 8);
 });
+
+test("a node that passes them on is killed: what its publisher was answered for is not lost", async () => {
+  for (let seed = 1; seed <= 8; seed++) {
+    const group = await denied(seed, "random");
+    const { world, nodes, members } = group;
+    const [publisher, passing] = nodes;
+    const allowed = members[4];
+    assert.ok(publisher !== undefined && passing !== undefined && allowed !== undefined);
+    allowed.allowed = true;
+    // All are answered by now, or wait for an answer of the node that dies.
+    const sent = Array.from({ length: 30 }, (_, i) => publisher.publish("t", `${i}`, 1));
+    await world.run(seed);
+    passing.crash();
+    await world.until(
+      () => sent.every(({ pending }) => pending === 0),
+      10_000,
+      () => `answers; ${sent.filter(({ pending }) => pending > 0).length} are missing`,
+    );
+    const got = new Set(allowed.payloads);
+    assert.deepEqual(
+      sent.map((_, i) => `${i}`).filter((payload) => !got.has(payload)),
+      [],
+      `seed ${seed}`,
+    );
+  }
+});
+
+test("the links between nodes break all the time: what is passed on arrives, and everybody is answered", async () => {
+  const group = await denied(11, "random");
+  const { world, nodes, members } = group;
+  for (const member of [members[1], members[4]]) if (member !== undefined) member.allowed = true;
+  const sent: { readonly pending: number }[] = [];
+  for (let i = 0; i < 60; i++) {
+    for (const node of nodes) sent.push(node.publish("t", `${node.name} ${i}`, 1));
+    await world.run(3);
+    const [one, two] = [nodes[i % 3]?.place, nodes[(i + 1) % 3]?.place];
+    if (i % 4 === 0 && one !== undefined && two !== undefined) world.breakPipes(one, two);
+  }
+  await world.until(
+    () => sent.every(({ pending }) => pending === 0),
+    20_000,
+    () => `answers; ${sent.filter(({ pending }) => pending > 0).length} are missing`,
+  );
+  const got = new Set(members.flatMap(({ payloads }) => payloads));
+  assert.equal(got.size, sent.length);
+});

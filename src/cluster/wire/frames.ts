@@ -22,9 +22,11 @@ export const FrameType = {
   bye: 29,
   tableDigest: 30,
   tableEntries: 31,
+  streamTaken: 32,
   forward: 64,
   forwards: 65,
   channels: 66,
+  forwardAlone: 67,
 } as const;
 
 /** Length and type. */
@@ -51,10 +53,15 @@ export function frame(type: number, body: Uint8Array): Buffer {
   return bytes;
 }
 
-/** Fills in the header of a FORWARD whose message is already in place. */
-export function sealForward(bytes: Buffer, incarnation: number, counter: number): void {
+/** Fills in the header of a FORWARD whose message is already in place. `alone`: of a FORWARD_ALONE. */
+export function sealForward(
+  bytes: Buffer,
+  incarnation: number,
+  counter: number,
+  alone = false,
+): void {
   bytes.writeUInt32BE(bytes.length - 4, 0);
-  bytes[4] = FrameType.forward;
+  bytes[4] = alone ? FrameType.forwardAlone : FrameType.forward;
   bytes.writeDoubleBE(incarnation, 5);
   bytes.writeDoubleBE(counter, 13);
 }
@@ -85,17 +92,24 @@ export function writeForwardsHeader(
   bytes[at + forwardHeaderBytes + 4] = alike ? 1 : 0;
 }
 
-/** STREAM_ACK: every forward of that incarnation up to this counter is accepted. */
-export function encodeStreamAck(incarnation: number, counter: number): Buffer {
+/**
+ * STREAM_ACK: every forward of that incarnation up to this counter is accepted. STREAM_TAKEN: this one is, whatever is
+ * before it.
+ */
+export function encodeStreamAck(
+  incarnation: number,
+  counter: number,
+  type: number = FrameType.streamAck,
+): Buffer {
   const bytes = Buffer.allocUnsafe(streamAckBytes);
   bytes.writeUInt32BE(streamAckBytes - 4, 0);
-  bytes[4] = FrameType.streamAck;
+  bytes[4] = type;
   bytes.writeDoubleBE(incarnation, frameHeaderBytes);
   bytes.writeDoubleBE(counter, frameHeaderBytes + 8);
   return bytes;
 }
 
-/** @throws WireError when the bytes are no body of a STREAM_ACK */
+/** @throws WireError when the bytes are no body of a STREAM_ACK or STREAM_TAKEN */
 export function decodeStreamAck(
   bytes: Buffer,
   start: number,
