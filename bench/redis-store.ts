@@ -1,7 +1,8 @@
 /**
  * How many QoS 1 messages a second the store in Redis takes: 1,000 messages of 100 bytes are under way, spread over some
  * sessions; each session's share of a commit is one log record, as the broker writes it. Low-water marks move behind, so that
- * the partitions stay small. `npx tsx bench/redis-store.ts ADDRESS[,ADDRESS...] [seconds]`; several addresses: a Cluster.
+ * the partitions stay small. `npx tsx bench/redis-store.ts ADDRESS[,ADDRESS...] [seconds]
+ * [sessions,...]`; several addresses: a Cluster.
  */
 import { configSchema } from "../src/config/schema.js";
 import { Backoff } from "../src/lib/backoff.js";
@@ -21,7 +22,8 @@ const underWay = 1000;
 const messageBytes = 130;
 const keptRecords = 50;
 
-const [addressText = "127.0.0.1:6379", secondsText = "5"] = process.argv.slice(2);
+const [addressText = "127.0.0.1:6379", secondsText = "5", sessionsText = "1,10,100,1000"] =
+  process.argv.slice(2);
 const addresses = addressText.split(",");
 const runMs = Number(secondsText) * 1000;
 
@@ -102,5 +104,5 @@ const store = await openRedisStore({
 });
 console.log("| sessions | messages/s | commits/s | messages per CPU second of the node |");
 console.log("|---:|---:|---:|---:|");
-for (const sessions of [1, 10, 100, 1000]) console.log(await run(store, sessions));
+for (const sessions of sessionsText.split(",")) console.log(await run(store, Number(sessions)));
 await store.close();

@@ -3,13 +3,14 @@
  * deadline and a circuit breaker for each master. Nothing here waits without a limit, and every call gets
  * an outcome of its own. A server is used only after it was looked at (checks.ts), again for each connection.
  */
-import type { Redis } from "ioredis";
+import { Command, type Redis } from "ioredis";
 import type { Clock } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
 import type { StoreFailure } from "../store.js";
 import { CircuitBreaker, type BreakerSettings, type BreakerState } from "./breaker.js";
 import type { Argument, Master, RedisClient } from "./client.js";
 import { detourOf, failureOf } from "./failures.js";
+import { ScriptCall } from "./script-call.js";
 import { type Script, scripts } from "./scripts.js";
 
 export interface Call {
@@ -216,17 +217,16 @@ export class Exchange {
     writing: boolean,
   ): Promise<readonly Reply[] | Error> {
     this.counters.pipelines++;
-    const pipeline = redis.pipeline();
-    for (const { call } of part) {
-      const { script, keys, args } = call;
-      pipeline.callBuffer("evalsha", [script.sha, String(keys.length), ...keys, ...args]);
-    }
     const { waitReplicas, callTimeoutMs } = this.options;
+    const commands: Command[] = part.map(({ call }) => {
+      return new ScriptCall(call.script.sha, call.keys, call.args);
+    });
     if (writing && waitReplicas > 0) {
-      pipeline.call("wait", [String(waitReplicas), String(Math.ceil(callTimeoutMs / 2))]);
+      const times = [String(waitReplicas), String(Math.ceil(callTimeoutMs / 2))];
+      commands.push(new Command("wait", times));
     }
     try {
-      const replies = (await this.within(pipeline.exec())) ?? [];
+      const replies = await this.within(sendAll(redis, commands));
       // A connection that broke gives the same error to each; one that an answer came from did not.
       const lost = replies.find(([error]) => error !== null && isConnectionError(error));
       return lost?.[0] ?? replies;
@@ -353,6 +353,21 @@ export class Exchange {
 }
 
 class DeadlineError extends Error {}
+
+/** Sends all in one write; what became of each. */
+function sendAll(redis: Redis, commands: readonly Command[]): Promise<Reply[]> {
+  const { stream } = redis;
+  stream?.cork();
+  const replies = commands.map((command): Promise<Reply> => {
+    redis.sendCommand(command);
+    return command.promise.then(
+      (reply: unknown): Reply => [null, reply],
+      (error: unknown): Reply => [error instanceof Error ? error : new Error(String(error)), null],
+    );
+  });
+  stream?.uncork();
+  return Promise.all(replies);
+}
 
 const downAlready = new Error("a call before this one failed");
 

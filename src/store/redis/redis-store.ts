@@ -37,8 +37,10 @@ interface Part {
   readonly bytes: number;
 }
 
+type WriteTurn = readonly [generation: string, number: string];
+
 /** Most of one call: Redis does nothing else meanwhile. */
-const groupParts = 25;
+const groupParts = 50;
 const groupBytes = 128 * 1024;
 const noReply: Outcome = { reply: null, failure: { kind: "unavailable", why: "no reply" } };
 
@@ -69,8 +71,9 @@ export class RedisStore implements Store {
     checkNames(writes);
     this.own.writes += writes.length;
     const parts = writes.map((write) => this.partOf(write));
+    const turn = [String(this.options.generation), String(++this.number)] as const;
     // Calls that overlap happen in order.
-    const outcomes = this.lastWrite.then(() => this.send(parts));
+    const outcomes = this.lastWrite.then(() => this.send(parts, turn));
     this.lastWrite = outcomes;
     return outcomes;
   }
@@ -127,23 +130,29 @@ export class RedisStore implements Store {
   }
 
   private partOf({ partition, operations, fence }: PartitionWrite): Part {
-    const { keys: space, generation } = this.options;
+    const { keys: space } = this.options;
     const isEpoch = fence === undefined || (Number.isSafeInteger(fence) && fence >= 0);
     assert(isEpoch, "an epoch is no number");
     const { bucket, keys } = space.partition(partition);
     const epoch = fence === undefined ? "" : String(fence);
-    const args: Argument[] = ["", partition, epoch, String(generation), String(++this.number)];
-    let bytes = 300;
+    const args: Argument[] = ["", partition, epoch];
+    let bytes = 250;
     for (const operation of operations) bytes += append(args, operation);
     args[0] = String(args.length - 1);
     return { partition, bucket, keys, args, bytes };
   }
 
-  /** Several partitions go into one call where one server has them; each has its outcome. */
-  private async send(parts: readonly Part[]): Promise<(StoreFailure | null)[]> {
+  /**
+   * Several partitions go into one call where one server has them; each has its outcome. `turn`: generation and number of
+   * the write.
+   */
+  private async send(parts: readonly Part[], turn: WriteTurn): Promise<(StoreFailure | null)[]> {
     const { exchange } = this.options;
     const groups = exchange.isOneServer ? groupsOf(parts) : parts.map((part) => [part]);
-    const outcomes = await exchange.call(groups.map(callOf), true);
+    const outcomes = await exchange.call(
+      groups.map((group) => callOf(group, turn)),
+      true,
+    );
     const failures: (StoreFailure | null)[] = [];
     for (const [index, group] of groups.entries()) {
       const { reply, failure } = outcomes[index] ?? noReply;
@@ -155,7 +164,7 @@ export class RedisStore implements Store {
       } else {
         // One of them has no room, or is not ours: the others must not suffer.
         const each = await exchange.call(
-          group.map((part) => callOf([part])),
+          group.map((part) => callOf([part], turn)),
           true,
         );
         for (const [at, outcome] of each.entries()) {
@@ -239,10 +248,15 @@ function groupsOf(parts: readonly Part[]): Part[][] {
   return groups;
 }
 
-function callOf(group: readonly Part[]): Call {
-  const keys = group.flatMap((part) => part.keys);
-  const args = group.flatMap((part) => part.args);
-  const bytes = group.reduce((sum, part) => sum + part.bytes, 0);
+function callOf(group: readonly Part[], turn: WriteTurn): Call {
+  const keys: string[] = [];
+  const args: Argument[] = [...turn];
+  let bytes = 100;
+  for (const part of group) {
+    for (const key of part.keys) keys.push(key);
+    for (const argument of part.args) args.push(argument);
+    bytes += part.bytes;
+  }
   return { bucket: group[0]?.bucket ?? 0, script: writeScript, keys, args, bytes };
 }
 

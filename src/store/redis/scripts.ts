@@ -3,8 +3,8 @@
  * first write, before anything has changed. Each may be repeated: the same write again gives the same state.
  *
  * A partition is a sorted set of its keys (score 0, so ordered by bytes) and a hash of its values. In the hash
- * the field \255, which is no UTF-8, holds `<epoch> <generation> <number>` of the last write: the owner's
- * epoch, which start of the node it was, and the number of the write in it. So a write of an older owner, of
+ * the field \255, which is no UTF-8, holds `<epoch> <generation> <number> <1 or 0>` of the last write: the owner's
+ * epoch, which start of the node it was, the number of the write in it, and whether the partition has rows. So a write of an older owner, of
  * an earlier process, or one that was given up, tried again and then arrives after all, changes nothing.
  */
 import { createHash } from "node:crypto";
@@ -27,78 +27,91 @@ export const replaced = -2;
 const emptyRemembersMs = 24 * 3600 * 1000;
 
 /**
- * Writes of one or more partitions whose keys one server has. Keys: rows, values, index of each. Arguments, for each: how many
- * there are, partition, epoch or "", generation, number, and the operations: "p" key value, "d" key, "r" from to.
- * Reply: one number each.
+ * Writes of one or more partitions whose keys one server has. Keys: rows, values, index of each. Arguments: generation, number, and
+ * for each partition: how many there are, partition, epoch or "", and the operations: "p" key value, "d" key, "r" from to.
+ * Reply: one number each. What nearly every write is, one put into a partition that has rows, takes three commands.
  */
 export const writeScript = script(
-  `local function write(rows, values, index, at, last)
-local epoch, generation, number = ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-local stamp = redis.call('HGET', values, '\\255')
-if stamp then
-  local e, g, n = string.match(stamp, '^(%d+) (%d+) (%d+)$')
-  if epoch == '' then epoch = e end
-  if tonumber(epoch) < tonumber(e) then return ${fencedOff} end
-  if tonumber(epoch) == tonumber(e) then
-    if generation < tonumber(g) then return ${replaced} end
-    if generation == tonumber(g) and number < tonumber(n) then return ${overtaken} end
+  `local generation, number = ARGV[1], ARGV[2]
+local tail = ' ' .. generation .. ' ' .. number .. ' '
+local call, match = redis.call, string.match
+local function apply(rows, values, i, last)
+  local members, fields = {}, {}
+  local function put()
+    if #members == 0 then return end
+    call('ZADD', rows, unpack(members))
+    call('HSET', values, unpack(fields))
+    members, fields = {}, {}
   end
-end
-if epoch == '' then epoch = '0' end
-local existed = redis.call('EXISTS', rows)
-local members, fields = {}, {}
-local function put()
-  if #members == 0 then return end
-  redis.call('ZADD', rows, unpack(members))
-  redis.call('HSET', values, unpack(fields))
-  members, fields = {}, {}
-end
-local i, deleted = at + 4, false
-while i <= last do
-  local kind, key = ARGV[i], ARGV[i + 1]
-  if kind == 'p' then
-    local at = #members
-    members[at + 1], members[at + 2] = 0, key
-    fields[at + 1], fields[at + 2] = key, ARGV[i + 2]
-    if at > 2000 then put() end
-    i = i + 3
-  elseif kind == 'd' then
-    put()
-    deleted = true
-    redis.call('ZREM', rows, key)
-    redis.call('HDEL', values, key)
-    i = i + 2
-  else
-    put()
-    deleted = true
-    repeat
-      local found = redis.call('ZRANGEBYLEX', rows, '[' .. key, '(' .. ARGV[i + 2], 'LIMIT', 0, 1000)
-      if #found > 0 then
-        redis.call('ZREM', rows, unpack(found))
-        redis.call('HDEL', values, unpack(found))
-      end
-    until #found < 1000
-    i = i + 3
+  local filled, deleted = false, false
+  while i <= last do
+    local kind, key = ARGV[i], ARGV[i + 1]
+    if kind == 'p' then
+      local at = #members
+      members[at + 1], members[at + 2] = 0, key
+      fields[at + 1], fields[at + 2] = key, ARGV[i + 2]
+      if at > 2000 then put() end
+      filled = true
+      i = i + 3
+    elseif kind == 'd' then
+      put()
+      filled, deleted = false, true
+      call('ZREM', rows, key)
+      call('HDEL', values, key)
+      i = i + 2
+    else
+      put()
+      filled, deleted = false, true
+      repeat
+        local found = call('ZRANGEBYLEX', rows, '[' .. key, '(' .. ARGV[i + 2], 'LIMIT', 0, 1000)
+        if #found > 0 then
+          call('ZREM', rows, unpack(found))
+          call('HDEL', values, unpack(found))
+        end
+      until #found < 1000
+      i = i + 3
+    end
   end
+  put()
+  return filled, deleted
 end
-local filled = #members > 0
-if filled then redis.call('ZADD', rows, unpack(members)) end
-fields[#fields + 1] = '\\255'
-fields[#fields + 1] = epoch .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 3]
-redis.call('HSET', values, unpack(fields))
-if existed == 1 and (filled or not deleted) then return ${wrote} end
-if redis.call('EXISTS', rows) == 0 then
-  if existed == 1 then redis.call('ZREM', index, ARGV[at]) end
-  redis.call('PEXPIRE', values, ${emptyRemembersMs})
-elseif existed == 0 then
-  redis.call('ZADD', index, 0, ARGV[at])
-  redis.call('PERSIST', values)
+local function write(rows, values, index, at, last)
+  local epoch, existed = ARGV[at + 1], nil
+  local stamp = call('HGET', values, '\\255')
+  if stamp then
+    local e, g, n, has = match(stamp, '^(%d+) (%d+) (%d+) ?(%d?)$')
+    if epoch == '' then epoch = e end
+    if epoch ~= e then
+      if tonumber(epoch) < tonumber(e) then return ${fencedOff} end
+    elseif g ~= generation then
+      if tonumber(generation) < tonumber(g) then return ${replaced} end
+    elseif tonumber(number) < tonumber(n) then return ${overtaken} end
+    if has ~= '' then existed = has == '1' end
+  end
+  if epoch == '' then epoch = '0' end
+  if existed == nil then existed = call('EXISTS', rows) == 1 end
+  local first = at + 2
+  if existed and last == first + 2 and ARGV[first] == 'p' then
+    local key = ARGV[first + 1]
+    call('ZADD', rows, 0, key)
+    call('HSET', values, key, ARGV[last], '\\255', epoch .. tail .. '1')
+    return ${wrote}
+  end
+  local filled, deleted = apply(rows, values, first, last)
+  local exists = filled or (existed and not deleted) or call('EXISTS', rows) == 1
+  call('HSET', values, '\\255', epoch .. tail .. (exists and '1' or '0'))
+  if not exists then
+    if existed then call('ZREM', index, ARGV[at]) end
+    call('PEXPIRE', values, ${emptyRemembersMs})
+  elseif not existed then
+    call('ZADD', index, 0, ARGV[at])
+    call('PERSIST', values)
+  end
+  return ${wrote}
 end
-return ${wrote}
-end
-local replies, at = {}, 1
+local replies, at = {}, 3
 for key = 1, #KEYS, 3 do
-  local last = at + tonumber(ARGV[at])
+  local last = at + ARGV[at]
   replies[#replies + 1] = write(KEYS[key], KEYS[key + 1], KEYS[key + 2], at + 1, last)
   at = last + 1
 end

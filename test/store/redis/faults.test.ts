@@ -92,8 +92,9 @@ redisTest(
     t.after(() => redis.disconnect());
     const { keys } = new KeySpace("trellis", "n@h").partition("p");
     const call = async (number: number, ...operations: string[]): Promise<unknown> => {
-      const args = ["p", "", "1", String(number), ...operations];
-      const replies = await redis.eval(writeScript.text, 3, ...keys, args.length, ...args);
+      const args = ["p", "", ...operations];
+      const turn = ["1", String(number)];
+      const replies = await redis.eval(writeScript.text, 3, ...keys, ...turn, args.length, ...args);
       return Array.isArray(replies) ? replies[0] : replies;
     };
     const rows = async (): Promise<unknown> => {
