@@ -12,6 +12,7 @@ import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
 import { outboxControl } from "./admin/node/outbox-control.js";
 import { lostAlarms, offerWaiting, waitingFor } from "./admin/node/outbox-questions.js";
+import { presenceControl } from "./admin/node/presence-control.js";
 import { publisher, retainedControl, routeControl } from "./admin/node/routing-control.js";
 import { nodeMetrics } from "./admin/node/sources.js";
 import {
@@ -410,6 +411,7 @@ class Node implements Broker {
       retained: retainedControl(router),
       publisher: publisher(router),
       outbox: outboxControl(cluster, router, this.clock),
+      presence: presenceControl(cluster, router, sessions),
       users: this.users,
       acl: aclControl(this.acl, sessions),
       bans: banControl(this.bans, this.kept?.commits ?? null),

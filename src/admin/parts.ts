@@ -66,6 +66,29 @@ export interface Holdings {
   waitingFor(node: string): Promise<{ readonly messages: number; readonly silent: number }>;
 }
 
+/** Somebody who is subscribed. */
+export interface SubscriberInfo {
+  readonly clientId: string;
+  readonly user: string;
+  /** Where its session is. */
+  readonly node: string;
+  /** Its filters that match, or `$share/name/filter` of its group; the first ten. */
+  readonly filters: readonly string[];
+  /** The highest that was granted. */
+  readonly qos: number;
+  readonly connected: boolean;
+}
+
+export interface PresencePage extends Page<SubscriberInfo> {
+  /** Members that could not be asked. */
+  readonly silent: readonly string[];
+}
+
+export interface PresenceControl {
+  /** From the client id behind `after` on, in their order. @throws Refusal when `filter` cannot be one */
+  subscribers(filter: string, limit: number, after: string | undefined): Promise<PresencePage>;
+}
+
 /** What waits in this node for another one. */
 export interface OutboxInfo {
   readonly node: string;
@@ -383,6 +406,7 @@ export interface Parts {
   readonly retained: RetainedControl;
   readonly publisher: Publisher;
   readonly outbox: OutboxControl;
+  readonly presence: PresenceControl;
   readonly users: UserControl;
   readonly acl: AclControl;
   readonly bans: BanControl;

@@ -111,6 +111,12 @@ test("outbox list and show are tables; discard and redirect ask when something w
   assert.equal(forced.text, "3 messages have been given to c@h");
 });
 
+test("presence shows who is subscribed, and who could not be asked", async () => {
+  const text = await textOf("presence", { filter: "a/b" }, { name: "a@h" });
+  assert.match(text, /^c1 +anna +a@h +1 +yes +a\/b$/m);
+  assert.match(text, /\.\.\. and 1 more \(--limit\)\nnot reached: b@h$/);
+});
+
 test("status is one JSON document", async () => {
   const status = JSON.parse(await textOf("status", {}, { name: "a@h", others: ["b@h"] }));
   assert.deepEqual(Object.keys(status), [

@@ -56,6 +56,13 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
     ...sessionParts(),
     ...messageParts(name, others, asked),
     outbox: outboxParts(),
+    presence: {
+      subscribers: async (filter, limit, after) => {
+        asked.push(["presence", filter, limit, after]);
+        const one = { clientId: "c1", user: "anna", node: name, filters: [filter], qos: 1 };
+        return { total: 2, items: [{ ...one, connected: true }], silent: ["b@h"] };
+      },
+    },
     users: userParts(asked),
     acl: {
       reload: async () => ({ rules: 7 }),

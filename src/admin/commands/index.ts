@@ -19,6 +19,7 @@ import { outboxDiscard } from "./outbox-discard.js";
 import { outboxList } from "./outbox-list.js";
 import { outboxRedirect } from "./outbox-redirect.js";
 import { outboxShow } from "./outbox-show.js";
+import { presence } from "./presence.js";
 import { publish } from "./publish.js";
 import { removeFromCluster } from "./remove-from-cluster.js";
 import { report } from "./report.js";
@@ -69,6 +70,7 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["outbox show", outboxShow],
   ["outbox redirect", outboxRedirect],
   ["outbox discard", outboxDiscard],
+  ["presence", presence],
   ["publish", publish],
   ["users add", usersAdd],
   ["users passwd", usersPasswd],

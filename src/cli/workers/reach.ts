@@ -31,6 +31,7 @@ export const reachOf: Readonly<Record<string, Reach>> = {
   // They ask, and each worker has outboxes of its own.
   "outbox redirect": "named",
   "outbox discard": "named",
+  presence: "any",
   publish: "any",
   "users add": "any",
   "users passwd": "any",
