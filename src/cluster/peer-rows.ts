@@ -5,7 +5,9 @@
  * meanwhile are part of it.
  */
 import type { Clock } from "../lib/clock.js";
-import { rowHash } from "./row-table.js";
+import { hashString } from "../lib/hash.js";
+import { ShardedMap } from "../lib/sharded-map.js";
+import { rowHash, valueHash } from "./row-table.js";
 import { WireError } from "./wire/frames.js";
 import type { Body } from "./wire/messages.js";
 
@@ -17,21 +19,24 @@ export interface RowStore {
   keys(): Iterable<string | undefined>;
 }
 
-/** Rows set, or looked at, in one turn: some milliseconds. */
-const turnRows = 1_000;
+/** Rows set, or looked at, in one turn, and how long that may take; the clock is read after so many rows. */
+const turnRows = 1_024;
+const turnMs = 2;
+const rowsPerLook = 64;
 
 /** Rows that will be, or are becoming, those of the peer. */
 class Snapshot {
-  readonly rows = new Map<string, number>();
+  readonly rows = new ShardedMap<number>();
   hash = 0;
 
   set(key: string, value: number): void {
-    const before = this.rows.get(key) ?? 0;
-    if (before !== 0) this.hash = (this.hash - rowHash(key, before)) >>> 0;
-    if (value === 0) this.rows.delete(key);
+    const keyHash = hashString(key);
+    const before = this.rows.get(key, keyHash) ?? 0;
+    if (before !== 0) this.hash = (this.hash - valueHash(keyHash, before)) >>> 0;
+    if (value === 0) this.rows.delete(key, keyHash);
     else {
-      this.rows.set(key, value);
-      this.hash = (this.hash + rowHash(key, value)) >>> 0;
+      this.rows.set(key, keyHash, value);
+      this.hash = (this.hash + valueHash(keyHash, value)) >>> 0;
     }
   }
 }
@@ -47,7 +52,7 @@ export class PeerRows {
 
   constructor(
     private readonly store: RowStore,
-    private readonly clock: Pick<Clock, "defer">,
+    private readonly clock: Pick<Clock, "defer" | "monotonicMs">,
     /**
      * Called when a snapshot has replaced the rows, or cannot: a row of it was refused, in a turn after its end.
      */
@@ -128,11 +133,13 @@ export class PeerRows {
 
   /** Does some steps, and the rest in the turns that follow. */
   private go(snapshot: Snapshot, steps: Iterator<undefined>): void {
-    for (let i = 0; i < turnRows; i++) {
+    const endMs = this.clock.monotonicMs() + turnMs;
+    for (let i = 1; i <= turnRows; i++) {
       if (steps.next().done === true) {
         this.hold(snapshot);
         return;
       }
+      if (i % rowsPerLook === 0 && this.clock.monotonicMs() > endMs) break;
     }
     this.clock.defer(() => {
       if (this.snapshot !== snapshot) return;
@@ -153,7 +160,7 @@ export class PeerRows {
       yield undefined;
     }
     for (const key of this.store.keys()) {
-      if (key !== undefined && !rows.has(key)) this.store.set(key, 0);
+      if (key !== undefined && !rows.has(key, hashString(key))) this.store.set(key, 0);
       yield undefined;
     }
   }

@@ -5,12 +5,18 @@
 import type { Clock, Timer } from "../lib/clock.js";
 import { hashString, mix32 } from "../lib/hash.js";
 import { Ring } from "../lib/ring.js";
+import { ShardedMap } from "../lib/sharded-map.js";
 import type { Link } from "./link.js";
 import { type Body, encode } from "./wire/messages.js";
 
 /** Share of one row in the hash of a set of rows (docs/wire.md, "Rows"). */
 export function rowHash(key: string, value: number): number {
-  return mix32(hashString(key) ^ mix32(value));
+  return valueHash(hashString(key), value);
+}
+
+/** The same, of a key that was hashed already. */
+export function valueHash(keyHash: number, value: number): number {
+  return mix32(keyHash ^ mix32(value));
 }
 
 /** What rows need of a link. */
@@ -31,16 +37,16 @@ interface Waiter {
   readonly done: () => void;
 }
 
-/** Rows in one frame of a snapshot, and frames in one turn: about 5 ms. */
-const partRows = 2_000;
-const turnParts = 4;
+/** Rows in one frame of a snapshot, and frames in one turn: some milliseconds, here and at the receiver. */
+const partRows = 500;
+const turnParts = 6;
 /** A snapshot waits while the peer has not taken this much. */
 const backlogBytes = 4 * 2 ** 20;
 const backlogMs = 5;
 
 export class RowTable {
   readonly counters = { syncTimeouts: 0, snapshotsSent: 0, deltasSent: 0 };
-  private readonly rows = new Map<string, number>();
+  private readonly rows = new ShardedMap<number>();
   private readonly changed = new Map<string, number>();
   /** Snapshots that are being sent, as far as they have come. */
   private readonly snapshots = new Map<RowLink, Iterator<[string, number]>>();
@@ -62,13 +68,14 @@ export class RowTable {
 
   /** Sets a row; 0 deletes it. Peers hear of it at the end of the turn. */
   set(key: string, value: number): void {
-    const before = this.rows.get(key) ?? 0;
+    const keyHash = hashString(key);
+    const before = this.rows.get(key, keyHash) ?? 0;
     if (before === value) return;
-    if (before !== 0) this.hash = (this.hash - rowHash(key, before)) >>> 0;
-    if (value === 0) this.rows.delete(key);
+    if (before !== 0) this.hash = (this.hash - valueHash(keyHash, before)) >>> 0;
+    if (value === 0) this.rows.delete(key, keyHash);
     else {
-      this.rows.set(key, value);
-      this.hash = (this.hash + rowHash(key, value)) >>> 0;
+      this.rows.set(key, keyHash, value);
+      this.hash = (this.hash + valueHash(keyHash, value)) >>> 0;
     }
     if (this.changed.size === 0) this.clock.defer(() => this.flush());
     this.changed.set(key, value);

@@ -13,6 +13,8 @@ import type { DialFailure, Pipe, PipeListener, Transport } from "./transport.js"
 const dialTimeoutMs = 2_000;
 /** A peer that neither takes our last bytes nor closes its side is not waited for any longer. */
 const lingerMs = 2_000;
+/** After so much a pipe is not read until the next turn: some thousand rows, a thousand small forwards. */
+const turnBytesMax = 131_072;
 
 /**
  * TCP. Time-outs run on `clock`; what goes wrong with a listener later is written to `log`. Of the ports of a range
@@ -123,6 +125,8 @@ class TcpPipe implements Pipe {
   onData: (bytes: Buffer) => void = ignore;
   onClose: () => void = ignore;
   private open = true;
+  /** Since reading was left off for the last time. */
+  private turnBytes = 0;
   private linger: Timer | undefined;
 
   constructor(
@@ -131,9 +135,7 @@ class TcpPipe implements Pipe {
   ) {
     // A socket that was closed before it was accepted has no address any more.
     this.remote = `${hostText(socket.remoteAddress ?? "closed")}:${socket.remotePort ?? 0}`;
-    socket.on("data", (bytes) => {
-      if (this.open) this.onData(bytes);
-    });
+    socket.on("data", (bytes) => this.onBytes(bytes));
     // What went wrong does not matter to a link: "close" always follows.
     socket.on("error", ignore);
     socket.on("close", () => {
@@ -145,6 +147,18 @@ class TcpPipe implements Pipe {
 
   get bufferedBytes(): number {
     return this.socket.writableLength;
+  }
+
+  /** The system hands over up to 2 MiB in one turn: what is in them would hold up all others. */
+  private onBytes(bytes: Buffer): void {
+    if (!this.open) return;
+    this.turnBytes += bytes.length;
+    if (this.turnBytes >= turnBytesMax) {
+      this.turnBytes = 0;
+      this.socket.pause();
+      this.clock.defer(() => this.socket.resume());
+    }
+    this.onData(bytes);
   }
 
   write(bytes: Buffer): boolean {

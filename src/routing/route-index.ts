@@ -70,8 +70,8 @@ export class RouteIndex {
     if (before === value) return before;
     if (place !== -1) this.put(table, place, compact(entry));
     else {
-      // The filter may be a part of the whole frame that it came in.
-      this.scan.text = ownText(filter);
+      // The filter may be a part of the whole frame that it came in. Of those with wildcards only levels are kept.
+      if (table === this.exact) this.scan.text = ownText(filter);
       this.put(table, table.make(this.scan), entry);
     }
     return before;
