@@ -129,14 +129,14 @@ test("what did not change is not sent", async () => {
 
 test("a big table goes in parts", () => {
   const { table, follower } = synced();
-  for (let i = 0; i < 4500; i++) table.set(`filter/${i}`, 8);
+  for (let i = 0; i < 1200; i++) table.set(`filter/${i}`, 8);
   const { link } = follower;
   assert.ok(link !== null);
   table.sendSnapshot(link);
   // The delta of the turn, BEGIN, three parts, END.
   assert.equal(follower.underWay, 6);
   follower.receive();
-  assert.equal(follower.rows.size, 4500);
+  assert.equal(follower.rows.size, 1200);
   assert.ok(!follower.copy.differs(table.digest()));
 });
 
@@ -285,7 +285,7 @@ test("a gap in the deltas asks for a snapshot; what comes before it is ignored",
   assert.ok(link !== null);
   table.sendSnapshot(link);
   follower.receive();
-  assert.deepEqual([...follower.rows.keys()], ["a", "b", "c", "d"]);
+  assert.deepEqual([...follower.rows.keys()].sort(), ["a", "b", "c", "d"]);
   assert.equal(follower.resyncs, 1);
 });
 
