@@ -186,6 +186,7 @@ class Node implements Broker {
       directory: this.cluster.directory,
       willNetwork: willNetwork(this.cluster, clock),
       moving: { cluster: this.cluster, clock, log },
+      cluster: this.cluster,
       connectionsMax: connectionsMax(config),
       journals:
         kept === null
@@ -197,7 +198,7 @@ class Node implements Broker {
     });
     this.cluster.attach({
       user: this.router,
-      host: this.frontEnd.sessions,
+      host: this.frontEnd.sessions.places,
       load: () => this.load(),
     });
     const { holders } = this.frontEnd.sessions.wills;

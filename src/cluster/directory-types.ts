@@ -35,8 +35,11 @@ export interface Directory {
   attached(clientId: string, epoch: number): void;
   /** The connection of that claim is closed. `sessionKept`: its session lives on in this node. */
   released(clientId: string, epoch: number, sessionKept: boolean): void;
-  /** A session that had no connection here has ended (expired, deleted, moved away), or has come to this node. */
-  ended(clientId: string, epoch: number): void;
+  /**
+   * What is here of a client id has become another without a claim of this node: a session without connection here has
+   * ended, moved, or was attached to by another node. Up to that epoch this node has what `entry` says.
+   */
+  changed(clientId: string, epoch: number): void;
 }
 
 /**

@@ -144,7 +144,7 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.endGrant(clientId, epoch);
   }
 
-  ended(clientId: string, epoch: number): void {
+  changed(clientId: string, epoch: number): void {
     this.tellHeld(clientId, epoch);
   }
 

@@ -320,6 +320,24 @@ const limits = z.strictObject({
     about:
       "Most bytes that wait for one session; at the limit as for limits.session_queue_messages.",
   }),
+  channels: integer({
+    min: 0,
+    max: 10_000_000,
+    default: 100_000,
+    unit: "sessions",
+    about:
+      "Sessions in this node whose clients may be connected to other nodes. One more CONNECT for such a session is " +
+      "refused there (v5: 0x89 server busy), and the client can try the node of the session itself.",
+  }),
+  channel_bytes: size({
+    min: "64KiB",
+    max: "1GiB",
+    default: "1MiB",
+    about:
+      "Most bytes on the way between a client and its session at another node, in either direction. At the limit " +
+      "QoS 0 messages are dropped and counted, QoS 1 and 2 wait in the session's queue, and the client is not read. " +
+      "Over long distances throughput is at most this, each round trip.",
+  }),
   connection_output_bytes: size({
     min: "64KiB",
     max: "4GiB",

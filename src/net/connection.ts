@@ -32,7 +32,7 @@ import { disconnect } from "../session/handlers/disconnect.js";
 import { subscribe } from "../session/handlers/subscribe.js";
 import { unsubscribe } from "../session/handlers/unsubscribe.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
-import type { Session } from "../session/session.js";
+import type { AttachedSession } from "../session/remote/near.js";
 import type { Turn } from "../session/turn.js";
 import { OutgoingAliases } from "./aliases.js";
 import { addressText, type ClientSocket } from "./client-socket.js";
@@ -73,7 +73,7 @@ export class Connection
   /** 0 until CONNECT says it. */
   version = 0;
   isOpen = true;
-  private session: Session | null = null;
+  private session: AttachedSession | null = null;
   private inbound: Inbound | null = null;
   /** Enhanced authentication, if the client asked for it. */
   private auth: EnhancedAuth | null = null;
@@ -108,6 +108,11 @@ export class Connection
     // An error is followed by "close", which is where it is handled.
     socket.on("error", () => undefined);
     socket.on("close", () => this.onSocketClose());
+  }
+
+  /** It is at this node. */
+  get node(): null {
+    return null;
   }
 
   get congested(): boolean {
@@ -160,6 +165,8 @@ export class Connection
       keepAliveSeconds: this.keepAliveSeconds,
       connectedAtMs: this.connectedAtMs,
       waitingBytes: this.output.waitingBytes,
+      packetMax: this.packetMax,
+      takesMessages: this.aliases !== null || this.share.mount !== null,
     };
   }
 
@@ -208,6 +215,10 @@ export class Connection
 
   send(packet: Buffer): void {
     if (packet.length <= this.packetMax) this.output.packet(packet);
+  }
+
+  passOn(bytes: Buffer, start: number, end: number): void {
+    this.output.publish(bytes, start, end, 0);
   }
 
   close(reason: number): void {
@@ -270,7 +281,7 @@ export class Connection
     counters.bytesIn += chunk.length;
     try {
       this.reader.push(chunk);
-      if (this.output.overfull && !this.halted) this.goesOn(false);
+      if (!this.halted && (this.output.overfull || this.session?.backlogged)) this.goesOn(false);
       if (this.share.fairReads.mustYield(this, chunk.length) && !this.halted) this.yieldTurn();
     } catch (error) {
       this.onError(error);
@@ -348,7 +359,7 @@ export class Connection
   }
 
   private onControl(
-    session: Session,
+    session: AttachedSession,
     type: number,
     bytes: Buffer,
     first: number,
@@ -366,10 +377,12 @@ export class Connection
     const packet = this.share.mount?.control(parsed) ?? parsed;
     switch (packet.cmd) {
       case "subscribe":
-        subscribe(session, this, packet);
+        if (session.isRemote) session.subscribe(packet);
+        else subscribe(session, this, packet);
         break;
       case "unsubscribe":
-        unsubscribe(session, this, packet);
+        if (session.isRemote) session.unsubscribe(packet);
+        else unsubscribe(session, this, packet);
         break;
       case "disconnect":
         this.finish(

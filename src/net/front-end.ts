@@ -14,6 +14,7 @@ import type { Random } from "../lib/random.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { JournalParts, SessionRouter } from "../session/host.js";
+import type { RemotePort } from "../session/remote/ends.js";
 import { type MovingParts, Sessions } from "../session/sessions.js";
 import type { WillNetwork } from "../session/will-holders.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
@@ -28,7 +29,7 @@ import { FrameEncoder } from "./frames.js";
 import type { Place } from "./listeners/listener.js";
 import { Mount, MountedConnection } from "./mount.js";
 import { OutputShare } from "./output.js";
-import { StallWatch } from "./stall-watch.js";
+import { type StallSubject, StallWatch } from "./stall-watch.js";
 
 export interface FrontEndParts {
   readonly config: Config;
@@ -49,6 +50,8 @@ export interface FrontEndParts {
   readonly willNetwork: WillNetwork | null;
   /** Null: sessions never move to other nodes. */
   readonly moving?: MovingParts | null;
+  /** Null: there are no other nodes. */
+  readonly cluster: RemotePort | null;
 }
 
 /** What the connections of one listener share. */
@@ -75,6 +78,7 @@ export class FrontEnd {
     const sessions = new Sessions({
       ...{ router, limits, wheel, turn, directory, journals, willNetwork },
       ...{ authorizer: parts.authorizer, moving: parts.moving ?? null },
+      remote: parts.cluster === null ? null : { port: parts.cluster, clock, log },
     });
     this.sessions = sessions;
     const authenticator = new Authenticator({
@@ -91,7 +95,10 @@ export class FrontEnd {
       onWithheld: () => this.stallWatch.noteWithheld(),
     };
     const { stall_timeout: stallMs } = config.store;
-    this.stallWatch = new StallWatch(clock, stallMs, () => this.connections);
+    this.stallWatch = new StallWatch(clock, stallMs, () => this.waiters());
+    if (sessions.remote !== null) {
+      sessions.remote.withheld = () => this.stallWatch.noteWithheld();
+    }
     bans.onAdded = () => closeBanned(this.connections, bans);
     this.doors = new Doors({
       isBanned: (host) => bans.refusesAddress(host),
@@ -102,6 +109,12 @@ export class FrontEnd {
       },
       onEntry: (door, socket, policy, address) => this.onEntry(door, socket, policy, address),
     });
+  }
+
+  /** Everybody who may wait for an answer of a session here. */
+  private *waiters(): Iterable<StallSubject> {
+    yield* this.connections;
+    yield* this.sessions.remote?.allFar() ?? [];
   }
 
   /** Connections open now. */
@@ -126,6 +139,7 @@ export class FrontEnd {
     this.stallWatch.stop();
     const closed = this.doors.close();
     for (const connection of this.connections) connection.close(ReasonCode.ServerShuttingDown);
+    this.sessions.remote?.close();
     await closed;
     this.authenticator.close();
   }

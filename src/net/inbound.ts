@@ -14,6 +14,7 @@ import type { Topic } from "../routing/topic.js";
 import { Acks, type AcksOwner } from "../session/acks.js";
 import { opensExchange, receiveMaximumOf } from "../session/incoming-qos2.js";
 import { isReservedTopic } from "../session/reserved.js";
+import type { AttachedSession, RemoteSession } from "../session/remote/near.js";
 import type { Session } from "../session/session.js";
 import type { Turn } from "../session/turn.js";
 import { aliasBytes } from "./aliases.js";
@@ -45,7 +46,7 @@ export class Inbound {
   private readonly receiveMaximum: number;
 
   constructor(
-    private readonly session: Session,
+    private readonly session: AttachedSession,
     private readonly version: number,
     private readonly output: Output,
     private readonly share: InboundShare,
@@ -176,12 +177,12 @@ export class Inbound {
   /** A QoS 1 or 2 publish, which is to be answered. */
   private onNumbered(message: Message, packetId: number, qos: number): boolean {
     const { counters, config, router } = this.share;
-    const { journal } = this.session;
+    const { session } = this;
     const { receive_maximum: most, inflight_bytes: bytesMax } = config.limits;
-    this.acks ??= new Acks(this.session, this.output, this.version, counters, this.owner);
+    this.acks ??= new Acks(session, this.output, this.version, counters, this.owner);
     const { acks } = this;
     if (this.version === 5) {
-      const underWay = acks.qos1 + this.session.freshQos2;
+      const underWay = acks.qos1 + session.freshQos2;
       if (underWay >= this.receiveMaximum || acks.length >= most) {
         throw new ProtocolError(ReasonCode.ReceiveMaximumExceeded);
       }
@@ -189,19 +190,36 @@ export class Inbound {
     message.packetId = packetId;
     message.sink = acks;
     if (qos === 1) counters.receivedQos1++;
-    else if (!this.opens(message, acks)) return true;
+    else if (session.isRemote) return this.passOn(session, message);
+    else if (!this.opens(session, message, acks)) return true;
     if (this.lastReserved) {
       counters.ignoredReserved++;
       message.matched = 1;
       if (this.version === 5) message.refused = ReasonCode.NotAuthorized;
     } else if (message.refused === 0 && !this.isDenied(message)) {
-      if (qos === 2 && journal !== null) journal.publish(message);
-      else router.publish(message);
+      if (qos === 2 && !session.isRemote && session.journal !== null) {
+        session.journal.publish(message);
+      } else router.publish(message);
     }
     acks.published(message);
     if (acks.length === 0) return true;
-    if (qos === 2 && message.pending > 0) this.session.incoming.add(packetId, message);
+    if (qos === 2 && message.pending > 0 && !session.isRemote) {
+      session.incoming.add(packetId, message);
+    }
     return (this.version === 5 || acks.length < most) && acks.bytes < bytesMax;
+  }
+
+  /** A QoS 2 publish belongs to the session, which is at another node and answers it. */
+  private passOn(session: RemoteSession, message: Message): boolean {
+    const { counters } = this.share;
+    counters.receivedQos2++;
+    if (this.lastReserved) {
+      counters.ignoredReserved++;
+      if (this.version === 5) message.refused = ReasonCode.NotAuthorized;
+      else message.matched = 1;
+    } else if (message.refused === 0) this.isDenied(message);
+    session.publish(message, message.packetId, view.dup, message.matched > 0);
+    return !session.backlogged;
   }
 
   /**
@@ -219,10 +237,10 @@ export class Inbound {
   }
 
   /** Is it the first PUBLISH of its packet id? Another one only gets its PUBREC again. */
-  private opens(message: Message, acks: Acks): boolean {
+  private opens(session: Session, message: Message, acks: Acks): boolean {
     const { counters, config } = this.share;
     const isFirst = opensExchange(
-      this.session.incoming,
+      session.incoming,
       message,
       acks,
       config.limits.open_qos2,

@@ -34,6 +34,7 @@ export const ReasonCode = {
   PayloadFormatInvalid: 0x99,
   RetainNotSupported: 0x9a,
   QosNotSupported: 0x9b,
+  UseAnotherServer: 0x9c,
   SharedSubscriptionsNotSupported: 0x9e,
 } as const;
 

@@ -16,10 +16,16 @@ export interface ChannelInfo {
   readonly connectedAtMs: number;
   /** What the client has not taken yet, of what was sent. */
   readonly waitingBytes: number;
+  /** Longest packet that the client takes. */
+  readonly packetMax: number;
+  /** What is sent by `publish` is changed for this client: by topic aliases, or a mount point. */
+  readonly takesMessages: boolean;
 }
 
 export interface Channel {
   readonly version: number;
+  /** The node where the connection is, if it is another one. */
+  readonly node: string | null;
   /** More waits to be sent than `limits.connection_output_bytes`; `Session.onDrain` follows. */
   readonly congested: boolean;
   readonly isOpen: boolean;
@@ -53,6 +59,8 @@ export interface Channel {
   acknowledge(type: AckType, packetId: number, reason: number): void;
   /** Sends a whole packet. */
   send(packet: Buffer): void;
+  /** Sends packets that another node has made for this client; the bytes stay as they are. */
+  passOn(bytes: Buffer, start: number, end: number): void;
   /** The session was backlogged and takes requests again. */
   readOn(): void;
   /** Closes the connection with a reason; the session is detached before this returns. */

@@ -4,7 +4,7 @@
  * [MQTT-3.1.2-8, MQTT-3.1.2-10].
  */
 import type { Message } from "../routing/message.js";
-import type { ConnectRequest } from "./sessions.js";
+import type { ConnectRequest } from "./opening.js";
 import type { JournalParts } from "./host.js";
 import type { Session } from "./session.js";
 import { StoredWills } from "./stored-wills.js";

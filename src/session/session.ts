@@ -94,6 +94,11 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.access = host.authorizer.accessOf({ clientId, user, rules: null });
   }
 
+  /** A connection here has the session itself, not the near end of a channel to it. */
+  get isRemote(): false {
+    return false;
+  }
+
   /** It outlives its connection. */
   get persistent(): boolean {
     return this.expiryMs > 0;
@@ -329,6 +334,15 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     }
     const code = wasOpen || this.resumed ? ReasonCode.Success : ReasonCode.PacketIdNotFound;
     this.channel?.acknowledge(AckType.Pubcomp, packetId, code);
+  }
+
+  /** A connection at another node cannot send what is in flight under this id: as if it had been delivered. */
+  onSkipped(packetId: number): void {
+    const state = this.window.stateOf(packetId);
+    if (state !== Awaiting.Puback && state !== Awaiting.Pubrec) return;
+    this.host.counters.droppedTooLarge++;
+    this.abandon(packetId);
+    this.pump();
   }
 
   /** An incoming QoS 2 message was answered, or there is nobody to answer. */

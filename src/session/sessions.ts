@@ -2,16 +2,8 @@
  * All sessions in this node. One client id has one session and at most one connection here: a connection
  * is attached only with the directory's grant, after older ones are closed.
  */
-import type {
-  ClaimResult,
-  ConnectionHost,
-  Directory,
-  DirectoryEntry,
-} from "../cluster/directory-types.js";
-import type { Access } from "../auth/acl/access.js";
-import type { ClientRule } from "../auth/rules.js";
+import type { Directory, SessionPlace } from "../cluster/directory-types.js";
 import { Refusal } from "../lib/refusal.js";
-import type { WillPacket } from "../protocol/packets.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
 import type { Channel } from "./channel.js";
@@ -23,6 +15,10 @@ import { type Loaded, Recovery } from "./journal/recovery.js";
 import { Moves } from "./move/moves.js";
 import { willKey } from "./move/notes.js";
 import type { MoveParts, MoveSessions } from "./move/parts.js";
+import { type ConnectOutcome, type ConnectRequest, noSession, type Opening } from "./opening.js";
+import { Places } from "./places.js";
+import { type EndsHost, type EndsParts, RemoteEnds } from "./remote/ends.js";
+import type { AttachedSession } from "./remote/near.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { giveAwayStored } from "./shared.js";
@@ -30,35 +26,11 @@ import { ClientWills } from "./client-wills.js";
 import type { WillNetwork } from "./will-holders.js";
 import type { HeldWill } from "./will-record.js";
 
-/** What a CONNECT asks for, after its limits were applied. */
-export interface ConnectRequest {
-  readonly clientId: string;
-  readonly user: string;
-  /** What the client may do; null: everything. */
-  readonly access: Access | null;
-  /** Rules that came with what it authenticated by. */
-  readonly rules: readonly ClientRule[] | null;
-  readonly clean: boolean;
-  readonly expiryMs: number;
-  readonly receiveMaximum: number;
-  readonly will: WillPacket | null;
-}
+/** How often a CONNECT is claimed anew because its session is not where it was said to be. */
+const claimsMax = 20;
 
 /** A deadline of a session that is being moved is looked at again after so long. */
 const moveAgainMs = 1000;
-
-/** A connection on its way to its session. */
-interface Opening {
-  readonly request: ConnectRequest;
-  readonly channel: Channel;
-  readonly epoch: number;
-  readonly done: (outcome: ConnectOutcome) => void;
-}
-
-/** `reason` 0: the connection just closes. */
-export type ConnectOutcome =
-  | { readonly session: Session; readonly present: boolean }
-  | { readonly session: null; readonly reason: number };
 
 /** What sessions need in order to move between nodes. */
 export type MovingParts = Omit<MoveParts, "sessions">;
@@ -73,9 +45,13 @@ export interface SessionsParts
   readonly willNetwork: WillNetwork | null;
   /** Null: they never move. */
   readonly moving?: MovingParts | null;
+  /** Null: there are no other nodes. */
+  readonly remote: RemoteParts | null;
 }
 
-export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
+export type RemoteParts = Pick<EndsParts, "port" | "clock" | "log">;
+
+export class Sessions implements SessionHost, MoveSessions, EndsHost {
   readonly counters = new SessionCounters();
   readonly router: SessionRouter;
   readonly limits: SessionHost["limits"];
@@ -87,6 +63,10 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
   readonly journals: Journals | null;
   readonly wills: ClientWills;
   readonly moves: Moves | null;
+  /** Connections and sessions of which the other one is at another node. Null: there are no other nodes. */
+  readonly remote: RemoteEnds | null;
+  /** What is here of each client id, as the directory asks for it. */
+  readonly places = new Places(this);
   private readonly byId = new Map<string, Session>();
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
   private readonly ending = new Map<string, (() => void)[]>();
@@ -105,6 +85,10 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     this.journals = parts.journals === null ? null : new Journals(parts.journals, this);
     this.wills = new ClientWills({ journals: parts.journals, network: parts.willNetwork }, this);
     this.moves = parts.moving ? new Moves({ ...parts.moving, sessions: this }) : null;
+    const { channels: channelsMax, channel_bytes: window } = parts.limits;
+    const { remote, directory } = parts;
+    this.remote =
+      remote === null ? null : new RemoteEnds(this, { ...remote, directory, channelsMax, window });
   }
 
   get size(): number {
@@ -223,11 +207,14 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     request: ConnectRequest,
     channel: Channel,
     done: (outcome: ConnectOutcome) => void,
+    moves = 0,
   ): void {
     const { clientId, user } = request;
     this.directory.claim({ clientId, user }, (result) => {
-      if (result.granted) this.granted(request, channel, result, done);
-      else if (channel.isOpen) {
+      if (result.granted) {
+        const { epoch } = result;
+        this.granted({ request, channel, epoch, done, moves }, result.sessionAt);
+      } else if (channel.isOpen) {
         this.counters.claimsRefused++;
         done({ session: null, reason: refusalReason(result.why) });
       }
@@ -238,8 +225,12 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
    * The connection is closed. `willDue`: not by a DISCONNECT that discards the will. The session ends
    * now or when its expiry is over.
    */
-  detach(session: Session, channel: Channel, willDue: boolean): void {
+  detach(session: AttachedSession, channel: Channel, willDue: boolean): void {
     if (session.channel !== channel) return;
+    if (session.isRemote) {
+      session.detach(willDue);
+      return;
+    }
     session.detach();
     const now = this.turn.refresh();
     this.lastWill = null;
@@ -257,7 +248,8 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     const { clientId, epoch, persistent } = session;
     if (persistent) this.keepWaiting(session);
     else this.end(session);
-    this.directory.released(clientId, epoch, persistent);
+    if (channel.node === null) this.directory.released(clientId, epoch, persistent);
+    else this.directory.changed(clientId, epoch);
   }
 
   /** Ends a session that has no connection, at an operator's wish. False: there is none. */
@@ -268,45 +260,61 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     session.channel?.close(ReasonCode.AdministrativeAction);
     if (this.byId.get(clientId) !== session) return true;
     this.end(session);
-    this.directory.ended(clientId, session.epoch);
+    this.directory.changed(clientId, session.epoch);
     return true;
   }
 
-  displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
-    const session = this.byId.get(clientId);
-    if (session === undefined || session.channel === null || session.epoch >= epoch) {
-      done(null);
-      return;
-    }
+  /** Ends the session for a claim of that epoch, if there is one; calls back when that is durable. */
+  discard(clientId: string, done: () => void): void {
+    this.delete(clientId);
+    const ending = this.ending.get(clientId);
+    if (ending === undefined) done();
+    else ending.push(done);
+  }
+
+  /** Closes the connection here that has the session; its will, if it is due, is the one of `whenWillAccepted`. */
+  takeOver(channel: Channel): void {
     this.counters.takenOver++;
     this.lastWill = null;
-    session.channel.close(ReasonCode.SessionTakenOver);
-    const will = this.lastWill as Message | null; // set by detach, within close
+    channel.close(ReasonCode.SessionTakenOver);
+  }
+
+  /** Calls back when the will is accepted, where there was one, of the connection that was closed in this turn. */
+  whenWillAccepted(done: () => void): void {
+    const will = this.lastWill;
+    this.lastWill = null;
     if (will === null || will.pending === 0) {
-      done(null);
+      done();
       return;
     }
     const { sink } = will;
     will.sink = {
       onAccepted: (accepted) => {
         sink?.onAccepted(accepted);
-        done(null);
+        done();
       },
     };
   }
 
-  beforeGrant(clientId: string, done: () => void): void {
-    if (this.wills.holders === null) done();
-    else this.wills.holders.beforeGrant(clientId, done);
+  /** A connection at another node takes up the session that is here, if there is one. */
+  openFor(opening: Opening): void {
+    const { clientId } = opening.request;
+    this.clear(opening);
+    if (this.byId.has(clientId)) this.storeWill(opening);
+    else opening.done({ session: null, reason: noSession });
   }
 
-  *entries(): Iterable<DirectoryEntry> {
-    for (const session of this.byId.values()) yield entryOf(session);
-  }
-
-  entry(clientId: string): DirectoryEntry | undefined {
-    const session = this.byId.get(clientId);
-    return session === undefined ? undefined : entryOf(session);
+  /** Calls back when it is known whether the session stays here. `hasGone`: it is at another node now. */
+  settle(clientId: string, done: (hasGone: boolean) => void): void {
+    if (!this.moves?.has(clientId)) {
+      done(false);
+      return;
+    }
+    const wasHere = this.byId.has(clientId);
+    this.moves.whenSettled(clientId, () => {
+      if (wasHere && !this.byId.has(clientId)) done(true);
+      else this.settle(clientId, done);
+    });
   }
 
   onSessionDeadline(session: Session): void {
@@ -323,48 +331,59 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     }
     this.counters.sessionsExpired++;
     this.end(session);
-    this.directory.ended(session.clientId, session.epoch);
+    this.directory.changed(session.clientId, session.epoch);
   }
 
-  private granted(
-    request: ConnectRequest,
-    channel: Channel,
-    result: ClaimResult & { granted: true },
-    done: (outcome: ConnectOutcome) => void,
-  ): void {
-    const { clientId } = request;
-    const { epoch } = result;
-    if (this.moves?.has(clientId)) {
-      const wasHere = this.byId.has(clientId);
-      this.moves.whenSettled(clientId, () => {
-        if (!wasHere || this.byId.has(clientId)) this.granted(request, channel, result, done);
-        else {
-          // It is elsewhere now: another claim says where.
-          this.directory.released(clientId, epoch, false);
-          if (channel.isOpen) this.connect(request, channel, done);
-        }
-      });
-      return;
-    }
-    if (!channel.isOpen) {
-      this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
-      return;
-    }
+  private granted(opening: Opening, sessionAt: SessionPlace | null): void {
+    const { remote } = this;
+    if (!opening.channel.isOpen) this.released(opening);
+    else if (sessionAt === null || remote === null) this.openHere(opening);
+    else remote.fetch(opening, sessionAt);
+  }
+
+  openHere(opening: Opening): void {
+    this.settle(opening.request.clientId, (hasGone) => {
+      if (!opening.channel.isOpen) this.released(opening);
+      // Another claim says where it is now.
+      else if (hasGone) this.claimAgain(opening);
+      else {
+        this.clear(opening);
+        this.storeWill(opening);
+      }
+    });
+  }
+
+  claimAgain({ request, channel, epoch, done, moves }: Opening): void {
+    this.directory.released(request.clientId, epoch, false);
+    if (!channel.isOpen) return;
+    if (moves < claimsMax) this.connect(request, channel, done, moves + 1);
+    else done({ session: null, reason: ReasonCode.UseAnotherServer });
+  }
+
+  /** What is in the way of the connection goes. */
+  private clear({ request }: Opening): void {
+    const { clientId, clean } = request;
     // Still connected when the directory gave up waiting for its close.
     this.byId.get(clientId)?.channel?.close(ReasonCode.SessionTakenOver);
     const before = this.byId.get(clientId);
     const isOver = before !== undefined && before.endDueMs <= this.turn.refresh();
-    if (before !== undefined && (request.clean || isOver)) this.end(before); // [MQTT-3.1.2-4]
-    this.storeWill({ request, channel, epoch, done });
+    if (before !== undefined && (clean || isOver)) this.end(before); // [MQTT-3.1.2-4]
+  }
+
+  /** The connection is not attached: the directory hears what is here. */
+  released({ request, channel, epoch }: Opening): void {
+    const { clientId } = request;
+    if (channel.node !== null) this.directory.changed(clientId, epoch);
+    else this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
   }
 
   /** A client that has a will is told that it is connected when the will is durable and held elsewhere, not before. */
   private storeWill(opening: Opening): void {
     const { request, epoch, done } = opening;
-    const { clientId, will } = request;
+    const { will } = request;
     if (will !== null && this.journals !== null && this.journals.stalled !== null) {
       done({ session: null, reason: ReasonCode.ServerUnavailable });
-      this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
+      this.released(opening);
       return;
     }
     this.wills.open(request, epoch, () => this.open(opening));
@@ -388,10 +407,15 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     }
     if (!channel.isOpen) {
       this.forgetWill(clientId, epoch);
-      this.directory.released(clientId, epoch, this.byId.get(clientId)?.persistent ?? false);
+      this.released(opening);
       return;
     }
     const before = this.byId.get(clientId);
+    if (before === undefined && channel.node !== null) {
+      this.forgetWill(clientId, epoch);
+      opening.done({ session: null, reason: noSession });
+      return;
+    }
     const session = before ?? new Session(clientId, request.user, this);
     const isNew = before === undefined;
     if (isNew && expiryMs > 0 && this.journals !== null) {
@@ -419,7 +443,7 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     const superseded = (): void => {
       // A newer connection of the client has come for the session.
       done({ session: null, reason: 0 });
-      this.leave(session, epoch, false);
+      this.leave(opening, session, false);
     };
     if (session.epoch > epoch) {
       superseded();
@@ -430,18 +454,18 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     if (journal.journals.stalled !== null) {
       // It would have to wait for nobody knows how long.
       done({ session: null, reason: ReasonCode.ServerUnavailable });
-      this.leave(session, epoch, isNew);
+      this.leave(opening, session, isNew);
       return;
     }
     const attach = (isLoaded: boolean): void => {
-      if (!channel.isOpen) this.leave(session, epoch, isNew && session.epoch === epoch);
+      if (!channel.isOpen) this.leave(opening, session, isNew && session.epoch === epoch);
       else if (session.epoch > epoch) superseded();
       // It has expired, or an operator has ended it.
       else if (this.byId.get(session.clientId) !== session) this.open(opening);
       else if (isLoaded) this.attach(opening, session, isNew);
       else {
         done({ session: null, reason: ReasonCode.ServerUnavailable });
-        this.leave(session, epoch, isNew);
+        this.leave(opening, session, isNew);
       }
       journal.attachEnds();
     };
@@ -455,11 +479,10 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
   }
 
   /** Nobody attaches to it: it stays as it is, unless it was made for that. */
-  private leave(session: Session, epoch: number, isNew: boolean): void {
+  private leave(opening: Opening, session: Session, isNew: boolean): void {
     if (isNew && this.byId.get(session.clientId) === session) this.end(session);
-    this.forgetWill(session.clientId, epoch);
-    const isHere = this.byId.get(session.clientId) === session;
-    this.directory.released(session.clientId, epoch, isHere && session.persistent);
+    this.forgetWill(session.clientId, opening.epoch);
+    this.released(opening);
   }
 
   private attach(opening: Opening, session: Session, isNew: boolean): void {
@@ -472,7 +495,8 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     done({ session, present: !isNew });
     session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: !isNew });
     if (will === null) this.wills.drop(clientId, epoch);
-    this.directory.attached(clientId, epoch);
+    if (channel.node === null) this.directory.attached(clientId, epoch);
+    else this.directory.changed(clientId, epoch);
   }
 
   /** A session without connection: its time runs. */
@@ -525,7 +549,7 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     this.byId.set(clientId, session);
     if (session.will !== null) this.wills.hold(session);
     this.rearm(session);
-    this.directory.ended(clientId, session.epoch);
+    this.directory.changed(clientId, session.epoch);
     if (session.will !== null) session.whenDurable(() => journal?.note(willKey, null));
   }
 
@@ -540,7 +564,7 @@ export class Sessions implements SessionHost, ConnectionHost, MoveSessions {
     session.hadShared = false;
     if (journal !== null) this.endStored(session, journal, done);
     else session.clear();
-    this.directory.ended(clientId, session.epoch);
+    this.directory.changed(clientId, session.epoch);
     if (journal === null) done();
   }
 
@@ -563,13 +587,4 @@ function refusalReason(why: "other-user" | "superseded" | "unavailable"): number
     case "superseded":
       return 0;
   }
-}
-
-function entryOf(session: Session): DirectoryEntry {
-  return {
-    clientId: session.clientId,
-    user: session.user,
-    connection: session.channel === null ? null : session.epoch,
-    session: session.persistent ? session.epoch : null,
-  };
 }

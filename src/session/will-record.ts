@@ -27,6 +27,19 @@ export interface HeldWill {
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const qos = z.union([z.literal(0), z.literal(1), z.literal(2)]);
 
+/** A will in plain data. */
+export const plainWill = z.object({
+  topic: z.string(),
+  payload: bytes,
+  qos,
+  retain: z.boolean(),
+  payloadIsText: z.boolean(),
+  properties: bytes.nullable(),
+  delaySeconds: z.number(),
+  /** -1: it does not expire. */
+  expirySeconds: z.number(),
+});
+
 const heldSchema = z.object({
   clientId: z.string(),
   user: z.string(),
@@ -34,17 +47,7 @@ const heldSchema = z.object({
   dueAt: z.number(),
   epoch: z.number(),
   expiryMs: z.number(),
-  will: z.object({
-    topic: z.string(),
-    payload: bytes,
-    qos,
-    retain: z.boolean(),
-    payloadIsText: z.boolean(),
-    properties: bytes.nullable(),
-    delaySeconds: z.number(),
-    /** -1: it does not expire. */
-    expirySeconds: z.number(),
-  }),
+  will: plainWill,
 });
 
 const firedSchema = z.object({
@@ -62,10 +65,25 @@ const firedSchema = z.object({
 });
 
 export function encodeHeld({ will, ...rest }: HeldWill): Buffer {
-  return encodeRecord(version, {
-    ...rest,
-    will: { ...will, expirySeconds: will.expirySeconds ?? -1 },
-  });
+  return encodeRecord(version, { ...rest, will: toPlainWill(will) });
+}
+
+export function toPlainWill(will: WillPacket): z.infer<typeof plainWill> {
+  return { ...will, expirySeconds: will.expirySeconds ?? -1 };
+}
+
+export function fromPlainWill({
+  properties,
+  expirySeconds,
+  payload,
+  ...plain
+}: z.infer<typeof plainWill>): WillPacket {
+  return {
+    ...plain,
+    payload: Buffer.from(payload),
+    properties: properties === null ? null : Buffer.from(properties),
+    expirySeconds: expirySeconds === -1 ? undefined : expirySeconds,
+  };
 }
 
 /** Null: it cannot be read. */
@@ -73,16 +91,7 @@ export function decodeHeld(record: Buffer): HeldWill | null {
   const parsed = heldSchema.safeParse(decodeRecord(version, record)?.value);
   if (!parsed.success) return null;
   const { will, ...rest } = parsed.data;
-  const { properties, expirySeconds, payload, ...plain } = will;
-  return {
-    ...rest,
-    will: {
-      ...plain,
-      payload: Buffer.from(payload),
-      properties: properties === null ? null : Buffer.from(properties),
-      expirySeconds: expirySeconds === -1 ? undefined : expirySeconds,
-    },
-  };
+  return { ...rest, will: fromPlainWill(will) };
 }
 
 export function encodeFired(message: Message, wallOffsetMs: number): Buffer {

@@ -9,6 +9,7 @@ import { configSchema } from "../../src/config/schema.js";
 import { rowValue } from "../../src/routing/leaf.js";
 import { eventually } from "../support/mqtt-client.js";
 import { type LimitCase, LimitTest, type Limits } from "./support.js";
+import { channelCases } from "./channel-cases.js";
 import { queueCases } from "./queue-cases.js";
 
 const versions = [4, 5] as const;
@@ -279,7 +280,9 @@ async function retainedFull(one: LimitTest): Promise<number> {
   return 4;
 }
 
-const cases: Record<keyof Limits, LimitCase> = { ...packetCases, ...queueCases, ...otherCases };
+const cases: Record<keyof Limits, LimitCase> = {
+  ...{ ...packetCases, ...queueCases, ...otherCases, ...channelCases },
+};
 
 for (const [name, limit] of Object.entries(cases)) {
   test(`limits.${name}`, async (t) => {

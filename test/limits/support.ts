@@ -18,6 +18,9 @@ export interface LimitCase {
 }
 
 export class LimitTest {
+  /** The node whose counters count, if it is not the broker. */
+  watched: Pick<TestBroker, "frontEnd" | "router"> | null = null;
+
   private constructor(
     readonly t: TestContext,
     readonly broker: TestBroker,
@@ -32,7 +35,7 @@ export class LimitTest {
   }
 
   metric(name: string): number {
-    const { frontEnd, router } = this.broker;
+    const { frontEnd, router } = this.watched ?? this.broker;
     const { retained } = router;
     const { counters, sessions } = frontEnd;
     const session = sessions.counters;
@@ -41,6 +44,7 @@ export class LimitTest {
         net: { ...counters },
         session: { ...session },
         retained: retained.counters,
+        ...(sessions.remote === null ? {} : { remote: sessions.remote.counters }),
       })[name] ?? 0
     );
   }

@@ -218,7 +218,7 @@ test("a session expires, also after days, and is reported", () => {
   clock.advance(2000);
   assert.equal(sessions.size, 0);
   assert.equal(sessions.counters.sessionsExpired, 1);
-  const expected = ["attached c", "released c true", "attached c", "released c true", "ended c"];
+  const expected = ["attached c", "released c true", "attached c", "released c true", "changed c"];
   assert.deepEqual(reports, expected);
 });
 
@@ -226,12 +226,12 @@ test("displace closes older connections only, and then tells", () => {
   const { connect, sessions, reports } = world();
   const { channel } = connect("c");
   let done = 0;
-  sessions.displace("c", 1, () => done++);
+  sessions.places.displace("c", 1, () => done++);
   assert.equal(channel.isOpen, true);
-  sessions.displace("c", 2, () => done++);
+  sessions.places.displace("c", 2, () => done++);
   assert.deepEqual(channel.take(), ["close 142"]);
-  sessions.displace("c", 3, () => done++);
-  sessions.displace("nobody", 3, () => done++);
+  sessions.places.displace("c", 3, () => done++);
+  sessions.places.displace("nobody", 3, () => done++);
   assert.equal(done, 4);
   assert.deepEqual(reports, ["attached c", "released c false"]);
   assert.equal(sessions.counters.takenOver, 1);
@@ -243,13 +243,13 @@ test("entries tell what is here", () => {
   connect("clean");
   disconnect("kept");
   assert.deepEqual(
-    [...sessions.entries()],
+    [...sessions.places.entries()],
     [
-      { clientId: "kept", user: "", epoch: 1, connected: false, persistent: true },
-      { clientId: "clean", user: "", epoch: 2, connected: true, persistent: false },
+      { clientId: "kept", user: "", connection: null, session: 1 },
+      { clientId: "clean", user: "", connection: 2, session: null },
     ],
   );
-  assert.equal(sessions.entry("nobody"), undefined);
+  assert.equal(sessions.places.entry("nobody"), undefined);
 });
 
 test("an operator deletes sessions, connected or not", () => {
@@ -262,7 +262,7 @@ test("an operator deletes sessions, connected or not", () => {
   assert.equal(sessions.delete("b"), true);
   assert.equal(sessions.delete("b"), false);
   assert.equal(sessions.size, 0);
-  assert.deepEqual(reports.slice(-2), ["ended a", "ended b"]);
+  assert.deepEqual(reports.slice(-2), ["changed a", "changed b"]);
 });
 
 /** The durable flags of all local subscriptions. */

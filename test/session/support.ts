@@ -88,6 +88,7 @@ export class ManualClock implements Clock {
 /** Writes down what the session says, one line each. */
 export class FakeChannel implements Channel {
   readonly version: number;
+  readonly node = null;
   congested = false;
   isOpen = true;
   readonly said: string[] = [];
@@ -108,6 +109,8 @@ export class FakeChannel implements Channel {
       keepAliveSeconds: 0,
       connectedAtMs: 0,
       waitingBytes: 0,
+      packetMax: Number.POSITIVE_INFINITY,
+      takesMessages: false,
     };
   }
 
@@ -126,6 +129,10 @@ export class FakeChannel implements Channel {
 
   send(packet: Buffer): void {
     this.said.push(`packet ${packet.toString("hex")}`);
+  }
+
+  passOn(bytes: Buffer, start: number, end: number): void {
+    this.send(bytes.subarray(start, end));
   }
 
   readOn(): void {
@@ -193,9 +200,10 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
       claim: (_claim, done) => done({ granted: true, epoch: ++epoch, sessionAt: null }),
       attached: (clientId) => reports.push(`attached ${clientId}`),
       released: (clientId, _epoch, kept) => reports.push(`released ${clientId} ${kept}`),
-      ended: (clientId) => reports.push(`ended ${clientId}`),
+      changed: (clientId) => reports.push(`changed ${clientId}`),
     },
     willNetwork: null,
+    remote: null,
     journals:
       store === null || commits === null
         ? null
@@ -217,7 +225,7 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
     let session: Session | null = null;
     sessions.turn.refresh();
     sessions.connect(request, channel, (outcome) => {
-      session = outcome.session;
+      if (outcome.session !== null && !outcome.session.isRemote) session = outcome.session;
     });
     channel.onClose = () => {
       const open = sessions.get(clientId);

@@ -138,7 +138,7 @@ export class FakeConnections implements ConnectionHost {
     const session = this.sessions.get(clientId);
     if (session === undefined || session.connection !== null) return;
     this.sessions.delete(clientId);
-    this.directory.ended(clientId, session.epoch);
+    this.directory.changed(clientId, session.epoch);
   }
 
   displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {

@@ -227,7 +227,7 @@ test("a session of another user is refused: 0x87, in MQTT 3 return code 5", asyn
     claim: (_claim, done) => done({ granted: false, why: "other-user" }),
     attached: () => undefined,
     released: () => undefined,
-    ended: () => undefined,
+    changed: () => undefined,
   };
   const { port, frontEnd } = await testBroker(t, { directory });
   const five = await MqttClient.open(t, port);
@@ -250,7 +250,7 @@ test("while a claim waits nothing is read; superseded ones close without a word"
     claim: (_claim, done) => void answers.push(done),
     attached: () => undefined,
     released: (...all) => void released.push(all),
-    ended: () => undefined,
+    changed: () => undefined,
   };
   const { port, frontEnd } = await testBroker(t, { directory });
   const granted = await MqttClient.open(t, port);

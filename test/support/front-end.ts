@@ -144,8 +144,9 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
     connectionsMax: options.connectionsMax ?? 10_000,
     journals: options.journals ?? null,
     willNetwork: null,
+    cluster: null,
   });
-  directory.attachHost(frontEnd.sessions);
+  directory.attachHost(frontEnd.sessions.places);
   const { port } = await frontEnd.start();
   const stop = async (): Promise<void> => {
     await frontEnd.stop();

@@ -45,6 +45,15 @@ export function nodeMetrics({
     ...(sessions.moves === null
       ? {}
       : { moves: { ...sessions.moves.counters, under_way: { ...sessions.moves.underWay } } }),
+    ...(sessions.remote === null
+      ? {}
+      : {
+          remote: {
+            ...sessions.remote.counters,
+            near: sessions.remote.nearSize,
+            far: sessions.remote.farSize,
+          },
+        }),
     auth: {
       ...authenticator.counters,
       ...authenticator.methodCounters,

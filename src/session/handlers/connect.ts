@@ -18,7 +18,7 @@ import { ReasonCode, reasonName } from "../../protocol/reason-codes.js";
 import { textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
 import type { ListenerPolicy } from "../listener-policy.js";
-import type { Session } from "../session.js";
+import type { AttachedSession } from "../remote/near.js";
 import type { Sessions } from "../sessions.js";
 import { type Authenticated, EnhancedAuth } from "./auth.js";
 import { connackProperties, keepAliveOf } from "./connack.js";
@@ -34,7 +34,7 @@ export interface ConnectParts {
 /** The answer to a CONNECT. */
 export interface Greeting {
   /** Null: refused, close after `connack`. */
-  readonly session: Session | null;
+  readonly session: AttachedSession | null;
   /** Null: nothing is sent. */
   readonly connack: Buffer | null;
   readonly reason: number;

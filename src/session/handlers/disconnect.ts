@@ -2,14 +2,14 @@
 import type { DisconnectPacket } from "../../protocol/packets.js";
 import { ProtocolError } from "../../protocol/protocol-error.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
-import type { Session } from "../session.js";
+import type { AttachedSession } from "../remote/near.js";
 
 /**
  * Takes note of a DISCONNECT before the connection is closed. Returns whether the will is due: reason 0
  * discards it [MQTT-3.14.4-3].
  * @throws ProtocolError protocol error: an expiry for a session that was to end with its connection
  */
-export function disconnect(session: Session, packet: DisconnectPacket): boolean {
+export function disconnect(session: AttachedSession, packet: DisconnectPacket): boolean {
   const { sessionExpirySeconds } = packet;
   if (sessionExpirySeconds !== undefined) {
     if (!session.persistent && sessionExpirySeconds > 0) {

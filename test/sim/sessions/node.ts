@@ -133,6 +133,7 @@ export class SessionNode {
     const turn = new Turn(clock);
     const sessions = new Sessions({
       ...{ router, limits: config.limits, wheel, turn, directory: cluster.directory },
+      remote: { port: cluster, clock, log },
       authorizer: new Acl(config.auth, silentLog),
       willNetwork: willNetwork(cluster, clock),
       journals: {
@@ -145,7 +146,7 @@ export class SessionNode {
     const counters = new NetCounters();
     const stallWatch = new StallWatch(clock, config.store.stall_timeout, () => this.open);
     cluster.attach({
-      ...{ user: router, host: sessions },
+      ...{ user: router, host: sessions.places },
       load: () => ({ connections: 0, sessions: sessions.size }),
     });
     this.open.clear();

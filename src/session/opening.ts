@@ -1,0 +1,38 @@
+/** A connection on its way to its session. */
+import type { Access } from "../auth/acl/access.js";
+import type { ClientRule } from "../auth/rules.js";
+import type { WillPacket } from "../protocol/packets.js";
+import type { Channel } from "./channel.js";
+import type { AttachedSession } from "./remote/near.js";
+
+/** What a CONNECT asks for, after its limits were applied. */
+export interface ConnectRequest {
+  readonly clientId: string;
+  readonly user: string;
+  /** What the client may do; null: everything. */
+  readonly access: Access | null;
+  /** Rules that came with what it authenticated by. */
+  readonly rules: readonly ClientRule[] | null;
+  readonly clean: boolean;
+  readonly expiryMs: number;
+  readonly receiveMaximum: number;
+  readonly will: WillPacket | null;
+}
+
+/** `reason` 0: the connection just closes. */
+export type ConnectOutcome =
+  | { readonly session: AttachedSession; readonly present: boolean }
+  | { readonly session: null; readonly reason: number };
+
+/** No reason code: a connection at another node has found no session here, and begins one where it is. */
+export const noSession = -1;
+
+export interface Opening {
+  readonly request: ConnectRequest;
+  /** A channel of another node's connection takes up a session that there is; a new one begins at the connection's node. */
+  readonly channel: Channel;
+  readonly epoch: number;
+  readonly done: (outcome: ConnectOutcome) => void;
+  /** How often its session was found to have moved elsewhere. */
+  readonly moves: number;
+}

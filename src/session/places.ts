@@ -1,0 +1,91 @@
+/**
+ * Where the connections and sessions of this node are, in the words of the directory: a client's connection and its session
+ * are two facts, and each node tells of its own.
+ */
+import type { ConnectionHost, DirectoryEntry } from "../cluster/directory-types.js";
+import type { Channel } from "./channel.js";
+import type { ClientWills } from "./client-wills.js";
+import type { RemoteEnds } from "./remote/ends.js";
+import type { RemoteSession } from "./remote/near.js";
+import type { Session } from "./session.js";
+
+interface PlacesHost {
+  readonly remote: RemoteEnds | null;
+  readonly wills: Pick<ClientWills, "holders">;
+  get(clientId: string): Session | undefined;
+  all(): Iterable<Session>;
+  takeOver(channel: Channel): void;
+  whenWillAccepted(done: () => void): void;
+}
+
+export class Places implements ConnectionHost {
+  constructor(private readonly sessions: PlacesHost) {}
+
+  displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
+    const { sessions } = this;
+    const near = sessions.remote?.near(clientId);
+    if (near !== undefined) {
+      this.displaceNear(near, epoch, done);
+      return;
+    }
+    const session = sessions.get(clientId);
+    const channel = session?.channel ?? null;
+    // A client that is connected elsewhere is displaced there.
+    const isHere = session !== undefined && channel !== null && channel.node === null;
+    if (!isHere || session.epoch >= epoch) {
+      done(null);
+      return;
+    }
+    sessions.takeOver(channel);
+    sessions.whenWillAccepted(() => done(null));
+  }
+
+  beforeGrant(clientId: string, done: () => void): void {
+    const { holders } = this.sessions.wills;
+    if (holders === null) done();
+    else holders.beforeGrant(clientId, done);
+  }
+
+  *entries(): Iterable<DirectoryEntry> {
+    for (const session of this.sessions.all()) yield entryOf(session);
+    for (const near of this.sessions.remote?.allNear() ?? []) yield nearEntryOf(near, undefined);
+  }
+
+  entry(clientId: string): DirectoryEntry | undefined {
+    const session = this.sessions.get(clientId);
+    const near = this.sessions.remote?.near(clientId);
+    if (near !== undefined) return nearEntryOf(near, session);
+    return session === undefined ? undefined : entryOf(session);
+  }
+
+  private displaceNear(
+    near: RemoteSession,
+    epoch: number,
+    done: (sessionAt: string | null) => void,
+  ): void {
+    if (near.epoch >= epoch) {
+      done(near.node);
+      return;
+    }
+    if (near.channel.isOpen) this.sessions.takeOver(near.channel);
+    // Its will, where due, is accepted at the session's node before.
+    near.whenDurable(() => done(near.sessionAt));
+  }
+}
+
+function entryOf(session: Session): DirectoryEntry {
+  const { clientId, user, epoch, channel, persistent } = session;
+  const isConnected = channel !== null && channel.node === null;
+  const isConnectedElsewhere = channel !== null && channel.node !== null;
+  return {
+    ...{ clientId, user },
+    connection: isConnected ? epoch : null,
+    session: persistent || isConnectedElsewhere ? epoch : null,
+  };
+}
+
+function nearEntryOf(near: RemoteSession, beside: Session | undefined): DirectoryEntry {
+  const { clientId, user, epoch } = near;
+  const session = beside?.persistent ? beside.epoch : null;
+  return { clientId, user, connection: epoch, session };
+}
