@@ -494,7 +494,7 @@ export class Connection
   private onDrain(): void {
     this.output.measure();
     if (!this.isOpen) return;
-    this.session?.onDrain();
+    this.session?.pump();
     this.readOn();
   }
 

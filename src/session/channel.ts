@@ -26,7 +26,7 @@ export interface Channel {
   readonly version: number;
   /** The node where the connection is, if it is another one. */
   readonly node: string | null;
-  /** More waits to be sent than `limits.connection_output_bytes`; `Session.onDrain` follows. */
+  /** More waits to be sent than `limits.connection_output_bytes`; `Session.pump` follows. */
   readonly congested: boolean;
   readonly isOpen: boolean;
   info(): ChannelInfo;

@@ -36,3 +36,15 @@ export interface Opening {
   /** How often its session was found to have moved elsewhere. */
   readonly moves: number;
 }
+
+/** What a connection brings to its session. */
+export interface Attachment {
+  readonly channel: Channel;
+  readonly epoch: number;
+  readonly expiryMs: number;
+  /** Most QoS 1 and 2 messages in flight to this client. */
+  readonly receiveMaximum: number;
+  readonly will: WillPacket | null;
+  /** The session was there before: its client may send again what was not answered. */
+  readonly resumed?: boolean;
+}

@@ -21,6 +21,7 @@ import { IncomingQos2 } from "./incoming-qos2.js";
 import type { SessionJournal } from "./journal/journal.js";
 import type { Marks } from "./journal/marks.js";
 import { PagedQueue } from "./journal/paged-queue.js";
+import type { Attachment } from "./opening.js";
 import { SessionQueue, type WaitingMessages } from "./queue.js";
 import type { Replaying } from "./replay-turns.js";
 import { isRepeat } from "./repeats.js";
@@ -36,18 +37,6 @@ const aliveMs = 1000;
 
 /** SUBACKs, and replays of retained messages, that may wait; then the client is not read for a while. */
 const waitingMax = 64;
-
-/** What a connection brings to its session. */
-export interface Attachment {
-  readonly channel: Channel;
-  readonly epoch: number;
-  readonly expiryMs: number;
-  /** Most QoS 1 and 2 messages in flight to this client. */
-  readonly receiveMaximum: number;
-  readonly will: WillPacket | null;
-  /** The session was there before: its client may send again what was not answered. */
-  readonly resumed?: boolean;
-}
 
 export class Session implements Subscriber, WheelEntry, Replaying {
   wheelDue = 0;
@@ -257,9 +246,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
 
   /** Sends what may be sent now: what was in flight before, retained messages, then the queue. */
   pump(): void {
-    const channel = this.channel;
+    const { channel, window } = this;
     if (channel === null) return;
-    const { window } = this;
     if (window.resending) this.resendDue(channel);
     if (this.replays?.pump(this, channel)) {
       this.replays = null;
@@ -338,8 +326,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
 
   /** A connection at another node cannot send what is in flight under this id: as if it had been delivered. */
   onSkipped(packetId: number): void {
-    const state = this.window.stateOf(packetId);
-    if (state !== Awaiting.Puback && state !== Awaiting.Pubrec) return;
+    if (!this.window.isUncompleted(packetId)) return;
     this.host.counters.droppedTooLarge++;
     this.abandon(packetId);
     this.pump();
@@ -401,11 +388,6 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   /** Filters whose retained messages were not all sent yet. */
   get replaying(): string[] {
     return this.replays?.filters() ?? [];
-  }
-
-  /** The channel is no longer congested. */
-  onDrain(): void {
-    this.pump();
   }
 
   onDeadline(): void {

@@ -123,6 +123,12 @@ export class OutgoingWindow {
     return this.states[id & (this.states.length - 1)] as Awaiting;
   }
 
+  /** Is a message in flight under this id that its client has not answered? */
+  isUncompleted(id: number): boolean {
+    const state = this.stateOf(id);
+    return state === Awaiting.Puback || state === Awaiting.Pubrec;
+  }
+
   /** The client answered a QoS 2 PUBLISH with PUBREC: its message is no longer needed. */
   received(id: number): void {
     const place = id & (this.states.length - 1);

@@ -114,7 +114,7 @@ test("a replay waits while the client does not read, and costs nothing", () => {
   assert.equal(one.sessions.replayTurns.length, 0);
   assert.equal(session.queued, 0);
   channel.congested = false;
-  session.onDrain();
+  session.pump();
   for (let i = 0; i < 5; i++) turn(one);
   assert.equal(channel.take().length, 2000);
   assert.equal(one.sessions.counters.droppedOutputFull, 0);

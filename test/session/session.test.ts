@@ -36,7 +36,7 @@ test("QoS 0 does not wait, and is dropped and counted when the output is full", 
   assert.deepEqual(channel.take(), []);
   assert.equal(sessions.counters.droppedOutputFull, 1);
   channel.congested = false;
-  session.onDrain();
+  session.pump();
   assert.deepEqual(channel.take(), ["b q1 id2"]);
 });
 

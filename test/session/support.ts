@@ -202,8 +202,7 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
       released: (clientId, _epoch, kept) => reports.push(`released ${clientId} ${kept}`),
       changed: (clientId) => reports.push(`changed ${clientId}`),
     },
-    willNetwork: null,
-    remote: null,
+    ...{ willNetwork: null, remote: null },
     journals:
       store === null || commits === null
         ? null

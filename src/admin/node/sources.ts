@@ -48,11 +48,7 @@ export function nodeMetrics({
     ...(sessions.remote === null
       ? {}
       : {
-          remote: {
-            ...sessions.remote.counters,
-            near: sessions.remote.nearSize,
-            far: sessions.remote.farSize,
-          },
+          remote: { ...sessions.remote.counters, ...sessions.remote.sizes },
         }),
     auth: {
       ...authenticator.counters,

@@ -129,6 +129,11 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     return this.farCount;
   }
 
+  /** How many there are of each kind. */
+  get sizes(): { readonly near: number; readonly far: number } {
+    return { near: this.nearById.size, far: this.farCount };
+  }
+
   /** The connection here of a client id whose session lives elsewhere. */
   near(clientId: string): RemoteSession | undefined {
     const near = this.nearById.get(clientId);

@@ -210,7 +210,7 @@ export class RemoteChannel implements Channel, AcksOwner {
 
   /** The link takes output again. */
   onRelieved(): void {
-    if (!this.congested) this.session?.onDrain();
+    if (!this.congested) this.session?.pump();
   }
 
   onAnswered(): void {
@@ -319,7 +319,7 @@ export class RemoteChannel implements Channel, AcksOwner {
     if (end - start !== 4) throw new WireError("channel: credit");
     const wasCongested = this.congested;
     this.uncredited = Math.max(0, this.uncredited - bytes.readUInt32BE(start));
-    if (wasCongested && !this.congested) session.onDrain();
+    if (wasCongested && !this.congested) session.pump();
   }
 
   private onRequest(bytes: number): void {

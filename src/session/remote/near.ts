@@ -174,7 +174,7 @@ export class RemoteSession {
   }
 
   /** The client takes what it is sent. */
-  onDrain(): void {
+  pump(): void {
     this.giveCredit();
   }
 
