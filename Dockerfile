@@ -3,7 +3,8 @@
 #   docker run --rm -p 127.0.0.1:1883:1883 -e BROKER_LISTENERS__TCP__BIND=0.0.0.0 \
 #     -e BROKER_AUTH__ANONYMOUS=true trellis
 # Inside a container loopback is the container's own: which addresses to listen on is said with -e, as
-# everywhere else. Every setting of conf/broker.yaml can be given this way.
+# everywhere else. Every setting of conf/broker.yaml can be given this way. It runs as the user node, and with
+# --read-only --tmpfs /run/trellis:mode=0700,uid=1000,gid=1000 it writes nowhere but to its volume.
 
 FROM node:20-slim AS build
 WORKDIR /build
@@ -14,9 +15,14 @@ COPY src src
 RUN npm run build && npm prune --omit=dev
 
 FROM node:20-slim
+# The health check is a client like others; it comes through a socket that nobody else in the container can open.
 ENV NODE_ENV=production \
     BROKER_NODE__DATA_DIR=/var/lib/trellis \
-    BROKER_NODE__RUN_DIR=/run/trellis
+    BROKER_NODE__RUN_DIR=/run/trellis \
+    BROKER_LISTENERS__UNIX__ENABLED=true \
+    BROKER_LISTENERS__UNIX__PATH=/run/trellis/mqtt.sock \
+    BROKER_LISTENERS__UNIX__MODE=0600 \
+    BROKER_LISTENERS__UNIX__ANONYMOUS=true
 # The control socket and the data are for the broker's user only.
 RUN install -d -m 0700 -o node -g node /var/lib/trellis /run/trellis
 WORKDIR /opt/trellis
@@ -32,7 +38,7 @@ VOLUME /var/lib/trellis
 # MQTT clients, and links of the other nodes.
 EXPOSE 1883 4370-4399
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["broker", "started", "--timeout", "1"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 \
+    CMD ["broker", "check", "--timeout", "4"]
 ENTRYPOINT ["broker"]
 CMD ["foreground"]

@@ -6,6 +6,7 @@ import { MessageChannel } from "node:worker_threads";
 import yargs, { type Argv } from "yargs";
 import { Refusal } from "../lib/refusal.js";
 import { addBenchOptions, bench } from "./bench/command.js";
+import { check } from "./check.js";
 import { checkConfig, printReference, showConfig } from "./config-commands.js";
 import { runConsole } from "./console.js";
 import { addCtlCommands } from "./ctl.js";
@@ -145,10 +146,39 @@ function addNodeCommands(
           return localCluster({ ...argv, nodes, port }, dependencies);
         }),
     )
+    .command(
+      "check",
+      "connect to a broker as a client and see whether a QoS 1 message comes back",
+      addCheckOptions,
+      (argv) => {
+        choose(() => {
+          const timeout = whole("timeout", argv.timeout, 3600);
+          return check({ ...argv, timeout }, dependencies);
+        });
+      },
+    )
     .command("bench", "measure any MQTT broker and print a table", addBenchOptions, (argv) =>
       choose(() => bench(argv, dependencies)),
     )
     .command("supervise", false, same, (argv) => choose(() => supervise(argv, dependencies)));
+}
+
+function addCheckOptions(parser: Argv<CommonOptions>) {
+  const text = { type: "string", requiresArg: true } as const;
+  return parser
+    .option("host", { ...text, describe: "address of the broker; default: that of the settings" })
+    .option("port", { type: "number", requiresArg: true, describe: "port of the broker" })
+    .option("socket", { ...text, describe: "path of a Unix socket, in place of both" })
+    .option("user", { ...text, describe: "user name" })
+    .option("password-file", { ...text, describe: "file whose first line is the password" })
+    .option("topic", {
+      ...{ ...text, default: "trellis/check/%r" },
+      describe: "topic that is subscribed and published to; %r is a random word",
+    })
+    .option("timeout", {
+      ...{ type: "number", requiresArg: true, default: 5 },
+      describe: "give up after so many seconds",
+    });
 }
 
 function addConfigCommands(

@@ -28,6 +28,8 @@ export interface Role extends PacketSink {
 export interface Address {
   readonly host: string;
   readonly port: number;
+  /** Of a Unix socket, in place of both. */
+  readonly path?: string;
 }
 
 /** How the server's certificate is checked. */
@@ -175,8 +177,9 @@ type OnRead = (length: number, bytes: Uint8Array) => boolean;
 
 /** A socket that reads into the shared buffer. */
 function openSocket({ address, tls, readBuffer }: ConnectionOptions, onRead: OnRead): Socket {
-  const { host, port } = address;
+  const { host, port, path } = address;
   const onread = { buffer: readBuffer, callback: onRead };
+  if (path !== undefined) return connect({ path, onread });
   if (tls === null) return connect({ host, port, noDelay: true, onread });
   const socket = connectTls({
     ...{ host, port, onread, rejectUnauthorized: tls.verify },
