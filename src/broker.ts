@@ -404,6 +404,7 @@ class Node implements Broker {
         local: () => this.holdings(),
         waitingFor: (node) => waitingFor(cluster, node),
       },
+      clock: this.clock,
       clients: clientControl(sessions),
       sessions: sessionControl(sessions),
       subscriptions: subscriptionControl(sessions),

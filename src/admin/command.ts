@@ -5,7 +5,9 @@
  */
 import { z } from "zod";
 import { Refusal } from "../lib/refusal.js";
+import { inParts, type Listing } from "./lists.js";
 import type { Parts } from "./parts.js";
+import { lastLines, lines } from "./render.js";
 
 /** How an argument is given on the command line. */
 export interface ArgumentInfo {
@@ -42,20 +44,21 @@ export interface Command {
   prepare(args: unknown): {
     /** The question to ask first, if any. */
     question(parts: Parts): Promise<string | undefined>;
-    run(parts: Parts): Promise<Answer>;
+    /** A list that is long comes in parts: `onPart` takes all but the last, which is returned, and says when to go on. */
+    run(parts: Parts, onPart: OnPart): Promise<Answer>;
   };
 }
+
+export type OnPart = (part: Answer) => Promise<void>;
 
 /** The command was called in a way that it does not offer. */
 export class WrongUsage extends Refusal {
   override name = "WrongUsage";
 }
 
-/** Makes a command; the types of `run` and `text` follow from `args`. */
-export function command<
-  Shape extends z.core.$ZodLooseShape & Record<string, z.ZodType>,
-  Result,
->(spec: {
+type Shapes = z.core.$ZodLooseShape & Record<string, z.ZodType>;
+
+interface Spec<Shape extends Shapes> {
   readonly summary: string;
   readonly args: Shape;
   /** Returns the question that must be answered with yes first, or undefined. */
@@ -63,10 +66,53 @@ export function command<
     parts: Parts,
     args: z.output<z.ZodObject<Shape>>,
   ) => string | undefined | Promise<string | undefined>;
-  readonly run: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => Result | Promise<Result>;
-  /** The result for people. */
-  readonly text: (result: Result) => string;
-}): Command {
+}
+
+/** Makes a command; the types of `run` and `text` follow from `args`. */
+export function command<Shape extends Shapes, Result>(
+  spec: Spec<Shape> & {
+    readonly run: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => Result | Promise<Result>;
+    /** The result for people. */
+    readonly text: (result: Result) => string;
+  },
+): Command {
+  return commandOf(spec, async (parts, args) => {
+    const result = await spec.run(parts, args);
+    return { result, text: spec.text(result) };
+  });
+}
+
+const limitSchema = z.object({ limit: z.number() });
+
+/** Makes a command that lists something of which there may be very much; `args` has a `limitOption`. */
+export function listCommand<Shape extends Shapes, Item>(
+  spec: Spec<Shape> & {
+    readonly list: (parts: Parts, args: z.output<z.ZodObject<Shape>>) => Listing<Item>;
+    /** Of the table for people, and the cells of one line. */
+    readonly headings: readonly string[];
+    readonly row: (item: Item) => readonly unknown[];
+  },
+): Command {
+  return commandOf(spec, async (parts, args, onPart) => {
+    const { limit } = limitSchema.parse(args);
+    let isFirst = true;
+    for await (const { items, total } of inParts(spec.list(parts, args), limit, parts.clock)) {
+      const rows = items.map(spec.row);
+      if (total !== null) {
+        const text = lastLines(rows, spec.headings, isFirst, total - limit);
+        return { result: { total, items }, text };
+      }
+      await onPart({ result: { items }, text: lines(rows, spec.headings, isFirst) });
+      isFirst = false;
+    }
+    return { result: {}, text: "" };
+  });
+}
+
+function commandOf<Shape extends Shapes>(
+  spec: Spec<Shape>,
+  run: (parts: Parts, args: z.output<z.ZodObject<Shape>>, onPart: OnPart) => Promise<Answer>,
+): Command {
   const schema = z.strictObject(spec.args);
   return {
     summary: spec.summary,
@@ -78,10 +124,7 @@ export function command<
       const args = parsed.data;
       return {
         question: async (parts) => spec.question?.(parts, args),
-        run: async (parts) => {
-          const result = await spec.run(parts, args);
-          return { result, text: spec.text(result) };
-        },
+        run: (parts, onPart) => run(parts, args, onPart),
       };
     },
   };

@@ -3,7 +3,13 @@ import { readdir } from "node:fs/promises";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { Refusal } from "../lib/refusal.js";
-import { type CtlRequest, type CtlResponse, nodeOfSocket, responseSchema } from "./ctl-protocol.js";
+import {
+  type CtlRequest,
+  type CtlResponse,
+  nodeOfSocket,
+  responseSchema,
+  WholeAnswer,
+} from "./ctl-protocol.js";
 
 /** Does somebody listen on this control socket? */
 export function answers(path: string): Promise<boolean> {
@@ -43,7 +49,8 @@ export function request(
   timeoutMs = 120_000,
 ): Promise<CtlResponse> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
+    let chunks: Buffer[] = [];
+    const whole = new WholeAnswer();
     const socket = createConnection(path);
     const fail = (sentence: string): void => {
       socket.destroy();
@@ -54,19 +61,27 @@ export function request(
     socket.on("close", () => fail("the node closed the connection without an answer"));
     socket.on("connect", () => socket.write(`${JSON.stringify(message)}\n`));
     socket.on("data", (bytes) => {
-      chunks.push(bytes);
-      if (!bytes.includes(10)) return;
-      const response = parse(Buffer.concat(chunks).toString("utf8"));
-      if (response === undefined) return fail("the node's answer is not understood");
-      resolve(response);
-      socket.destroy();
+      let rest = bytes;
+      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
+        chunks.push(rest.subarray(0, end));
+        rest = rest.subarray(end + 1);
+        const response = parse(Buffer.concat(chunks).toString("utf8"), whole);
+        chunks = [];
+        if (response === undefined) return fail("the node's answer is not understood");
+        if (response === null) continue;
+        resolve(response);
+        socket.destroy();
+        return;
+      }
+      chunks.push(rest);
     });
   });
 }
 
-function parse(line: string): CtlResponse | undefined {
+/** The answer when this was its last document, null when there are more, undefined when it is none. */
+function parse(line: string, whole: WholeAnswer): CtlResponse | null | undefined {
   try {
-    return responseSchema.safeParse(JSON.parse(line)).data;
+    return whole.add(responseSchema.parse(JSON.parse(line)));
   } catch {
     return undefined;
   }

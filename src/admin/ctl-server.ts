@@ -75,8 +75,16 @@ export function alreadyRuns(name: string, path: string): string {
   return `a node named ${name} runs already (it answers on ${path}); stop it, or start this one with another --node`;
 }
 
-/** Runs one request. It never throws: whatever goes wrong is the answer. */
-export async function respond(line: string, parts: Parts, log: Log): Promise<CtlResponse> {
+/**
+ * Runs one request. It never throws: whatever goes wrong is the answer. All but the last part of a long list go
+ * to `onPart`, which says when to go on.
+ */
+export async function respond(
+  line: string,
+  parts: Parts,
+  log: Log,
+  onPart: (part: CtlResponse) => Promise<void>,
+): Promise<CtlResponse> {
   try {
     const request = requestSchema.safeParse(parseJson(line));
     if (!request.success) return { ok: false, error: "the request is not understood", usage: true };
@@ -88,7 +96,8 @@ export async function respond(line: string, parts: Parts, log: Log): Promise<Ctl
     const call = command.prepare(args);
     const question = force ? undefined : await call.question(parts);
     if (question !== undefined) return { confirm: question };
-    return { ok: true, ...(await call.run(parts)) };
+    const last = await call.run(parts, (part) => onPart({ ok: true, ...part, more: true }));
+    return { ok: true, ...last };
   } catch (error) {
     if (error instanceof WrongUsage) return { ok: false, error: error.message, usage: true };
     if (error instanceof Refusal) return { ok: false, error: error.message };
@@ -129,7 +138,7 @@ class Connection {
     for (let end = this.pending.indexOf(10); end >= 0; end = this.pending.indexOf(10)) {
       const line = this.pending.subarray(0, end).toString("utf8");
       this.pending = this.pending.subarray(end + 1);
-      const response = await respond(line, this.parts, this.log);
+      const response = await respond(line, this.parts, this.log, (part) => this.send(part));
       if (this.socket.writable) this.socket.write(encode(response));
       if (this.closing) break;
     }
@@ -137,6 +146,15 @@ class Connection {
     if (this.closing) this.socket.destroySoon();
     else if (this.pending.length > requestBytesMax) this.refuse();
     else this.socket.resume();
+  }
+
+  /** Resolves when the operator's end has taken what it was sent. @throws Refusal when it is gone, or the node stops */
+  private async send(part: CtlResponse): Promise<void> {
+    const { socket } = this;
+    if (!socket.writable || this.closing) throw new Refusal("the list is not sent to its end");
+    await new Promise<void>((resolve) => {
+      socket.write(encode(part), () => resolve());
+    });
   }
 
   private refuse(): void {

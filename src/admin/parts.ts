@@ -4,14 +4,17 @@
  * the real ones. A method that cannot do what was asked rejects (or throws) with a `Refusal`.
  */
 
-import type {
-  ClientListing,
-  Page,
-  SessionListing,
-  SubscriptionListing,
-} from "../session/listings.js";
+import type { Clock } from "../lib/clock.js";
+import type { ClientListing, SessionListing, SubscriptionListing } from "../session/listings.js";
+import type { Listing } from "./lists.js";
 
-export type { ClientListing, Page, SessionListing, SubscriptionListing };
+export type { ClientListing, SessionListing, SubscriptionListing };
+
+/** The first items of a list that may be long, and how long it is. */
+export interface Page<T> {
+  readonly total: number;
+  readonly items: readonly T[];
+}
 
 export type MemberState = "joining" | "up" | "suspect" | "down" | "left" | "removed";
 
@@ -130,7 +133,7 @@ export interface OutboxControl {
 
 /** The connections at this node. */
 export interface ClientControl {
-  list(limit: number): Page<ClientListing>;
+  list(): Listing<ClientListing>;
   show(clientId: string): ClientListing | undefined;
   /** Closes the client's connection (v5: DISCONNECT 0x98). False: not connected here. */
   kick(clientId: string): boolean;
@@ -138,7 +141,7 @@ export interface ClientControl {
 
 /** The sessions that live in this node. */
 export interface SessionControl {
-  list(limit: number): Page<SessionListing>;
+  list(): Listing<SessionListing>;
   show(clientId: string): SessionListing | undefined;
   /** Ends the session and closes its connection. False: no such session here. */
   delete(clientId: string): boolean;
@@ -151,7 +154,7 @@ export interface SessionControl {
 
 export interface SubscriptionControl {
   /** Of one client, or of all sessions in this node. */
-  list(clientId: string | undefined, limit: number): Page<SubscriptionListing>;
+  list(clientId: string | undefined): Listing<SubscriptionListing>;
 }
 
 export interface RouteInfo {
@@ -180,7 +183,7 @@ export interface RouteCheck {
 
 export interface RouteControl {
   /** Rows of all nodes; `filter`: only those for exactly this filter. */
-  list(filter: string | undefined, limit: number): Page<RouteInfo>;
+  list(filter: string | undefined): Listing<RouteInfo>;
   /** Compares digests with every peer that is up. */
   verify(): Promise<readonly RouteCheck[]>;
 }
@@ -249,7 +252,7 @@ export interface RetainedInfo {
 
 export interface RetainedControl {
   /** Those whose topics match `filter`. @throws Refusal when it is no valid filter */
-  list(filter: string, limit: number): Page<RetainedInfo>;
+  list(filter: string): Listing<RetainedInfo>;
   get(topic: string): (RetainedInfo & { readonly payload: Uint8Array }) | undefined;
   /** Deletes it on all nodes. False: there is none on this topic. */
   delete(topic: string): Promise<boolean>;
@@ -391,11 +394,12 @@ export interface BanControl {
   add(kind: BanKind, what: string, durationMs: number, reason: string): Promise<BanInfo>;
   /** Resolves, when that is durable here, with the name under which it was banned. */
   delete(kind: BanKind, what: string): Promise<string>;
-  list(limit: number): Page<BanInfo>;
+  list(): Listing<BanInfo>;
 }
 
 /** Everything that a command may use. */
 export interface Parts {
+  readonly clock: Clock;
   readonly cluster: ClusterControl;
   readonly holdings: Holdings;
   readonly clients: ClientControl;

@@ -16,6 +16,28 @@ export function table(headings: readonly string[], rows: readonly (readonly unkn
   return cells.map(line).join("\n");
 }
 
+/** Some rows of a long table; only the first lines of it have the headings. */
+export function lines(
+  rows: readonly (readonly unknown[])[],
+  headings: readonly string[],
+  isFirst: boolean,
+): string {
+  const all = table(headings, rows);
+  return isFirst ? all : all.slice(all.indexOf("\n") + 1);
+}
+
+/** The end of a long table; says how many items are left out. */
+export function lastLines(
+  rows: readonly (readonly unknown[])[],
+  headings: readonly string[],
+  isFirst: boolean,
+  left: number,
+): string {
+  if (rows.length === 0 && isFirst && left <= 0) return "none";
+  const more = left > 0 ? [`... and ${left} more (--limit)`] : [];
+  return [lines(rows, headings, isFirst), ...more].join("\n");
+}
+
 /** A page as a table; says how much was left out. */
 export function pageTable<T>(
   page: Page<T>,

@@ -140,11 +140,14 @@ export class RetainedStore {
 
   /** The messages whose topics match. Each is read when the iteration comes to it. */
   *matching(filter: string): Iterable<Message> {
+    for (const message of this.looking(filter)) if (message !== null) yield message;
+  }
+
+  /** The same, and null for each step of the walk that finds none, so that who reads on can stop in time. */
+  *looking(filter: string): Iterable<Message | null> {
     for (const walk = this.walk(filter); !walk.done; ) {
       const entry = walk.step();
-      if (entry === null || entry.isOver(this.clock.monotonicMs())) continue;
-      const { message } = entry;
-      if (message !== null) yield message;
+      yield entry === null || entry.isOver(this.clock.monotonicMs()) ? null : entry.message;
     }
   }
 

@@ -3,12 +3,6 @@ import type { Channel } from "./channel.js";
 import type { Session } from "./session.js";
 import type { Sessions } from "./sessions.js";
 
-/** The first items of a list that may be long, and how long it is. */
-export interface Page<T> {
-  readonly total: number;
-  readonly items: readonly T[];
-}
-
 export interface ClientListing {
   readonly clientId: string;
   readonly user: string;
@@ -43,15 +37,11 @@ export interface SubscriptionListing {
   readonly retainAsPublished: boolean;
 }
 
-/** The connected clients of this node, at most `limit` of them. */
-export function listClients(sessions: Sessions, limit: number): Page<ClientListing> {
-  const items: ClientListing[] = [];
-  let total = 0;
+/** The connected clients of this node; `undefined` for a session without one. */
+export function* listClients(sessions: Sessions): Iterable<ClientListing | undefined> {
   for (const session of sessions.all()) {
-    if (session.channel === null) continue;
-    if (total++ < limit) items.push(clientOf(session, session.channel));
+    yield session.channel === null ? undefined : clientOf(session, session.channel);
   }
-  return { total, items };
 }
 
 /** One connected client; undefined: not connected here. */
@@ -60,14 +50,9 @@ export function showClient(sessions: Sessions, clientId: string): ClientListing 
   return session?.channel ? clientOf(session, session.channel) : undefined;
 }
 
-/** The sessions of this node, connected or not, at most `limit` of them. */
-export function listSessions(sessions: Sessions, limit: number): Page<SessionListing> {
-  const items: SessionListing[] = [];
-  for (const session of sessions.all()) {
-    if (items.length === limit) break;
-    items.push(sessionOf(session));
-  }
-  return { total: sessions.size, items };
+/** The sessions of this node, connected or not. */
+export function* listSessions(sessions: Sessions): Iterable<SessionListing> {
+  for (const session of sessions.all()) yield sessionOf(session);
 }
 
 /** One session; undefined: not in this node. */
@@ -76,23 +61,19 @@ export function showSession(sessions: Sessions, clientId: string): SessionListin
   return session === undefined ? undefined : sessionOf(session);
 }
 
-/** The subscriptions of one client (undefined: of all sessions here), at most `limit` of them. */
-export function listSubscriptions(
+/** The subscriptions of one client (undefined: of all sessions here); `undefined` for a session that is done. */
+export function* listSubscriptions(
   sessions: Sessions,
   clientId: string | undefined,
-  limit: number,
-): Page<SubscriptionListing> {
-  const items: SubscriptionListing[] = [];
-  let total = 0;
+): Iterable<SubscriptionListing | undefined> {
   const one = clientId === undefined ? undefined : sessions.get(clientId);
   const chosen = clientId === undefined ? sessions.all() : one === undefined ? [] : [one];
   for (const session of chosen) {
     for (const [filter, { qos, noLocal, retainAsPublished }] of session.subscriptions) {
-      if (total++ >= limit) continue;
-      items.push({ clientId: session.clientId, filter, qos, noLocal, retainAsPublished });
+      yield { clientId: session.clientId, filter, qos, noLocal, retainAsPublished };
     }
+    yield undefined;
   }
-  return { total, items };
 }
 
 function clientOf(session: Session, channel: Channel): ClientListing {

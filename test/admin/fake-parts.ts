@@ -1,5 +1,6 @@
 /** Parts of a node that only remember what they were asked, for tests of commands and of the socket. */
 import type { MemberStatus, Parts, ReloadInfo } from "../../src/admin/parts.js";
+import { realClock } from "../../src/lib/clock.js";
 import { Refusal } from "../../src/lib/refusal.js";
 
 export interface FakeOptions {
@@ -53,6 +54,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
       local: () => ({ sessions, queued: 0, retained }),
       waitingFor: async () => ({ messages: 4, silent: 0 }),
     },
+    clock: realClock,
     ...sessionParts(),
     ...messageParts(name, others, asked),
     outbox: outboxParts(),
@@ -107,12 +109,12 @@ function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
   };
   return {
     clients: {
-      list: (limit) => ({ total: 2, items: [client].slice(0, limit) }),
+      list: () => [client, undefined, client],
       show: (clientId) => (clientId === "c1" ? client : undefined),
       kick: (clientId) => clientId === "c1",
     },
     sessions: {
-      list: () => ({ total: 1, items: [session] }),
+      list: () => [session],
       show: (clientId) => (clientId === "c1" ? session : undefined),
       delete: (clientId) => clientId === "c1",
       move: async (clientId, node) => {
@@ -124,7 +126,7 @@ function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
       list: (clientId) => {
         const filter = `f\u001b[2J/${clientId ?? "all"}`;
         const row = { clientId: "c1", filter, qos: 1, noLocal: true, retainAsPublished: false };
-        return { total: 1, items: [row] };
+        return [row];
       },
     },
   };
@@ -144,10 +146,7 @@ function messageParts(
   const message = { topic: "t", qos: 1, bytes: 2, publishedAt: since };
   return {
     routes: {
-      list: (filter) => ({
-        total: 1,
-        items: [{ filter: filter ?? "t/#", node: name, qos: 2, durable: true }],
-      }),
+      list: (filter) => [{ filter: filter ?? "t/#", node: name, qos: 2, durable: true }],
       verify: async () => others.map((peer) => ({ peer, equal: true, rows: 3 })),
     },
     explainer: {
@@ -163,7 +162,7 @@ function messageParts(
       }),
     },
     retained: {
-      list: (filter) => ({ total: 1, items: [{ ...message, topic: filter }] }),
+      list: (filter) => [{ ...message, topic: filter }],
       get: (topic) => {
         if (topic === "text") return { ...message, payload: Buffer.from("hi") };
         return topic === "bytes" ? { ...message, payload: Buffer.of(0xff, 0) } : undefined;
@@ -256,9 +255,6 @@ function banParts(asked: unknown[]): Parts["bans"] {
       if (what === "nobody") throw new Refusal('the client "nobody" is not banned');
       return what;
     },
-    list: () => ({
-      total: 1,
-      items: [{ kind: "address", what: "10.0.0.0/8", reason: "noise", since, ends: null }],
-    }),
+    list: () => [{ kind: "address", what: "10.0.0.0/8", reason: "noise", since, ends: null }],
   };
 }

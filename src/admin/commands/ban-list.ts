@@ -1,13 +1,10 @@
 /** `ban list`: who is banned from the cluster. */
-import { command, limitOption } from "../command.js";
-import { pageTable } from "../render.js";
+import { limitOption, listCommand } from "../command.js";
 
-export const banList = command({
+export const banList = listCommand({
   summary: "list the bans of the cluster",
   args: { limit: limitOption() },
-  run: ({ bans }, { limit }) => bans.list(limit),
-  text: (page) =>
-    pageTable(page, ["kind", "what", "since", "until", "reason"], (ban) => [
-      ...[ban.kind, ban.what, ban.since, ban.ends ?? "deleted", ban.reason],
-    ]),
+  list: ({ bans }) => bans.list(),
+  headings: ["kind", "what", "since", "until", "reason"],
+  row: (ban) => [ban.kind, ban.what, ban.since, ban.ends ?? "deleted", ban.reason],
 });

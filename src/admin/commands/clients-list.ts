@@ -1,17 +1,16 @@
 /** `clients list`: the clients connected to this node. */
-import { command, limitOption } from "../command.js";
-import { pageTable } from "../render.js";
+import { limitOption, listCommand } from "../command.js";
 
-export const clientsList = command({
+export const clientsList = listCommand({
   summary: "list the clients connected to this node",
   args: { limit: limitOption() },
-  run: ({ clients }, { limit }) => clients.list(limit),
-  text: (page) =>
-    pageTable(page, ["client", "user", "address", "version", "connected at"], (client) => [
-      client.clientId,
-      client.user,
-      client.address,
-      client.protocolVersion,
-      client.connectedAt,
-    ]),
+  list: ({ clients }) => clients.list(),
+  headings: ["client", "user", "address", "version", "connected at"],
+  row: (client) => [
+    client.clientId,
+    client.user,
+    client.address,
+    client.protocolVersion,
+    client.connectedAt,
+  ],
 });

@@ -1,19 +1,13 @@
 /** `retained list [FILTER]`: the retained messages. */
-import { command, limitOption, optionalArgument } from "../command.js";
-import { pageTable } from "../render.js";
+import { limitOption, listCommand, optionalArgument } from "../command.js";
 
-export const retainedList = command({
+export const retainedList = listCommand({
   summary: "list retained messages",
   args: {
     filter: optionalArgument("topics that match this filter [default: #]"),
     limit: limitOption(),
   },
-  run: ({ retained }, { filter, limit }) => retained.list(filter ?? "#", limit),
-  text: (page) =>
-    pageTable(page, ["topic", "qos", "bytes", "published at"], (message) => [
-      message.topic,
-      message.qos,
-      message.bytes,
-      message.publishedAt,
-    ]),
+  list: ({ retained }, { filter }) => retained.list(filter ?? "#"),
+  headings: ["topic", "qos", "bytes", "published at"],
+  row: (message) => [message.topic, message.qos, message.bytes, message.publishedAt],
 });

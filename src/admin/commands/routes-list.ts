@@ -1,17 +1,17 @@
 /** `routes list [FILTER]`: which nodes have subscribers for which filters. */
-import { command, limitOption, optionalArgument } from "../command.js";
-import { members, pageTable } from "../render.js";
+import { limitOption, listCommand, optionalArgument } from "../command.js";
+import { members } from "../render.js";
 
-export const routesList = command({
+export const routesList = listCommand({
   summary: "list which nodes have subscribers for which filters",
   args: { filter: optionalArgument("exactly this filter only"), limit: limitOption() },
-  run: ({ routes }, { filter, limit }) => routes.list(filter, limit),
-  text: (page) =>
-    pageTable(page, ["filter", "node", "qos", "durable", "members"], (route) => [
-      route.filter,
-      route.node,
-      route.qos,
-      route.durable ? "yes" : "no",
-      members(route.members),
-    ]),
+  list: ({ routes }, { filter }) => routes.list(filter),
+  headings: ["filter", "node", "qos", "durable", "members"],
+  row: (route) => [
+    route.filter,
+    route.node,
+    route.qos,
+    route.durable ? "yes" : "no",
+    members(route.members),
+  ],
 });

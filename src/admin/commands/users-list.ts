@@ -1,16 +1,10 @@
 /** `users list`: the users of this node, without anything that helps to find out a password. */
-import { command, limitOption } from "../command.js";
-import { pageTable } from "../render.js";
+import { limitOption, listCommand } from "../command.js";
 
-export const usersList = command({
+export const usersList = listCommand({
   summary: "list the users in the users file of this node",
   args: { limit: limitOption() },
-  run: ({ users }, { limit }) => {
-    const all = users.list();
-    return { total: all.length, items: all.slice(0, limit) };
-  },
-  text: (page) =>
-    pageTable(page, ["user", "hash", "iterations"], ({ name, hash, iterations }) => {
-      return [name, hash, iterations];
-    }),
+  list: ({ users }) => users.list(),
+  headings: ["user", "hash", "iterations"],
+  row: ({ name, hash, iterations }) => [name, hash, iterations],
 });

@@ -26,9 +26,9 @@ export function banControl(
       await commits?.idle();
       return name;
     },
-    list: (limit) => {
+    list: () => {
       const all = bans.list();
-      return { total: all.length, items: all.slice(0, limit).map(infoOf) };
+      return all.map(infoOf);
     },
   };
 }

@@ -2,14 +2,15 @@
 import type { Cluster } from "../../cluster/cluster.js";
 import { Refusal } from "../../lib/refusal.js";
 import { stampMs } from "../../lib/hlc.js";
-import { filterFault } from "../../protocol/topics.js";
-import { packedDurable, packedIndex, packedQos } from "../../routing/leaf.js";
+import { filterFault, isShared } from "../../protocol/topics.js";
+import type { Group } from "../../routing/group.js";
+import { type Entry, packedDurable, packedIndex, packedQos } from "../../routing/leaf.js";
 import { Message } from "../../routing/message.js";
 import type { Router } from "../../routing/router.js";
 import { sharedRow } from "../../routing/shared-row.js";
 import type { Topic } from "../../routing/topic.js";
+import type { Listing } from "../lists.js";
 import type {
-  Page,
   Publisher,
   RetainedControl,
   RetainedInfo,
@@ -22,7 +23,7 @@ const nothing = Buffer.alloc(0);
 
 export function routeControl(router: Router, cluster: Cluster): RouteControl {
   return {
-    list: (filter, limit) => page(rows(router, cluster, filter), limit),
+    list: (filter) => rows(router, cluster, filter),
     verify: async () => verify(cluster),
   };
 }
@@ -33,10 +34,10 @@ export function retainedControl(router: Router): RetainedControl {
     return router.retained.get(topic)?.message ?? null;
   };
   return {
-    list: (filter, limit) => {
+    list: (filter) => {
       const fault = filterFault(filter);
       if (fault !== undefined) throw new Refusal(`"${filter}" is no valid filter: ${fault}`);
-      return page(retainedInfos(router, filter), limit);
+      return retainedInfos(router, filter);
     },
     get: (topic) => {
       const message = find(topic);
@@ -91,35 +92,41 @@ function publish(
   });
 }
 
-function* rows(router: Router, cluster: Cluster, filter: string | undefined): Iterable<RouteInfo> {
-  for (const [key, entry] of router.index.entries()) {
-    if (filter !== undefined && key !== filter) continue;
-    const peers = typeof entry === "number" ? [entry] : entry.peers;
-    const own = typeof entry === "number" ? 0 : entry.ownRow();
-    // Our own row has the same bits as a packed one of a peer.
-    if (own !== 0) yield route(key, cluster.name, own);
-    for (const packed of peers) {
-      const peer = cluster.peerAt(packedIndex(packed));
-      if (peer !== undefined) yield route(key, peer.name, packed);
+/** Of all filters, or of this one. `undefined` for what was looked at in vain. */
+function* rows(router: Router, cluster: Cluster, filter: string | undefined): Listing<RouteInfo> {
+  const { index } = router;
+  if (filter === undefined) {
+    for (const [key, entry] of index.entries()) {
+      yield* entryRows(key, entry, cluster);
+      yield undefined;
     }
+    for (const group of index.groups()) yield* groupRows(group, cluster);
+    return;
   }
-  yield* groupRows(router, cluster, filter);
+  const entry = isShared(filter) ? undefined : index.get(filter);
+  if (entry !== undefined) yield* entryRows(filter, entry, cluster);
+  const group = index.group(filter);
+  if (group !== undefined) yield* groupRows(group, cluster);
 }
 
-function* groupRows(
-  router: Router,
-  cluster: Cluster,
-  filter: string | undefined,
-): Iterable<RouteInfo> {
-  for (const group of router.index.groups()) {
-    const { key } = group;
-    if (filter !== undefined && key !== filter) continue;
-    const own = group.ownRow();
-    if (own !== 0) yield groupRoute(key, cluster.name, own);
-    for (const [index, value] of group.peerRows()) {
-      const peer = cluster.peerAt(index);
-      if (peer !== undefined) yield groupRoute(key, peer.name, value);
-    }
+function* entryRows(key: string, entry: Entry, cluster: Cluster): Iterable<RouteInfo> {
+  const peers = typeof entry === "number" ? [entry] : entry.peers;
+  const own = typeof entry === "number" ? 0 : entry.ownRow();
+  // Our own row has the same bits as a packed one of a peer.
+  if (own !== 0) yield route(key, cluster.name, own);
+  for (const packed of peers) {
+    const peer = cluster.peerAt(packedIndex(packed));
+    if (peer !== undefined) yield route(key, peer.name, packed);
+  }
+}
+
+function* groupRows(group: Group, cluster: Cluster): Iterable<RouteInfo> {
+  const { key } = group;
+  const own = group.ownRow();
+  if (own !== 0) yield groupRoute(key, cluster.name, own);
+  for (const [index, value] of group.peerRows()) {
+    const peer = cluster.peerAt(index);
+    if (peer !== undefined) yield groupRoute(key, peer.name, value);
   }
 }
 
@@ -146,8 +153,10 @@ async function verify(cluster: Cluster): Promise<RouteCheck[]> {
   return checks;
 }
 
-function* retainedInfos(router: Router, filter: string): Iterable<RetainedInfo> {
-  for (const message of router.retained.matching(filter)) yield retainedInfo(message);
+function* retainedInfos({ retained }: Router, filter: string): Listing<RetainedInfo> {
+  for (const message of retained.looking(filter)) {
+    yield message === null ? undefined : retainedInfo(message);
+  }
 }
 
 const retainedInfo = (message: Message): RetainedInfo => ({
@@ -156,13 +165,3 @@ const retainedInfo = (message: Message): RetainedInfo => ({
   bytes: message.payloadLength,
   publishedAt: new Date(stampMs(message.stamp)).toISOString(),
 });
-
-/** The first `limit` of a sequence, and how many there are. */
-export function page<T>(all: Iterable<T>, limit: number): Page<T> {
-  const items: T[] = [];
-  let total = 0;
-  for (const item of all) {
-    if (total++ < limit) items.push(item);
-  }
-  return { total, items };
-}

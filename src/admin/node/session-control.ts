@@ -13,7 +13,7 @@ import type { ClientControl, SessionControl, SubscriptionControl } from "../part
 
 export function clientControl(sessions: Sessions): ClientControl {
   return {
-    list: (limit) => listClients(sessions, limit),
+    list: () => listClients(sessions),
     show: (clientId) => showClient(sessions, clientId),
     kick: (clientId) => {
       const channel = sessions.get(clientId)?.channel ?? null;
@@ -25,7 +25,7 @@ export function clientControl(sessions: Sessions): ClientControl {
 
 export function sessionControl(sessions: Sessions): SessionControl {
   return {
-    list: (limit) => listSessions(sessions, limit),
+    list: () => listSessions(sessions),
     show: (clientId) => showSession(sessions, clientId),
     delete: (clientId) => sessions.delete(clientId),
     move: (clientId, node) => {
@@ -36,5 +36,5 @@ export function sessionControl(sessions: Sessions): SessionControl {
 }
 
 export function subscriptionControl(sessions: Sessions): SubscriptionControl {
-  return { list: (clientId, limit) => listSubscriptions(sessions, clientId, limit) };
+  return { list: (clientId) => listSubscriptions(sessions, clientId) };
 }
