@@ -25,7 +25,8 @@ export class Subscriptions {
   }
 
   /** Adds a subscription, or changes it in its place. */
-  set(filter: string, options: SubscriptionOptions): void {
+  set(filter: string, given: SubscriptionOptions): void {
+    const options = common(given);
     const isOnly = this.all === null && (this.filter === null || this.filter === filter);
     if (isOnly) {
       this.filter = filter;
@@ -57,4 +58,15 @@ export class Subscriptions {
     if (this.all !== null) yield* this.all;
     else if (this.filter !== null && this.options !== null) yield [this.filter, this.options];
   }
+}
+
+/** Options without an identifier: there are twelve different ones, for all sessions. */
+const known: (SubscriptionOptions | undefined)[] = [];
+
+function common(options: SubscriptionOptions): SubscriptionOptions {
+  const { qos, noLocal, retainAsPublished, subscriptionId } = options;
+  if (subscriptionId !== 0) return options;
+  const place = qos * 4 + (noLocal ? 2 : 0) + (retainAsPublished ? 1 : 0);
+  known[place] ??= { qos, noLocal, retainAsPublished, subscriptionId };
+  return known[place];
 }

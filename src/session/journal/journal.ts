@@ -59,7 +59,7 @@ export class SessionJournal implements Journaled {
   private pageUnderWay = false;
   /** Messages on their way to other members of a share group, and who waits for the last to arrive. */
   private giving = 0;
-  private readonly onGiven: (() => void)[] = [];
+  private onGiven: (() => void)[] | null = null;
   /** A connection is about to attach: what was read for it stays in memory. */
   private attaching = 0;
   /** The number of the last record of the commit under way. */
@@ -269,13 +269,18 @@ export class SessionJournal implements Journaled {
 
   givingEnds(): void {
     if (--this.giving > 0) return;
-    for (const done of this.onGiven.splice(0)) done();
+    const waiting = this.onGiven ?? [];
+    this.onGiven = null;
+    for (const done of waiting) done();
   }
 
   /** Calls back when nothing is on its way to other members; at once if nothing is. */
   whenGiven(done: () => void): void {
     if (this.giving === 0) done();
-    else this.onGiven.push(done);
+    else {
+      this.onGiven ??= [];
+      this.onGiven.push(done);
+    }
   }
 
   /** The session is over: its partition goes with the next commit, then `done` is called. */

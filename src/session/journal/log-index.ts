@@ -3,12 +3,20 @@
  * many of its messages are still due. Records of which none is due go when the next checkpoint is written.
  * Plain numbers in one array: of a hundred thousand idle sessions nothing else is in memory.
  */
+import { pack, unpack } from "./packed.js";
+
 const stride = 3;
+/** Numbers and first messages; what is due of them goes up and down. */
+const growing = 2;
+/** Of every index that is packed. */
+const nothing: number[] = [];
 const firstOf = 1;
 const liveOf = 2;
 
 export class LogIndex {
-  private items: number[] = [];
+  private held: number[] = [];
+  /** The same as a text while nobody uses it; null: it is in use. */
+  private packed: string | null = null;
   /** Records that nothing is due of. */
   dead = 0;
 
@@ -24,10 +32,11 @@ export class LogIndex {
 
   /** Of the newest record, `count` more messages are due. */
   addLive(count: number): void {
-    const at = this.items.length - 1;
-    const live = this.items[at] as number; // there is a newest, or nothing could be due
+    const { items } = this;
+    const at = items.length - 1;
+    const live = items[at] as number; // there is a newest, or nothing could be due
     if (live === 0 && count > 0) this.dead--;
-    this.items[at] = live + count;
+    items[at] = live + count;
     if (live > 0 && live + count === 0) this.dead++;
   }
 
@@ -42,8 +51,9 @@ export class LogIndex {
 
   /** The newest record holds no message and nothing else: it is not written. */
   pop(): void {
-    if (this.items[this.items.length - 1] === 0) this.dead--;
-    this.items.length -= stride;
+    const { items } = this;
+    if (items[items.length - 1] === 0) this.dead--;
+    items.length -= stride;
   }
 
   /** A message is done with. */
@@ -60,9 +70,10 @@ export class LogIndex {
     return this.placeOf(seq) / stride;
   }
 
-  /** At start, when all are there: takes no more memory than is needed. */
-  trim(): void {
-    this.items = this.items.slice();
+  /** Takes little memory until it is used again. */
+  pack(): void {
+    this.packed ??= pack(this.held, stride, growing);
+    this.held = nothing;
   }
 
   numberAt(index: number): number {
@@ -94,8 +105,16 @@ export class LogIndex {
       kept.push(number, items[at + firstOf] as number, items[at + liveOf] as number);
     }
     if (from >= 0) onRange(from, to);
-    this.items = kept;
+    this.held = kept;
     this.dead = 0;
+  }
+
+  private get items(): number[] {
+    if (this.packed !== null) {
+      this.held = unpack(this.packed, stride, growing);
+      this.packed = null;
+    }
+    return this.held;
   }
 
   /** The last record that begins at or before a message. */

@@ -7,6 +7,7 @@
 import { Ring } from "../../lib/ring.js";
 import type { Message } from "../../routing/message.js";
 import type { Delivery } from "../../routing/targets.js";
+import { pack, unpack } from "./packed.js";
 import type { Config } from "../../config/schema.js";
 import type { WaitingMessages } from "../queue.js";
 
@@ -39,6 +40,8 @@ const pageBytes = 256 * 1024;
 const expiryScanMs = 1000;
 /** In place of the size of a message that is no longer here. */
 const goneSize = -1;
+/** Of every queue that is packed. */
+const nothing: number[] = [];
 
 /** Messages and their deliveries, side by side. */
 class Pairs {
@@ -67,7 +70,9 @@ class Head extends Pairs {
 
 export class PagedQueue implements WaitingMessages {
   /** Size of each message from number `base` on, -1 where it is gone; its expiry and body record if any has one. */
-  private sizes: number[] = [];
+  private held: number[] = [];
+  /** The sizes as a text while nobody uses them; null: they are in use. */
+  private packed: string | null = null;
   private expiries: number[] | null = null;
   private bodies: number[] | null = null;
   private base = 1;
@@ -298,21 +303,31 @@ export class PagedQueue implements WaitingMessages {
     this.loadedTo = this.base;
   }
 
-  /** At start, when all are there: takes no more memory than is needed. */
-  trim(): void {
-    this.sizes = this.sizes.slice();
+  /** Takes little memory until it is used again. */
+  pack(): void {
+    this.packed ??= pack(this.held, 1, 0);
+    this.held = nothing;
   }
 
   /** Empties the queue; parked ones count as accepted, for nobody waits for them any more. */
   clear(): void {
     const parked = this.parkedOnes === null ? [] : [...this.parkedOnes.messages];
     this.parkedOnes = null;
-    this.sizes = [];
+    this.held = [];
+    this.packed = null;
     this.start = 0;
     this.bodies = this.expiries = null;
     this.accepted = this.acceptedBytes = 0;
     this.unload();
     for (const message of parked) message.accept();
+  }
+
+  private get sizes(): number[] {
+    if (this.packed !== null) {
+      this.held = unpack(this.packed, 1, 0);
+      this.packed = null;
+    }
+    return this.held;
   }
 
   private fits(size: number): boolean {
@@ -368,7 +383,7 @@ export class PagedQueue implements WaitingMessages {
 
   private compact(): void {
     const { start } = this;
-    this.sizes = this.sizes.slice(start);
+    this.held = this.sizes.slice(start);
     if (this.expiries !== null) this.expiries = this.expiries.slice(start);
     if (this.bodies !== null) this.bodies = this.bodies.slice(start);
     this.base += start;

@@ -215,8 +215,8 @@ export class Recovery {
       if (session.pages === null) session.makeQueue();
       session.pages?.restore(seq, size, expiresMs, body);
     }
-    journal.index.trim();
-    session.pages?.trim();
+    journal.index.pack();
+    session.pages?.pack();
     journal.nextSeq = log.nextSeq;
     journal.nextRecord = Math.max(records.at(-1)?.[0] ?? 0, log.through) + 1;
     journal.committedRecord = journal.nextRecord - 1;
