@@ -20,6 +20,12 @@ export interface RunningBroker {
   stop(): Promise<void>;
 }
 
+/** Nodes of ours. */
+export interface RunningNodes extends RunningBroker {
+  /** What each has written to standard output. */
+  outputs(): string[];
+}
+
 export interface Broker {
   readonly name: string;
   /** Whether it can run the case: a cluster, MQTT 5. */
@@ -185,13 +191,17 @@ async function startWorkers(clock: Clock, count: 1 | 2): Promise<RunningBroker> 
   }
 }
 
-/** Starts `nodes` nodes with these settings (`key=value`), all on the broker's core, and joins them. */
+/**
+ * Starts `nodes` nodes with these settings (`key=value`), all on the broker's core, and joins them. `flags` are for
+ * Node itself.
+ */
 export async function startTrellis(
   clock: Clock,
   nodes: number,
   more: readonly string[] = [],
   program = launcher,
-): Promise<RunningBroker> {
+  flags: readonly string[] = [],
+): Promise<RunningNodes> {
   const folder = mkdtempSync(join(tmpdir(), "bench-"));
   const children: Child[] = [];
   const ports: number[] = [];
@@ -201,7 +211,7 @@ export async function startTrellis(
   };
   mkdirSync(join(folder, "run"), { mode: 0o700 });
   const broker = (...args: string[]): Child =>
-    new Child(clock, process.execPath, [program, ...args], core.broker, environment);
+    new Child(clock, process.execPath, [...flags, program, ...args], core.broker, environment);
   const stop = async (): Promise<void> => {
     await Promise.all(children.map((child) => child.stop()));
     rmSync(folder, { recursive: true, force: true });
@@ -222,7 +232,8 @@ export async function startTrellis(
     await stop();
     throw error;
   }
-  return { ports, pids: children.map(({ pid }) => pid), stop };
+  const outputs = (): string[] => children.map(({ output }) => output);
+  return { ports, pids: children.map(({ pid }) => pid), stop, outputs };
 }
 
 function nodeName(i: number): string {

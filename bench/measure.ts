@@ -113,6 +113,16 @@ async function floodedLoad(
   );
 }
 
+/** What our generator says of one load with these arguments, in one line of JSON. */
+export function generate(
+  args: readonly string[],
+  running: RunningBroker,
+  times: Omit<MeasureOptions, "mqttload">,
+): Promise<string> {
+  const load = ownGenerator(argumentsOf(args, running, times));
+  return lastLine(load, times.durationMs + times.warmUpMs + overheadMs);
+}
+
 function ownGenerator(args: readonly string[], before: readonly string[] = []): Child {
   const [program = process.execPath, ...rest] = [
     ...before,
