@@ -60,13 +60,18 @@ async function measureOnce(one: Case): Promise<Shares> {
       msgsPerCpuSecond: (1000 * load.delivered) / cpuMs,
       youngPercent: (100 * undisturbedMs(young)) / cpuMs,
       oldPercent: (100 * undisturbedMs(all.filter(({ isYoung }) => !isYoung))) / cpuMs,
-      bytesPerMessage: allocated / load.delivered,
+      // Without collections nothing is known of it.
+      bytesPerMessage: young.length === 0 ? Number.NaN : allocated / load.delivered,
       youngMs: undisturbedMs(young) / young.length,
       bytesPerYoung: allocated / young.length,
     };
   } finally {
     await running.stop();
   }
+}
+
+function shown(value: number | undefined, digits: number): string {
+  return value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits);
 }
 
 try {
@@ -88,8 +93,8 @@ try {
       Math.round(msgsPerCpuSecond ?? 0).toLocaleString("en-US"),
       (youngPercent ?? 0).toFixed(1),
       (oldPercent ?? 0).toFixed(1),
-      Math.round(bytesPerMessage ?? 0),
-      `${(youngMs ?? 0).toFixed(2)}, ${((bytesPerYoung ?? 0) / 2 ** 20).toFixed(1)}`,
+      shown(bytesPerMessage, 0),
+      `${shown(youngMs, 2)}, ${shown(bytesPerYoung && bytesPerYoung / 2 ** 20, 1)}`,
     ];
     console.log(`| ${one.title} | ${cells.join(" | ")} |`);
   }

@@ -32,6 +32,7 @@ const clientsMax = 10_000;
 /** Connects under way at once. */
 const handshakes = 64;
 const connectsTimeoutMs = 60_000;
+const firstConnectMs = 10_000;
 
 /** For yargs. */
 export function addBenchOptions<T>(parser: Argv<T>) {
@@ -79,6 +80,7 @@ export async function bench(words: BenchWords, dependencies: Dependencies): Prom
     wasStopped = true;
     stop(new Error("stopped"));
   });
+  await letsIn(target, { clock, terminal, stop: stopped });
   const measured: Measured[] = [];
   for (const name of names) {
     const one = await measure(name, target, { clock, terminal, stop: stopped });
@@ -121,6 +123,21 @@ async function measure(
     return { name, load: await runLoad(loadOf(name, target), clock, watch) };
   } catch (error) {
     return { name, failed: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** One client connects, so that what is wrong with the address or the user is said once. @throws Refusal */
+async function letsIn(target: BenchTarget, { clock, stop }: Surroundings): Promise<void> {
+  for (const address of target.other === null ? [target.address] : [target.address, target.other]) {
+    try {
+      const one = { ...connectsOf(target), address, clients: 1, timeoutMs: firstConnectMs };
+      await runConnects(one, clock, { stop });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const place = `${address.host}:${address.port}`;
+      const reason = why.replace(`bench-c0 at ${place}: `, "");
+      throw new Refusal(`no client gets in at ${place}: ${reason}`);
+    }
   }
 }
 
