@@ -4,20 +4,26 @@ import { type Interest, inWords, isShared, matches, type Sent } from "./ledger.j
 import type { SessionNode } from "./node.js";
 import type { SessionStory } from "./story.js";
 
+/** What is looked at. */
+export type CheckedStory = Pick<
+  SessionStory,
+  "world" | "clients" | "nodes" | "ledger" | "restartAll"
+>;
+
 const neverEnded = Number.POSITIVE_INFINITY;
 
 /** Throws with the seed, the last events and the first difference found. */
-export async function checkSessions(story: SessionStory): Promise<void> {
+export async function checkSessions(story: CheckedStory): Promise<void> {
   throwFirst(story);
   await story.restartAll();
   throwFirst(story);
 }
 
-function throwFirst(story: SessionStory): void {
+function throwFirst(story: CheckedStory): void {
   for (const fault of faults(story)) story.world.check(false, () => fault);
 }
 
-function* faults({ clients, nodes, ledger }: SessionStory): Iterable<string> {
+function* faults({ clients, nodes, ledger }: CheckedStory): Iterable<string> {
   for (const client of clients) yield* subscriptionFaults(client);
   for (const sent of ledger.sent) {
     if (sent.isRefused) {

@@ -20,7 +20,8 @@ export abstract class SimConnection {
     readonly life: Life,
     readonly clientId: string,
     readonly version: 4 | 5,
-    readonly node: SessionNode,
+    /** Where it connects; its session may have moved. */
+    public node: SessionNode,
   ) {}
 
   get nowMs(): number {

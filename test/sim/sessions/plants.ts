@@ -19,7 +19,7 @@ export interface Plant {
 }
 
 /** Puts `broken` in place of a method, for all objects of the class; returns how to put it back. */
-function replace<T extends object, K extends keyof T>(
+export function replace<T extends object, K extends keyof T>(
   prototype: T,
   name: K,
   broken: (sound: T[K]) => T[K],

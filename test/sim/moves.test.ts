@@ -1,0 +1,77 @@
+/**
+ * Moves of sessions in a simulated cluster (sessions/move-story.ts): whoever dies or is cut off at whatever step, the session
+ * has one owner in the end, and nothing acknowledged is lost, doubled at QoS 2 or out of order. And the proof that the
+ * simulation sees what it is there for.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { checkSessions } from "./sessions/checks.js";
+import { movePlants } from "./sessions/move-plants.js";
+import { type Mishap, MoveStory, moveSteps } from "./sessions/move-story.js";
+
+const seedsMax = 60;
+
+async function tell(seed: number, step: number, mishap: Mishap): Promise<MoveStory> {
+  const story = new MoveStory(seed, step, mishap);
+  await story.tell();
+  await checkSessions(story);
+  return story;
+}
+
+test("a session moves while messages flow", async () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    const story = await tell(seed, 0, { kind: "none" });
+    assert.ok(story.isMoved, `seed ${seed}`);
+    assert.ok(story.steps <= moveSteps + 2, `${story.steps} steps`);
+    for (const client of story.clients) {
+      for (const times of client.taken.values()) assert.equal(times, 1, "nothing comes twice");
+    }
+  }
+});
+
+for (const [node, who] of [
+  [0, "the old owner"],
+  [1, "the new owner"],
+  [2, "another node"],
+] as const) {
+  const every = node === 2 ? 3 : 1;
+  test(`${who} dies at any step of a move`, async () => {
+    for (let step = 0; step < moveSteps; step += every) {
+      await tell(100 + step, step, { kind: "crash", node });
+    }
+  });
+}
+
+for (const between of [
+  [0, 1],
+  [0, 2],
+  [1, 2],
+] as const) {
+  test(`nodes ${between.join(" and ")} do not hear each other from any step of a move on`, async () => {
+    for (let step = 0; step < moveSteps; step += 3) {
+      await tell(200 + step, step, { kind: "cut", between });
+    }
+  });
+}
+
+/** The first move that says so. */
+async function findFault(fault: RegExp, mishap: Mishap | null): Promise<string> {
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    const step = mishap === null ? -1 : seed % moveSteps;
+    try {
+      await tell(seed, step, mishap ?? { kind: "none" });
+    } catch (error) {
+      const [what = ""] = error instanceof Error ? error.message.split("\n") : [];
+      if (fault.test(what)) return `seed ${seed}, step ${step}`;
+    }
+  }
+  assert.fail(`not found in ${seedsMax} moves`);
+}
+
+for (const { name, fault, mishap, plant } of movePlants) {
+  test(`found: ${name}`, async (t) => {
+    const undo = plant();
+    t.after(undo);
+    t.diagnostic(await findFault(fault, mishap));
+  });
+}

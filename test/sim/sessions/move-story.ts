@@ -1,0 +1,238 @@
+/**
+ * The move of one session while clients at all nodes publish to it, and what goes wrong at one step of it: its old owner,
+ * its new one or a third node dies, or two of them do not hear each other for a while. When all is well again the session
+ * has one owner, and its client gets there what was acknowledged.
+ */
+import { nodeName } from "../cluster-node.js";
+import type { Dice } from "../world/dice.js";
+import { World } from "../world/world.js";
+import { SimClient } from "./client.js";
+import { Ledger } from "./ledger.js";
+import { SessionNode } from "./node.js";
+
+/** What happens at a step; nodes by their place: 0 the old owner, 1 the new one, 2 another. */
+export type Mishap =
+  | { readonly kind: "none" }
+  | { readonly kind: "crash"; readonly node: 0 | 1 | 2 }
+  | { readonly kind: "cut"; readonly between: readonly [number, number] };
+
+/** Questions and answers of a move that goes well; the mishap comes with one of them, or soon after. */
+export const moveSteps = 12;
+
+const movingId = "moving";
+
+export class MoveStory {
+  readonly world: World;
+  readonly nodes: SessionNode[] = [];
+  readonly clients: SimClient[] = [];
+  readonly ledger = new Ledger();
+  /** Steps that were taken. */
+  steps = 0;
+  isMoved = false;
+  private readonly dice: Dice;
+  private readonly publishers: SimClient[] = [];
+  private mover: SimClient | null = null;
+  private flows = true;
+  private isStruck = false;
+
+  constructor(
+    readonly seed: number,
+    private readonly step: number,
+    private readonly mishap: Mishap,
+  ) {
+    this.world = new World(seed, `move of seed ${seed}, step ${step}, ${JSON.stringify(mishap)}`);
+    this.dice = this.world.dice.fork(9);
+  }
+
+  async tell(): Promise<void> {
+    const mover = await this.begin();
+    const { world, dice } = this;
+    for (const client of this.publishers) this.publishOn(client);
+    await world.run(dice.between(20, 80));
+    mover.staysOnline = false;
+    mover.disconnect(false);
+    const isAway = (): boolean => this.nodes[0]?.process?.sessions.get(movingId)?.channel === null;
+    await world.until(isAway, 5_000, "its client is away");
+    await world.run(dice.between(0, 50));
+    this.watchSteps();
+    this.push();
+    await world.run(dice.between(200, 500));
+    this.isStruck = true;
+    this.throwFaults();
+    await this.mend();
+    await this.findOwner(mover);
+    this.flows = false;
+    await this.calmDown();
+    this.throwFaults();
+  }
+
+  /** All nodes are killed in the quiet, and everybody comes back. */
+  async restartAll(): Promise<void> {
+    for (const node of this.nodes) if (node.process !== null) node.crash();
+    await this.calmDown();
+    this.throwFaults();
+  }
+
+  private async begin(): Promise<SimClient> {
+    const { world, dice } = this;
+    const atomic = dice.chance(0.5);
+    for (let i = 0; i < 3; i++) {
+      const node = new SessionNode(world, nodeName(i), {});
+      node.store.atomic = atomic;
+      node.store.readMsMax = dice.pick([0, 2]);
+      node.store.writeMsMax = dice.pick([1, 5, 20]);
+      this.nodes.push(node);
+    }
+    await this.startAll();
+    const [first, ...others] = this.nodes;
+    for (const node of others) if (first !== undefined) await node.join(first);
+    await this.allUp();
+    const mover = this.client(movingId, 0);
+    this.mover = mover;
+    this.nodes.forEach((_, index) => {
+      this.publishers.push(this.client(`p${index}`, index));
+    });
+    for (const client of this.clients) client.connect();
+    await world.until(() => this.clients.every(({ state }) => state === "online"), 5_000, "online");
+    mover.subscribe("t/#", 2);
+    await world.until(() => mover.isSettled, 5_000, "SUBACK");
+    mover.ackMsMax = dice.pick([5, 400]);
+    return mover;
+  }
+
+  private client(clientId: string, at: number): SimClient {
+    const node = this.nodes[at] as SessionNode; // there are three
+    const life = this.world.node(`${clientId}@clients-${clientId}`).boot();
+    const client = new SimClient(
+      life,
+      node,
+      { clientId, version: 5, persistent: true, receiveMaximum: 100, window: 4 },
+      this.ledger,
+    );
+    client.onGranted = ({ knownMs, grantedMs }) => {
+      for (const { name } of this.nodes) knownMs.set(name, grantedMs);
+    };
+    this.clients.push(client);
+    return client;
+  }
+
+  private publishOn(client: SimClient): void {
+    if (!this.flows) return;
+    const { dice } = this;
+    if (client.state === "online") client.publish(dice.pick(["t/a", "t/b"]), dice.pick([1, 1, 2]));
+    // Later it matters that there are some, not how many.
+    const pauseMs = this.isStruck ? dice.between(50, 400) : dice.between(1, 12);
+    client.life.clock.setTimer(pauseMs, () => this.publishOn(client));
+  }
+
+  /** Counts what the nodes say to each other of the move. */
+  private watchSteps(): void {
+    for (const { process } of this.nodes) {
+      if (process === null) continue;
+      const { cluster } = process;
+      const ask = cluster.ask.bind(cluster);
+      cluster.ask = async (node, service, body) => {
+        if (service !== "move") return ask(node, service, body);
+        const asked = ask(node, service, body);
+        this.onStep();
+        const answer = await asked;
+        this.onStep();
+        return answer;
+      };
+    }
+  }
+
+  private onStep(): void {
+    if (this.steps++ !== this.step) return;
+    const { world, dice } = this;
+    const delayMs = dice.chance(0.5) ? 0 : dice.between(0, 15);
+    // Not in the midst of somebody's turn.
+    world
+      .node(`fate-${this.steps}@fate`)
+      .boot()
+      .clock.setTimer(delayMs, () => this.strike());
+  }
+
+  private strike(): void {
+    const { mishap, nodes, world } = this;
+    if (mishap.kind === "crash") nodes[mishap.node]?.crash();
+    else if (mishap.kind === "cut") {
+      const [one, other] = mishap.between.map((index) => nodes[index]?.place);
+      if (one !== undefined && other !== undefined) world.cutLink(one, other);
+    }
+  }
+
+  private push(): void {
+    const [from, to] = this.nodes;
+    from?.process?.sessions.moves?.push(movingId, to?.name ?? "").then(
+      () => {
+        this.isMoved = true;
+      },
+      (error: unknown) => this.world.trace.note(`not moved: ${String(error)}`),
+    );
+  }
+
+  /** What is broken comes right, some time. */
+  private async mend(): Promise<void> {
+    const { world, dice } = this;
+    await world.run(dice.pick([0, 300, 6_000]));
+    world.heal();
+    await this.startAll();
+    await this.allUp();
+  }
+
+  private async startAll(): Promise<void> {
+    for (const node of this.nodes) if (node.process === null) void node.boot();
+    const listening = (): boolean => this.nodes.every(({ isListening }) => isListening);
+    await this.world.until(listening, 30_000, "all nodes listen");
+  }
+
+  private async allUp(): Promise<void> {
+    const up = (): boolean => this.nodes.every((node) => node.namesUp().length === 3);
+    await this.world.until(up, 30_000, "all nodes are up");
+  }
+
+  /** No move is under way any more, and one node has the session. */
+  private async findOwner(mover: SimClient): Promise<void> {
+    const { world, nodes } = this;
+    const isOpen = ({ process }: SessionNode): boolean => {
+      const { in: coming = 0, out = 0 } = process?.sessions.moves?.underWay ?? {};
+      return coming + out > 0 || (process?.sessions.moves?.has(movingId) ?? true);
+    };
+    const owners = (): SessionNode[] =>
+      nodes.filter(({ process }) => process?.sessions.get(movingId) !== undefined);
+    const seen = (): string =>
+      `owners ${owners().map(({ name }) => name)}, open at ${nodes.filter(isOpen).map(({ name }) => name)}`;
+    await world.until(
+      () => !nodes.some(isOpen) && owners().length === 1,
+      30_000,
+      () => `the session has one owner: ${seen()}`,
+    );
+    mover.node = owners()[0] as SessionNode; // there is one
+    world.trace.note(`the session is at ${mover.node.name}`);
+  }
+
+  private throwFaults(): void {
+    for (const { faults } of this.clients) {
+      for (const fault of faults) this.world.check(false, () => fault);
+    }
+  }
+
+  private async calmDown(): Promise<void> {
+    const { world, clients } = this;
+    await this.startAll();
+    if (this.mover !== null) this.mover.ackMsMax = 5;
+    for (const client of clients) {
+      client.staysOnline = true;
+      if (client.state === "offline") client.connect();
+    }
+    const isQuiet = (): boolean =>
+      clients.every((one) => one.isSettled && one.lastActiveMs < world.nowMs - 1_000);
+    await world.until(isQuiet, 60_000, () =>
+      clients
+        .filter((one) => !one.isSettled)
+        .map((one) => one.waiting)
+        .join("\n"),
+    );
+  }
+}
