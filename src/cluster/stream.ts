@@ -68,7 +68,7 @@ export class StreamSender {
   /** The number of the newest forward that the peer may not have taken yet; null: it has accepted all. */
   get newest(): { readonly incarnation: number; readonly counter: number } | null {
     const { run, incarnation } = this;
-    if (run.lastCounter > 0) return { incarnation, counter: run.lastCounter };
+    if (run.count > 0 && run.lastCounter > 0) return { incarnation, counter: run.lastCounter };
     return this.unaccepted.at(this.unaccepted.length - 1) ?? null;
   }
 

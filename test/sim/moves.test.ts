@@ -20,12 +20,14 @@ async function tell(seed: number, step: number, mishap: Mishap): Promise<MoveSto
 
 test("a session moves while messages flow", async () => {
   for (let seed = 1; seed <= 4; seed++) {
-    const story = await tell(seed, 0, { kind: "none" });
+    const story = new MoveStory(seed, 0, { kind: "none" });
+    await story.tell();
     assert.ok(story.isMoved, `seed ${seed}`);
     assert.ok(story.steps <= moveSteps + 2, `${story.steps} steps`);
     for (const client of story.clients) {
       for (const times of client.taken.values()) assert.equal(times, 1, "nothing comes twice");
     }
+    await checkSessions(story);
   }
 });
 
