@@ -69,7 +69,9 @@ export class StreamSender {
   get newest(): { readonly incarnation: number; readonly counter: number } | null {
     const { run, incarnation } = this;
     if (run.count > 0 && run.lastCounter > 0) return { incarnation, counter: run.lastCounter };
-    return this.unaccepted.at(this.unaccepted.length - 1) ?? null;
+    const last = this.unaccepted.at(this.unaccepted.length - 1);
+    if (last === undefined) return null;
+    return { incarnation: last.incarnation, counter: last.counter };
   }
 
   get heldBytes(): number {

@@ -25,7 +25,10 @@ test("a session moves while messages flow", async () => {
     assert.ok(story.isMoved, `seed ${seed}`);
     assert.ok(story.steps <= moveSteps + 2, `${story.steps} steps`);
     for (const client of story.clients) {
-      for (const times of client.taken.values()) assert.equal(times, 1, "nothing comes twice");
+      for (const [{ sentMs }, times] of client.taken) {
+        // What was in flight when the client left comes again.
+        assert.ok(times === 1 || sentMs < story.awayMs, "nothing comes twice");
+      }
     }
     await checkSessions(story);
   }

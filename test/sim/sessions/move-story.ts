@@ -29,6 +29,8 @@ export class MoveStory {
   /** Steps that were taken. */
   steps = 0;
   isMoved = false;
+  /** When the client of the session had left. */
+  awayMs = 0;
   private readonly dice: Dice;
   private readonly publishers: SimClient[] = [];
   private mover: SimClient | null = null;
@@ -53,6 +55,7 @@ export class MoveStory {
     mover.disconnect(false);
     const isAway = (): boolean => this.nodes[0]?.process?.sessions.get(movingId)?.channel === null;
     await world.until(isAway, 5_000, "its client is away");
+    this.awayMs = world.nowMs;
     await world.run(dice.between(0, 50));
     this.watchSteps();
     this.push();
