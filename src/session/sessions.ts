@@ -410,6 +410,10 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       this.released(opening);
       return;
     }
+    if (this.moves?.has(clientId)) {
+      this.openHere(opening);
+      return;
+    }
     const before = this.byId.get(clientId);
     if (before === undefined && channel.node !== null) {
       this.forgetWill(clientId, epoch);
