@@ -69,6 +69,7 @@ function commandLine(dependencies: Dependencies, choose: (action: Action) => voi
     .check((argv) => refuseTwice(argv))
     .demandCommand(1, "name a command; `broker --help` lists them");
   addNodeCommands(parser, dependencies, choose);
+  addCheckCommand(parser, dependencies, choose);
   addConfigCommands(parser, dependencies, choose);
   parser.command("ctl", "send a command to a node that runs on this machine", (inner) =>
     addCtlCommands(
@@ -146,21 +147,27 @@ function addNodeCommands(
           return localCluster({ ...argv, nodes, port }, dependencies);
         }),
     )
-    .command(
-      "check",
-      "connect to a broker as a client and see whether a QoS 1 message comes back",
-      addCheckOptions,
-      (argv) => {
-        choose(() => {
-          const timeout = whole("timeout", argv.timeout, 3600);
-          return check({ ...argv, timeout }, dependencies);
-        });
-      },
-    )
     .command("bench", "measure any MQTT broker and print a table", addBenchOptions, (argv) =>
       choose(() => bench(argv, dependencies)),
     )
     .command("supervise", false, same, (argv) => choose(() => supervise(argv, dependencies)));
+}
+
+function addCheckCommand(
+  parser: Argv<CommonOptions>,
+  dependencies: Dependencies,
+  choose: (action: Action) => void,
+): void {
+  parser.command(
+    "check",
+    "connect to a broker as a client and see whether a QoS 1 message comes back",
+    addCheckOptions,
+    (argv) =>
+      choose(() => {
+        const timeout = whole("timeout", argv.timeout, 3600);
+        return check({ ...argv, timeout }, dependencies);
+      }),
+  );
 }
 
 function addCheckOptions(parser: Argv<CommonOptions>) {
