@@ -7,10 +7,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSessions } from "./sessions/checks.js";
 import { plants } from "./sessions/plants.js";
-import { SessionStory, type SessionStoryOptions } from "./sessions/story.js";
+import { OwnerDown, SessionStory, type SessionStoryOptions } from "./sessions/story.js";
 
 const seedsPerTest = 30;
 const seedsMax = 1000;
+const roamingSeeds = 24;
 
 async function tell(seed: number, options: SessionStoryOptions = {}): Promise<void> {
   const story = new SessionStory(seed, options);
@@ -29,6 +30,24 @@ test("sessions keep their promises in histories that once broke one", async () =
     136, 270, 287, 333, 336, 812, 933, 948, 1178, 1481, 1625, 1725, 1821, 2019, 2207, 2259,
   ])
     await tell(seed);
+});
+
+/** Returns whether it came to its end. */
+async function tellRoaming(seed: number): Promise<boolean> {
+  try {
+    await tell(seed, { roams: true });
+    return true;
+  } catch (error) {
+    if (error instanceof OwnerDown) return false;
+    throw error;
+  }
+}
+
+test("sessions keep their promises to clients that come back at other nodes", async (t) => {
+  let told = 0;
+  for (let seed = 1; seed <= roamingSeeds; seed++) if (await tellRoaming(seed)) told++;
+  t.diagnostic(`${told} of ${roamingSeeds} histories`);
+  assert.ok(told >= roamingSeeds / 2);
 });
 
 /** The first history that says so. */

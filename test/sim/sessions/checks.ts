@@ -49,7 +49,7 @@ function isPromised(one: Interest, sent: Sent): boolean {
 /** Acknowledged is delivered: to everybody whose session was there all the time. */
 function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
   // What waited for a node that was down goes to whoever is subscribed when it comes [MQTT-3.10.4-2].
-  const isThere = sent.reached.includes(client.node.name);
+  const isThere = sent.reached.includes(client.sessionNode().name);
   const one = client.interests.find(
     (own) =>
       !isShared(own.filter) && isPromised(own, sent) && (isThere || own.endedMs === neverEnded),
@@ -84,7 +84,7 @@ function mayLose({ memberships, options }: SimClient, filter: string, sent: Sent
 
 /** What was granted is there, and what was ended is not. */
 function* subscriptionFaults(client: SimClient): Iterable<string> {
-  const session = client.node.process?.sessions.get(client.clientId);
+  const session = client.sessionNode().process?.sessions.get(client.clientId);
   if (session === undefined) {
     yield `${client.clientId} is online and has no session`;
     return;

@@ -46,6 +46,14 @@ export class SimClient extends SimConnection {
   readonly taken = new Map<Sent, number>();
   /** A SUBACK came. */
   onGranted: (interest: Interest) => void = () => undefined;
+  /** Where its session is, or begins. */
+  sessionNode: () => SessionNode = () => this.node;
+  /** Where it connects next; null: not now. */
+  chooseNode: () => SessionNode | null = () => this.node;
+  /** May its session be at a node that is down? */
+  mayBeWithoutOwner: () => boolean = () => false;
+  /** It got a new session, as the node of its own was down. */
+  lostOwner = false;
   /** It connects again by itself. */
   staysOnline = true;
   /** How long it takes to acknowledge, at most. */
@@ -93,6 +101,13 @@ export class SimClient extends SimConnection {
   connect(clean = false): void {
     // Until it has its new session it asks for one: it could not tell that from the old one.
     this.startsClean ||= clean;
+    const node = this.chooseNode();
+    if (node === null) {
+      if (this.state === "offline") this.comeBack();
+      return;
+    }
+    this.drop();
+    this.node = node;
     this.dial();
   }
 
@@ -223,13 +238,14 @@ export class SimClient extends SimConnection {
 
   private onConnack(reason: number, present: boolean): void {
     if (reason !== 0) {
-      const unavailable = this.version === 5 ? 0x88 : 3;
-      if (reason !== unavailable) this.fault(`CONNACK ${reason}`);
+      const unavailable = this.version === 5 ? [0x88, 0x9c] : [3];
+      if (!unavailable.includes(reason)) this.fault(`CONNACK ${reason}`);
       this.drop();
       return;
     }
     this.startsClean = false;
     const { sessionBefore } = this;
+    if (sessionBefore === "kept" && !present && this.mayBeWithoutOwner()) this.lostOwner = true;
     if (sessionBefore !== "unknown" && present !== (sessionBefore === "kept")) {
       this.fault(`session present ${present}, its session was ${sessionBefore}`);
     }
@@ -269,9 +285,11 @@ export class SimClient extends SimConnection {
       const next = this.due.shift();
       if (next === undefined) return;
       const { topic, qos } = next;
+      // A QoS 2 publish goes by way of the session.
+      const place = qos === 2 ? this.sessionNode() : this.node;
       const sent: Sent = {
-        ...{ publisher: this.clientId, node: this.node.name, number: this.nextNumber++ },
-        ...{ place: this.node, life: this.node.lives.length, reached: [] },
+        ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },
+        ...{ place, life: place.lives.length, reached: [] },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
       };
       this.ledger.add(sent);
@@ -354,7 +372,7 @@ export class SimClient extends SimConnection {
     }
     if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
     // Of one topic and one QoS [MQTT-4.6.0-6]: QoS 2 waits for its packet id's commit, others overtake it.
-    const stream = `${sent.publisher} ${sent.topic} ${sent.qos} ${qos}`;
+    const stream = `${sent.publisher} ${sent.node} ${sent.topic} ${sent.qos} ${qos}`;
     const last = this.lastOf.get(stream) ?? 0;
     if (sent.number < last) this.fault(`got ${inWords(sent)} after number ${last}`);
     this.lastOf.set(stream, sent.number);

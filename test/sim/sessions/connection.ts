@@ -20,7 +20,7 @@ export abstract class SimConnection {
     readonly life: Life,
     readonly clientId: string,
     readonly version: 4 | 5,
-    /** Where it connects; its session may have moved. */
+    /** The node that it connects to, next time or now. */
     public node: SessionNode,
   ) {}
 

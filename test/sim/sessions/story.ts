@@ -20,19 +20,29 @@ interface Mix {
   readonly takeovers: number;
   readonly ends: number;
   readonly subscriptions: number;
+  /** Clients come back at other nodes. */
+  readonly roams: boolean;
+  readonly cuts: number;
 }
 
 export interface SessionStoryOptions {
   /** Planted: stores say that a write is durable when it has only begun. */
   readonly answersEarly?: boolean;
+  /** Several nodes, and clients that come back at any of them, to the session wherever it is. */
+  readonly roams?: boolean;
 }
 
 const topics = ["t/a", "t/b", "t/a/x", "u"];
 const filters = ["t/a", "t/b", "t/+", "t/#", "#", "u"];
 const shareFilters = ["$share/g/t/#", "$share/g/t/#", "$share/g/u"];
 const quietMs = 3_000;
+/** So long after a crash a client that comes elsewhere may be given a new session. */
+const ownerDownMs = 15_000;
 /** A SUBACK that took so long was given without peers that were late, for which it promises nothing. */
 const lateMs = 900;
+
+/** A session was superseded while its node was down: what becomes of it is not this history's subject. */
+export class OwnerDown extends Error {}
 
 export class SessionStory {
   readonly world: World;
@@ -42,6 +52,7 @@ export class SessionStory {
   private readonly life: Life;
   private readonly dice: Dice;
   private readonly mix: Mix;
+  private lastCrashMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     readonly seed: number,
@@ -54,6 +65,8 @@ export class SessionStory {
     this.mix = {
       ...{ crashes: some(2), stalls: some(1), breaks: some(3), takeovers: some(2), ends: some(1) },
       subscriptions: some(3),
+      roams: this.options.roams ?? false,
+      cuts: this.options.roams ? some(1) : 0,
     };
   }
 
@@ -75,12 +88,14 @@ export class SessionStory {
 
   /** All nodes are killed in the quiet, and everybody comes back. */
   async restartAll(): Promise<void> {
+    this.lastCrashMs = this.world.nowMs;
     for (const node of this.nodes) if (node.process !== null) node.crash();
     await this.calmDown();
     this.throwFaults();
   }
 
   private throwFaults(): void {
+    if (this.clients.some(({ lostOwner }) => lostOwner)) throw new OwnerDown();
     for (const { faults } of this.clients) {
       for (const fault of faults) this.world.check(false, () => fault);
     }
@@ -88,7 +103,8 @@ export class SessionStory {
 
   private async begin(): Promise<void> {
     const { dice } = this;
-    const count = dice.chance(0.6) ? 1 : 2 + dice.integer(2);
+    const isAlone = dice.chance(0.6) && !this.mix.roams;
+    const count = isAlone ? 1 : 2 + dice.integer(2);
     const receiveMaximum = dice.pick([4, 20, 100]);
     const atomic = dice.chance(0.6);
     const settings = { limits: { receive_maximum: receiveMaximum } };
@@ -126,9 +142,27 @@ export class SessionStory {
         this.ledger,
       );
       client.ackMsMax = dice.pick([0, 5, 60]);
-      client.onGranted = (interest) => this.onGranted(node, interest);
+      client.onGranted = (interest) => this.onGranted(client.sessionNode(), interest);
+      if (this.mix.roams) this.letRoam(client);
       this.clients.push(client);
     }
+  }
+
+  /** The client connects to whichever node it likes, while the node of its session can be reached. */
+  private letRoam(client: SimClient): void {
+    const { clientId } = client;
+    client.sessionNode = () => {
+      const held = this.nodes.find(({ process }) => process?.sessions.get(clientId) !== undefined);
+      return held ?? client.node;
+    };
+    client.chooseNode = () => {
+      const areAllUp = this.nodes.every((one) =>
+        this.nodes.every((other) => one === other || areUp(one, other)),
+      );
+      if (!areAllUp || this.nodes.some(({ isListening }) => !isListening)) return null;
+      return this.dice.pick(this.nodes);
+    };
+    client.mayBeWithoutOwner = () => this.world.nowMs - this.lastCrashMs < ownerDownMs;
   }
 
   /** SUBACK says that all nodes know that are up, unless some were late. */
@@ -141,7 +175,9 @@ export class SessionStory {
   /** The others learn of it when they are linked for a while. */
   private noteMeetings(): void {
     const { nowMs } = this.world;
-    for (const { interests, node } of this.clients) {
+    for (const client of this.clients) {
+      const { interests } = client;
+      const node = client.sessionNode();
       for (const { knownMs, metMs, grantedMs } of interests) {
         for (const other of this.nodes) {
           if (grantedMs > nowMs || knownMs.has(other.name)) continue;
@@ -164,6 +200,7 @@ export class SessionStory {
       [mix.ends, () => this.endSession()],
       [mix.crashes, () => this.crashOrStart()],
       [mix.stalls, () => this.stallOrRecover()],
+      [mix.cuts, () => this.breakLink()],
       [0.5, () => this.changePace()],
     ];
     let at = dice.between(
@@ -225,7 +262,7 @@ export class SessionStory {
     if (how === 0) client.connect(true);
     else if (how === 1) client.disconnect(true);
     else {
-      const { process } = client.node;
+      const { process } = client.sessionNode();
       // What its CONNACK says may be older.
       if (process === null || client.state === "greeting") return;
       client.doubtSession();
@@ -246,6 +283,7 @@ export class SessionStory {
     const node = dice.pick(this.nodes);
     if (node.process === null) return;
     if (dice.chance(0.7)) await this.publishBefore(node);
+    this.lastCrashMs = this.world.nowMs;
     node.crash();
     // Mostly it is back soon, and dies again some time.
     if (dice.chance(0.6)) {
@@ -261,6 +299,19 @@ export class SessionStory {
     const qos = dice.pick([1, 2] as const);
     for (const client of own) client.publish(dice.pick(topics), qos);
     await this.world.run(dice.between(0, dice.chance(0.5) ? 6 : 40));
+  }
+
+  /** A link closes and comes back, or nothing passes for less time than it takes to be declared down. */
+  private breakLink(): void {
+    const { dice, world } = this;
+    const [one, other] = [dice.pick(this.nodes), dice.pick(this.nodes)];
+    if (one === other) return;
+    if (dice.chance(0.5)) {
+      one.process?.cluster.peer(other.name)?.drop();
+      return;
+    }
+    world.cutLink(one.place, other.place);
+    this.life.clock.setTimer(dice.between(10, 1000), () => world.heal());
   }
 
   private stallOrRecover(): void {
