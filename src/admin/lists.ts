@@ -32,16 +32,22 @@ export async function* inParts<T>(
   let endMs = clock.monotonicMs() + turnMs;
   for (const item of listing) {
     if (++looked % itemsPerLook === 0 && clock.monotonicMs() > endMs) {
-      await new Promise<void>((resolve) => clock.defer(resolve));
+      await nextTurn(clock);
       endMs = clock.monotonicMs() + turnMs;
     }
     if (item === undefined || ++total > limit) continue;
     if (items.length === partItems) {
       yield { items, total: null };
       items = [];
+      // Whoever takes it fast would otherwise have it all in one turn.
+      await nextTurn(clock);
       endMs = clock.monotonicMs() + turnMs;
     }
     items.push(item);
   }
   yield { items, total };
+}
+
+function nextTurn(clock: Clock): Promise<void> {
+  return new Promise((resolve) => clock.defer(resolve));
 }

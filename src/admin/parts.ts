@@ -197,6 +197,8 @@ export interface Explanation {
     readonly qos: number;
     readonly connected: boolean;
   }[];
+  /** How many clients here are not named and not asked about: there are too many. Left out when all are. */
+  readonly unnamed?: number;
   /** Nodes that would get one copy. */
   readonly peers: readonly {
     readonly node: string;

@@ -13,7 +13,7 @@ export const explain = command({
   text: render,
 });
 
-function render({ topic, local, peers, groups, denied, client }: Explanation): string {
+function render({ topic, local, unnamed, peers, groups, denied, client }: Explanation): string {
   const parts = [`A message on ${printable(topic)} goes to`];
   if (local.length + peers.length + groups.length === 0) parts.push("nobody: no filter matches");
   if (local.length > 0) {
@@ -24,6 +24,7 @@ function render({ topic, local, peers, groups, denied, client }: Explanation): s
       target.connected ? "yes" : "no",
     ]);
     parts.push(table(["client here", "filters", "qos", "connected"], rows));
+    if (unnamed !== undefined) parts.push(`... and ${unnamed} more here (--client tells of one)`);
   }
   if (peers.length > 0) {
     const rows = peers.map((target) => [

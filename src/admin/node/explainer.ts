@@ -10,6 +10,9 @@ import type { Explainer, Explanation } from "../parts.js";
 import { sayRule } from "./acl-control.js";
 import { topicOf } from "./routing-control.js";
 
+/** Clients, and members of one share group, that are named; more would hold the node up. */
+const namedMax = 1000;
+
 interface Matches {
   /** Filters by client id of our own sessions, and by peer index. */
   readonly local: Map<string, string[]>;
@@ -26,17 +29,19 @@ export function explainer(router: Router, cluster: Cluster, sessions: Sessions):
   return {
     explain: (name, clientId) => {
       const topic = topicOf(router, name);
-      const { local, groups } = router.targetsOf(topic);
-      const matches = matchesOf(router, name);
+      const { local: all, groups } = router.targetsOf(topic);
+      const local = namedOf(all, clientId);
+      const matches = matchesOf(router, name, local);
       const members = groups.flatMap((group) =>
-        [...group.ownMembers()].map(({ delivery }) => delivery),
+        membersOf(group, clientId).map(({ delivery }) => delivery),
       );
       const denied = deniedOf([...local, ...members], name, sessions);
-      const isDenied = ({ subscriber }: Delivery): boolean =>
-        denied.some(({ clientId: id }) => id === subscriber.clientId);
+      const deniedIds = new Set(denied.map(({ clientId: id }) => id));
+      const isDenied = ({ subscriber }: Delivery): boolean => deniedIds.has(subscriber.clientId);
       const explanation: Explanation = {
         topic: name,
         denied,
+        ...(all.length > local.length ? { unnamed: all.length - local.length } : {}),
         local: local
           .filter((delivery) => !isDenied(delivery))
           .map((delivery) => ({
@@ -46,7 +51,7 @@ export function explainer(router: Router, cluster: Cluster, sessions: Sessions):
             connected: isConnected(sessions, delivery.subscriber.clientId),
           })),
         peers: peerTargets(cluster, matches),
-        groups: groups.map((group) => groupOf(group, cluster)),
+        groups: groups.map((group) => groupOf(group, cluster, clientId)),
       };
       if (clientId === undefined) return explanation;
       return { ...explanation, client: verdict(clientId, explanation, local, matches, sessions) };
@@ -54,8 +59,29 @@ export function explainer(router: Router, cluster: Cluster, sessions: Sessions):
   };
 }
 
-function matchesOf(router: Router, topic: string): Matches {
+/** The first ones, and the client that is asked about. */
+function namedOf(all: readonly Delivery[], clientId: string | undefined): readonly Delivery[] {
+  if (all.length <= namedMax) return all;
+  const named = all.slice(0, namedMax);
+  const asked = all.find(
+    ({ subscriber }, at) => at >= namedMax && subscriber.clientId === clientId,
+  );
+  return asked === undefined ? named : [...named, asked];
+}
+
+/** The same of the members of a group in this node. */
+function membersOf(group: Group, clientId: string | undefined) {
+  const named: { readonly delivery: Delivery; readonly online: boolean }[] = [];
+  for (const member of group.ownMembers()) {
+    const isAsked = member.delivery.subscriber.clientId === clientId;
+    if (named.length < namedMax || isAsked) named.push(member);
+  }
+  return named;
+}
+
+function matchesOf(router: Router, topic: string, named: readonly Delivery[]): Matches {
   const local = new Map<string, string[]>();
+  for (const { subscriber } of named) local.set(subscriber.clientId, []);
   const peers = new Map<number, PeerMatch>();
   router.index.matchNamed(topic, (entry, filter) => {
     for (const packed of typeof entry === "number" ? [entry] : entry.peers) {
@@ -68,17 +94,18 @@ function matchesOf(router: Router, topic: string): Matches {
     }
     if (typeof entry === "number" || entry.local === null) return;
     for (const { subscriber } of entry.local) {
-      const { clientId } = subscriber;
-      const filters = local.get(clientId);
-      if (filters === undefined) local.set(clientId, [filter]);
-      else filters.push(filter);
+      local.get(subscriber.clientId)?.push(filter);
     }
   });
   return { local, peers };
 }
 
-function groupOf(group: Group, cluster: Cluster): Explanation["groups"][number] {
-  const local = [...group.ownMembers()].map(({ delivery, online }) => ({
+function groupOf(
+  group: Group,
+  cluster: Cluster,
+  clientId: string | undefined,
+): Explanation["groups"][number] {
+  const local = membersOf(group, clientId).map(({ delivery, online }) => ({
     clientId: delivery.subscriber.clientId,
     qos: delivery.qos,
     connected: online,
