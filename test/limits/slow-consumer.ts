@@ -104,7 +104,7 @@ class Counter {
 const headBytes = (qos: 0 | 1): number => 1 + 3 + 2 + topic.length + (qos === 0 ? 0 : 2);
 const frameBytes = (qos: 0 | 1): number => headBytes(qos) + payloadBytes;
 
-function publishFrame(qos: 0 | 1, sequence: number): Buffer {
+export function publishFrame(qos: 0 | 1, sequence: number): Buffer {
   const frame = Buffer.alloc(frameBytes(qos));
   const remaining = frame.length - 4;
   frame[0] = 0x30 | (qos << 1);
@@ -118,7 +118,7 @@ function publishFrame(qos: 0 | 1, sequence: number): Buffer {
   return frame;
 }
 
-function connectFrame(clientId: string): Buffer {
+export function connectFrame(clientId: string): Buffer {
   const head = [0x10, 12 + clientId.length, 0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 2, 0, 0];
   return Buffer.concat([Buffer.from([...head, 0, clientId.length]), Buffer.from(clientId)]);
 }
@@ -128,7 +128,8 @@ function subscribeFrame(qos: 0 | 1): Buffer {
   return Buffer.concat([Buffer.from(head), Buffer.from(topic), Buffer.from([qos])]);
 }
 
-async function subscriber(port: number, clientId: string, qos: 0 | 1): Promise<Counter> {
+/** A client that has subscribed; any but the one named slow demands every message. */
+export async function subscriber(port: number, clientId: string, qos: 0 | 1): Promise<Counter> {
   const socket = connectSocket({ port, host: "127.0.0.1", noDelay: true });
   const counter = new Counter(socket, qos, clientId !== "slow");
   socket.write(Buffer.concat([connectFrame(clientId), subscribeFrame(qos)]));
