@@ -54,7 +54,6 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
       local: () => ({ sessions, queued: 0, retained }),
       waitingFor: async () => ({ messages: 4, silent: 0 }),
     },
-    clock: realClock,
     ...sessionParts(),
     ...messageParts(name, others, asked),
     outbox: outboxParts(),
@@ -97,7 +96,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
   };
 }
 
-function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
+function sessionParts(): Pick<Parts, "clock" | "clients" | "sessions" | "subscriptions"> {
   const client = {
     ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
     ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
@@ -108,6 +107,7 @@ function sessionParts(): Pick<Parts, "clients" | "sessions" | "subscriptions"> {
     ...{ queued: 0, queuedBytes: 0, inflight: 0, openQos2: 0 },
   };
   return {
+    clock: realClock,
     clients: {
       list: () => [client, undefined, client],
       show: (clientId) => (clientId === "c1" ? client : undefined),
