@@ -31,25 +31,35 @@ export interface DirectoryNetwork {
 }
 
 /** A claim of one of our own connections, from CONNECT until it is answered. */
-interface OwnClaim {
-  readonly claim: Claim;
-  readonly done: (result: ClaimResult) => void;
-  readonly deadlineMs: number;
+class OwnClaim {
   /** 0 until the home has granted it. */
-  epoch: number;
+  epoch = 0;
   /** Highest epoch that any home gave it, also of a grant that came too late. */
-  givenEpoch: number;
+  givenEpoch = 0;
   /** A grant below this epoch is history: a newer claim has asked for its close already. */
-  floor: number;
-  over: boolean;
+  floor = 0;
+  over = false;
+
+  constructor(
+    readonly claim: Claim,
+    readonly done: (result: ClaimResult) => void,
+    readonly deadlineMs: number,
+  ) {}
 }
 
 /** A claim that was granted, until the session layer says what became of it. */
-interface Grant {
-  readonly epoch: number;
-  readonly user: string;
+class Grant {
   /** Newer claims that wait for its end. */
-  readonly waiting: (() => void)[];
+  waiting: (() => void)[] | null = null;
+
+  constructor(
+    readonly epoch: number,
+    readonly user: string,
+  ) {}
+
+  end(): void {
+    if (this.waiting !== null) for (const close of this.waiting) close();
+  }
 }
 
 /** How long a claim tries to find a home that agrees on the members. */
@@ -126,10 +136,7 @@ export class DirectoryService implements Directory, HomeNetwork {
   claim(claim: Claim, done: (result: ClaimResult) => void): void {
     this.counters.claims++;
     const deadlineMs = this.network.clock.monotonicMs() + claimTimeoutMs;
-    const own: OwnClaim = {
-      ...{ claim, done, deadlineMs },
-      ...{ epoch: 0, givenEpoch: 0, floor: 0, over: false },
-    };
+    const own = new OwnClaim(claim, done, deadlineMs);
     const before = this.claims.get(claim.clientId);
     if (before !== undefined) this.supersede(before);
     this.claims.set(claim.clientId, own);
@@ -162,8 +169,11 @@ export class DirectoryService implements Directory, HomeNetwork {
     }
     const grant = this.grants.get(clientId);
     const close = (): void => this.close(clientId, epoch, done);
-    if (grant !== undefined && grant.epoch < epoch) grant.waiting.push(close);
-    else close();
+    if (grant === undefined || grant.epoch >= epoch) close();
+    else {
+      grant.waiting ??= [];
+      grant.waiting.push(close);
+    }
   }
 
   private close(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void {
@@ -237,7 +247,8 @@ export class DirectoryService implements Directory, HomeNetwork {
       this.supersede(own);
       return;
     }
-    new Takeover(this, own, reply, this.network.clock, this.network.takeoverTimeoutMs).start();
+    if (reply.connections.length === 0) this.finishGranted(own, reply.session);
+    else new Takeover(this, own, reply, this.network.clock, this.network.takeoverTimeoutMs).start();
   }
 
   private askAgain(own: OwnClaim): void {
@@ -256,8 +267,14 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.finish(own, { granted: false, why: "superseded" });
   }
 
+  /** Ends a claim that was granted, when no older connection is left. */
+  finishGranted(own: OwnClaim, sessionAt: SessionPlace | null): void {
+    const elsewhere = sessionAt?.node === this.self ? null : sessionAt;
+    this.finish(own, { granted: true, epoch: own.epoch, sessionAt: elsewhere });
+  }
+
   /** Ends a claim: its connection is told. */
-  finish(own: OwnClaim, result: ClaimResult): void {
+  private finish(own: OwnClaim, result: ClaimResult): void {
     if (own.over) return;
     own.over = true;
     const { clientId, user } = own.claim;
@@ -266,8 +283,8 @@ export class DirectoryService implements Directory, HomeNetwork {
     if (!result.granted) this.tellHeld(clientId, own.givenEpoch);
     else {
       const before = this.grants.get(clientId);
-      this.grants.set(clientId, { epoch: result.epoch, user, waiting: [] });
-      for (const close of before?.waiting ?? []) close();
+      this.grants.set(clientId, new Grant(result.epoch, user));
+      before?.end();
     }
     own.done(result);
   }
@@ -286,7 +303,7 @@ export class DirectoryService implements Directory, HomeNetwork {
     const isOver = grant !== undefined && grant.epoch <= epoch;
     if (isOver) this.grants.delete(clientId);
     this.tellHeld(clientId, epoch);
-    if (isOver) for (const close of grant.waiting) close();
+    if (isOver) grant.end();
   }
 
   /**
@@ -392,10 +409,6 @@ class Takeover {
 
   start(): void {
     const { directory, grant, own } = this;
-    if (this.open === 0) {
-      this.end();
-      return;
-    }
     directory.counters.takeovers++;
     const timer = this.clock.setTimer(this.timeoutMs, () => {
       directory.counters.takeoverTimeouts++;
@@ -422,8 +435,6 @@ class Takeover {
   private end(): void {
     if (this.over) return;
     this.over = true;
-    const elsewhere = this.sessionAt?.node === this.directory.self ? null : this.sessionAt;
-    const result = { granted: true, epoch: this.grant.epoch, sessionAt: elsewhere } as const;
-    this.directory.finish(this.own, result);
+    this.directory.finishGranted(this.own, this.sessionAt);
   }
 }

@@ -14,14 +14,25 @@ export interface Place {
   readonly epoch: number;
 }
 
-interface HomeEntry {
-  user: string;
+const nowhere: readonly Place[] = [];
+
+class HomeEntry {
   /** Highest epoch seen; its user is the one that counts. */
-  epoch: number;
+  epoch = 0;
   /** Connections not yet confirmed closed: at most one place a node, that of its latest. */
-  connections: readonly Place[];
+  connections = nowhere;
   /** Sessions: at most one place a node. Those of a node that is down stay until it announces again. */
-  sessions: readonly Place[];
+  sessions = nowhere;
+
+  constructor(public user: string) {}
+
+  /** Is this connection all that there is, and known? */
+  isOnly(node: string, { user, connection, session }: DirectoryEntry): boolean {
+    const first = this.connections[0];
+    if (first === undefined || session !== null || this.user !== user) return false;
+    const isKnown = first.node === node && first.epoch === connection && this.epoch === connection;
+    return isKnown && this.connections.length === 1 && this.sessions.length === 0;
+  }
 }
 
 export type ClaimReply = ReplyBody<"claim">;
@@ -48,8 +59,6 @@ interface WaitingClaim {
   readonly body: CallBody<"claim">;
   readonly reply: (answer: ClaimReply) => void;
 }
-
-const nowhere: readonly Place[] = [];
 
 export class Home {
   readonly counters = { grants: 0, refusedUser: 0, otherList: 0, askedAll: 0, conflicts: 0 };
@@ -118,6 +127,8 @@ export class Home {
   holds(node: string, { clientId, epoch, entry: held }: CallBody<"holds">): void {
     const entry = this.entries.get(clientId);
     if (entry !== undefined) {
+      // What most claims come to: it was granted here, and is attached.
+      if (held?.clientId === clientId && entry.isOnly(node, held)) return;
       entry.connections = without(entry.connections, node, epoch);
       entry.sessions = without(entry.sessions, node, epoch);
       this.prune(clientId, entry);
@@ -140,7 +151,7 @@ export class Home {
 
   private grant({ claimant, body, reply }: WaitingClaim): void {
     const { clientId, user } = body;
-    const entry = this.entries.get(clientId) ?? emptyEntry(user);
+    const entry = this.entries.get(clientId) ?? new HomeEntry(user);
     const held = entry.sessions.length > 0 || entry.connections.some(isGranted);
     if (entry.user !== user && held) {
       this.counters.refusedUser++;
@@ -189,7 +200,7 @@ export class Home {
     if (connection === null && session === null) return;
     const epoch = Math.max(connection ?? 0, session ?? 0);
     this.network.observeEpoch(epoch);
-    const entry = this.entries.get(clientId) ?? emptyEntry(user);
+    const entry = this.entries.get(clientId) ?? new HomeEntry(user);
     this.entries.set(clientId, entry);
     if (epoch >= entry.epoch) {
       entry.user = user;
@@ -223,13 +234,6 @@ export class Home {
   }
 }
 
-const emptyEntry = (user: string): HomeEntry => ({
-  user,
-  epoch: 0,
-  connections: nowhere,
-  sessions: nowhere,
-});
-
 const isGranted = (place: Place): boolean => place.epoch > 0;
 
 /** The places without those of a node up to that epoch. */
@@ -238,6 +242,7 @@ function without(
   node: string,
   epoch = Number.POSITIVE_INFINITY,
 ): readonly Place[] {
+  if (places.length === 0) return nowhere;
   if (!places.some((place) => place.node === node && place.epoch <= epoch)) return places;
   const left = places.filter((place) => place.node !== node || place.epoch > epoch);
   return left.length === 0 ? nowhere : left;
@@ -245,6 +250,7 @@ function without(
 
 /** The places with this one instead of the node's earlier one. */
 function withPlace(places: readonly Place[], added: Place): readonly Place[] {
+  if (places.length === 0) return [added];
   if (places.some((place) => place.node === added.node && place.epoch > added.epoch)) return places;
   return [...without(places, added.node), added];
 }

@@ -101,7 +101,7 @@ export class FrontEnd {
     }
     bans.onAdded = () => closeBanned(this.connections, bans);
     this.doors = new Doors({
-      isBanned: (host) => bans.refusesAddress(host),
+      isBanned: (from) => bans.anyAddresses && bans.refusesAddress(from.remoteAddress),
       ...{ config, clock, wheel, log },
       hasRoom: () => this.connections.size + this.doors.pending < parts.connectionsMax,
       onTurnedAway: () => {

@@ -126,6 +126,11 @@ export class Bans {
     return true;
   }
 
+  /** Is any address banned? */
+  get anyAddresses(): boolean {
+    return this.networks.size > 0;
+  }
+
   /** The same of a connection from this address; undefined: it is closed again, or has none. */
   refusesAddress(host: string | undefined): boolean {
     if (!this.hasAddress(host)) return false;

@@ -44,6 +44,10 @@ export class Networks<T> {
   /** How many networks there are of each family and length. */
   private readonly lengths = { 4: new Map<number, number>(), 6: new Map<number, number>() };
 
+  get size(): number {
+    return this.items.size;
+  }
+
   set({ key, family, prefix }: Network, item: T): void {
     const lengths = this.lengths[family];
     if (!this.items.has(key)) lengths.set(prefix, (lengths.get(prefix) ?? 0) + 1);

@@ -61,7 +61,7 @@ export class Acceptor {
   }
 
   private onAccepted(socket: Socket): void {
-    if (this.parts.isBanned(socket.remoteAddress)) {
+    if (this.parts.isBanned(socket)) {
       socket.destroy();
       return;
     }

@@ -1,4 +1,5 @@
 /** What all listeners have in common: what they are given, and what the front end sees of them. */
+import type { Socket } from "node:net";
 import type { Config } from "../../config/schema.js";
 import type { Clock } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
@@ -25,8 +26,11 @@ export interface ListenerParts {
   readonly log: Log;
   readonly counters: ListenerCounters;
   readonly onClient: OnClient;
-  /** Is nobody let in who comes from this address? Counts it. Undefined: it is not known. */
-  isBanned(host: string | undefined): boolean;
+  /**
+   * Is nobody let in who comes from this address? Counts it. Without an address it is not known, or the socket is
+   * closed again. It is read only while some address is banned: that is a question to the system.
+   */
+  isBanned(from: Pick<Socket, "remoteAddress">): boolean;
   /** Has this node room for one more connection? */
   hasRoom(): boolean;
   /** A connection was turned away because there are too many. */

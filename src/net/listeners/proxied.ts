@@ -53,7 +53,7 @@ export class ProxyGate {
         socket.destroy();
         return;
       }
-      if (header.host !== null && this.parts.isBanned(header.host)) {
+      if (header.host !== null && this.parts.isBanned({ remoteAddress: header.host })) {
         socket.destroy();
         return;
       }

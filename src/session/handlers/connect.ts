@@ -1,6 +1,6 @@
 /** CONNECT: who may connect, with which limits, and what CONNACK says. */
 import type { Access } from "../../auth/acl/access.js";
-import type { Authenticator } from "../../auth/authenticator.js";
+import type { Authenticator, Credentials } from "../../auth/authenticator.js";
 import type { Bans } from "../../auth/bans/bans.js";
 import type { Admission } from "../../auth/basic.js";
 import { isUtf8 } from "node:buffer";
@@ -19,7 +19,7 @@ import { textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
 import type { ListenerPolicy } from "../listener-policy.js";
 import type { AttachedSession } from "../remote/near.js";
-import type { Sessions } from "../sessions.js";
+import type { ConnectRequest, Sessions } from "../sessions.js";
 import { type Authenticated, EnhancedAuth } from "./auth.js";
 import { connackProperties, keepAliveOf } from "./connack.js";
 
@@ -44,6 +44,37 @@ export interface Greeting {
 
 type Greet = (greeting: Greeting) => void;
 
+/** Without enhanced authentication CONNACK owes nothing to it. */
+const noProof: ConnackProperties = {};
+
+/** What a CONNECT shows. A class, as a literal with a getter would be another kind of object each time. */
+class ShownByConnect implements Credentials {
+  readonly name: string;
+  readonly password: Buffer | null;
+  readonly clientId: string;
+  readonly listener: string;
+  readonly certificateUser: string | null;
+  readonly anonymous: boolean | null;
+
+  constructor(
+    packet: ConnectPacket,
+    policy: ListenerPolicy,
+    private readonly channel: Channel,
+  ) {
+    this.name = packet.user;
+    this.password = packet.password;
+    this.clientId = packet.clientId;
+    this.listener = policy.name;
+    this.certificateUser = policy.certificateUser;
+    this.anonymous = policy.anonymous;
+  }
+
+  /** Asked of the system, and seldom of use. */
+  get address(): string {
+    return this.channel.info().address;
+  }
+}
+
 /**
  * Handles a CONNECT. `greet` is called once, possibly before this returns, unless the connection closes
  * first; it sends CONNACK, and when it returns the session is attached. Returns the authentication that
@@ -57,7 +88,7 @@ export function connect(
   parts: ConnectParts,
   greet: Greet,
 ): EnhancedAuth | null {
-  const { authenticationMethod: method, user: name, password } = packet;
+  const { authenticationMethod: method } = packet;
   if (method === null && packet.authenticationData !== null) {
     throw new ProtocolError(ReasonCode.ProtocolError, "authentication data without a method");
   }
@@ -67,22 +98,13 @@ export function connect(
     return null;
   }
   if (method !== null) return beginEnhanced(packet, method, channel, parts, greet);
-  const { certificateUser, anonymous, name: listener } = policy;
-  const { clientId } = packet;
-  const credentials = {
-    ...{ name, password, clientId, listener, certificateUser, anonymous },
-    // Asked of the system, and seldom of use.
-    get address() {
-      return channel.info().address;
-    },
-  };
   parts.authenticator.check(
-    credentials,
+    new ShownByConnect(packet, policy, channel),
     () => channel.isOpen,
     (verdict) => {
       if (!channel.isOpen) return;
       if (verdict.user === null) greet(refused(packet, verdict.reason, parts));
-      else admit(packet, verdict, channel, parts, {}, greet);
+      else admit(packet, verdict, channel, parts, noProof, greet);
     },
   );
   return null;
@@ -129,7 +151,7 @@ function admit(
   const assigned = packet.clientId === "" ? assignedId(parts.random) : undefined;
   const askedMs = askedExpiryMs(packet, limits.session_expiry);
   const granted = connackProperties(packet, parts.config, assigned, askedMs);
-  const properties = { ...granted, ...proof };
+  const properties = proof === noProof ? granted : { ...granted, ...proof };
   const { packetMax, version } = packet;
   if (
     packetMax !== Number.POSITIVE_INFINITY &&
@@ -146,11 +168,17 @@ function admit(
     greet(refused(packet, ReasonCode.NotAuthorized, parts, proof));
     return;
   }
-  const request = {
-    ...{ clientId, user, access, expiryMs, rules: rules ?? null },
-    clean: packet.clean,
-    receiveMaximum: packet.receiveMaximum,
-    will: packet.will,
+  const { clean, receiveMaximum, will } = packet;
+  // Every field by its name: a spread would cost each CONNECT a new kind of object.
+  const request: ConnectRequest = {
+    clientId,
+    user,
+    access,
+    rules: rules ?? null,
+    clean,
+    expiryMs,
+    receiveMaximum,
+    will,
   };
   parts.sessions.connect(request, channel, (outcome) => {
     if (outcome.session === null) {
