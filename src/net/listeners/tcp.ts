@@ -1,6 +1,7 @@
 /** MQTT over TCP. Without a proxy before it, an accepted socket is the client's connection as it is. */
 import type { ListenerSettings } from "../../config/listeners.js";
 import { Acceptor } from "./acceptor.js";
+import { readDirectly } from "./direct-reads.js";
 import { Entrance } from "./entrance.js";
 import type { Listener, ListenerParts, Place } from "./listener.js";
 
@@ -23,9 +24,10 @@ class PlainTcp implements Listener {
     parts: ListenerParts,
   ) {
     const { onClient, policy } = parts;
-    this.acceptor = new Acceptor(settings.max_connections, parts, (socket) =>
-      onClient(socket, policy, null),
-    );
+    this.acceptor = new Acceptor(settings.max_connections, parts, (socket) => {
+      readDirectly(socket);
+      onClient(socket, policy, null);
+    });
   }
 
   get place(): Place {

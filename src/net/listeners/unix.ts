@@ -7,6 +7,7 @@ import { connect } from "node:net";
 import type { UnixSettings } from "../../config/listeners.js";
 import { Refusal } from "../../lib/refusal.js";
 import { Acceptor } from "./acceptor.js";
+import { readDirectly } from "./direct-reads.js";
 import type { Listener, ListenerParts, Place } from "./listener.js";
 import { isWorker } from "./sharing.js";
 
@@ -24,9 +25,10 @@ class UnixListener implements Listener {
   ) {
     const { onClient, policy } = parts;
     const address = `unix:${settings.path}`;
-    this.acceptor = new Acceptor(settings.max_connections, parts, (socket) =>
-      onClient(socket, policy, address),
-    );
+    this.acceptor = new Acceptor(settings.max_connections, parts, (socket) => {
+      readDirectly(socket);
+      onClient(socket, policy, address);
+    });
   }
 
   get place(): Place {
