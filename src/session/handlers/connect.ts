@@ -19,7 +19,8 @@ import { textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
 import type { ListenerPolicy } from "../listener-policy.js";
 import type { AttachedSession } from "../remote/near.js";
-import type { ConnectRequest, Sessions } from "../sessions.js";
+import type { ConnectRequest } from "../opening.js";
+import type { Sessions } from "../sessions.js";
 import { type Authenticated, EnhancedAuth } from "./auth.js";
 import { connackProperties, keepAliveOf } from "./connack.js";
 
@@ -168,18 +169,7 @@ function admit(
     greet(refused(packet, ReasonCode.NotAuthorized, parts, proof));
     return;
   }
-  const { clean, receiveMaximum, will } = packet;
-  // Every field by its name: a spread would cost each CONNECT a new kind of object.
-  const request: ConnectRequest = {
-    clientId,
-    user,
-    access,
-    rules: rules ?? null,
-    clean,
-    expiryMs,
-    receiveMaximum,
-    will,
-  };
+  const request = requestOf(packet, clientId, admission, access, expiryMs);
   parts.sessions.connect(request, channel, (outcome) => {
     if (outcome.session === null) {
       greet(refused(packet, outcome.reason, parts));
@@ -195,6 +185,19 @@ function admit(
     if (!parts.bans.has({ clientId, user, host: "" })) return;
     parts.sessions.turn.defer(() => channel.close(ReasonCode.AdministrativeAction));
   });
+}
+
+/** Every field by its name: with a spread of some each CONNECT would make another kind of object. */
+function requestOf(
+  { clean, receiveMaximum, will }: ConnectPacket,
+  clientId: string,
+  admission: Admission,
+  access: Access | null,
+  expiryMs: number,
+): ConnectRequest {
+  const { user } = admission;
+  const rules = admission.rules ?? null;
+  return { clientId, user, access, rules, clean, expiryMs, receiveMaximum, will };
 }
 
 function refusalOf(packet: ConnectPacket, { config, bans }: ConnectParts): number {
