@@ -52,6 +52,8 @@ export class SimClient extends SimConnection {
   chooseNode: () => SessionNode | null = () => this.node;
   /** May its session be at a node that is down? */
   mayBeWithoutOwner: () => boolean = () => false;
+  /** So long may something be on its way between two nodes. */
+  delayMsMax = 0;
   /** It got a new session, as the node of its own was down. */
   lostOwner = false;
   /** It connects again by itself. */
@@ -384,7 +386,9 @@ export class SimClient extends SimConnection {
     const due = this.interests.filter(
       ({ filter, askedMs, overMs }) =>
         // What other members of a group leave may be older.
-        (askedMs <= sent.acknowledgedMs || isShared(filter) || maybePublishedAgain(sent)) &&
+        (askedMs <= sent.acknowledgedMs + this.delayMsMax ||
+          isShared(filter) ||
+          maybePublishedAgain(sent)) &&
         matches(filter, sent.topic) &&
         overMs >= sent.sentMs,
     );

@@ -16,7 +16,7 @@ import { NetCounters } from "../../../src/net/counters.js";
 import { FairReads } from "../../../src/net/fair-reads.js";
 import { FrameEncoder } from "../../../src/net/frames.js";
 import { OutputShare } from "../../../src/net/output.js";
-import { StallWatch } from "../../../src/net/stall-watch.js";
+import { type StallSubject, StallWatch } from "../../../src/net/stall-watch.js";
 import { Router } from "../../../src/routing/router.js";
 import { TopicTable } from "../../../src/routing/topic.js";
 import { Sessions } from "../../../src/session/sessions.js";
@@ -144,7 +144,10 @@ export class SessionNode {
     });
     if (sessions.wills.holders !== null) serveWills(cluster, sessions.wills.holders);
     const counters = new NetCounters();
-    const stallWatch = new StallWatch(clock, config.store.stall_timeout, () => this.open);
+    const { remote } = sessions;
+    const waiters = (): StallSubject[] => [...this.open, ...(remote?.allFar() ?? [])];
+    const stallWatch = new StallWatch(clock, config.store.stall_timeout, waiters);
+    if (remote !== null) remote.withheld = () => stallWatch.noteWithheld();
     cluster.attach({
       ...{ user: router, host: sessions.places },
       load: () => ({ connections: 0, sessions: sessions.size }),

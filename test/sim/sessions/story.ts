@@ -36,6 +36,7 @@ const topics = ["t/a", "t/b", "t/a/x", "u"];
 const filters = ["t/a", "t/b", "t/+", "t/#", "#", "u"];
 const shareFilters = ["$share/g/t/#", "$share/g/t/#", "$share/g/u"];
 const quietMs = 3_000;
+const cutMsMax = 1_000;
 /** So long after a crash a client that comes elsewhere may be given a new session. */
 const ownerDownMs = 15_000;
 /** A SUBACK that took so long was given without peers that were late, for which it promises nothing. */
@@ -162,6 +163,8 @@ export class SessionStory {
       if (!areAllUp || this.nodes.some(({ isListening }) => !isListening)) return null;
       return this.dice.pick(this.nodes);
     };
+    // QoS 0 is not waited for.
+    if (this.mix.cuts > 0) client.delayMsMax = cutMsMax;
     client.mayBeWithoutOwner = () => this.world.nowMs - this.lastCrashMs < ownerDownMs;
   }
 
@@ -311,7 +314,7 @@ export class SessionStory {
       return;
     }
     world.cutLink(one.place, other.place);
-    this.life.clock.setTimer(dice.between(10, 1000), () => world.heal());
+    this.life.clock.setTimer(dice.between(10, cutMsMax), () => world.heal());
   }
 
   private stallOrRecover(): void {
