@@ -143,8 +143,11 @@ export interface ClientControl {
 export interface SessionControl {
   list(): Listing<SessionListing>;
   show(clientId: string): SessionListing | undefined;
-  /** Ends the session and closes its connection. False: no such session here. */
-  delete(clientId: string): boolean;
+  /**
+   * Ends the session, here or where a client that is connected here has it, and closes its connection. False: there is none,
+   * or its node could not be asked.
+   */
+  delete(clientId: string): Promise<boolean>;
   /**
    * Moves a session whose client is away to another node, while messages come. Resolves with how many went with it.
    * @throws Refusal when it stays here

@@ -1,5 +1,6 @@
 /** Sessions, clients and subscriptions as plain data, for commands. */
 import type { Channel } from "./channel.js";
+import type { AttachedSession } from "./remote/near.js";
 import type { Session } from "./session.js";
 import type { Sessions } from "./sessions.js";
 
@@ -13,14 +14,18 @@ export interface ClientListing {
   readonly connectedAt: string;
   readonly persistent: boolean;
   readonly expiryMs: number;
-  readonly inflight: number;
-  readonly queued: number;
+  /** The node of its session, if that is another one; else null. That node knows what is in flight and waits. */
+  readonly sessionNode: string | null;
+  readonly inflight: number | null;
+  readonly queued: number | null;
 }
 
 export interface SessionListing {
   readonly clientId: string;
   readonly user: string;
   readonly connected: boolean;
+  /** The node where its client is connected, if that is another one; else null. */
+  readonly connectionNode: string | null;
   readonly expiryMs: number;
   readonly subscriptions: number;
   readonly queued: number;
@@ -40,14 +45,18 @@ export interface SubscriptionListing {
 /** The connected clients of this node; `undefined` for a session without one. */
 export function* listClients(sessions: Sessions): Iterable<ClientListing | undefined> {
   for (const session of sessions.all()) {
-    yield session.channel === null ? undefined : clientOf(session, session.channel);
+    const { channel } = session;
+    yield channel?.node === null ? clientOf(session, channel) : undefined;
   }
+  for (const near of sessions.remote?.allNear() ?? []) yield clientOf(near, near.channel);
 }
 
 /** One connected client; undefined: not connected here. */
 export function showClient(sessions: Sessions, clientId: string): ClientListing | undefined {
-  const session = sessions.get(clientId);
-  return session?.channel ? clientOf(session, session.channel) : undefined;
+  const attached = sessions.remote?.near(clientId) ?? sessions.get(clientId);
+  const channel = attached?.channel ?? null;
+  if (attached === undefined || channel === null || channel.node !== null) return undefined;
+  return clientOf(attached, channel);
 }
 
 /** The sessions of this node, connected or not. */
@@ -76,7 +85,7 @@ export function* listSubscriptions(
   }
 }
 
-function clientOf(session: Session, channel: Channel): ClientListing {
+function clientOf(session: AttachedSession, channel: Channel): ClientListing {
   const { address, version, keepAliveSeconds, connectedAtMs } = channel.info();
   return {
     clientId: session.clientId,
@@ -87,8 +96,9 @@ function clientOf(session: Session, channel: Channel): ClientListing {
     connectedAt: new Date(connectedAtMs).toISOString(),
     persistent: session.persistent,
     expiryMs: session.expiryMs,
-    inflight: session.window.inFlight,
-    queued: session.queued,
+    sessionNode: session.isRemote ? session.node : null,
+    inflight: session.isRemote ? null : session.window.inFlight,
+    queued: session.isRemote ? null : session.queued,
   };
 }
 
@@ -97,6 +107,7 @@ function sessionOf(session: Session): SessionListing {
     clientId: session.clientId,
     user: session.user,
     connected: session.channel !== null,
+    connectionNode: session.channel?.node ?? null,
     expiryMs: session.expiryMs,
     subscriptions: session.subscriptions.size,
     queued: session.queued,

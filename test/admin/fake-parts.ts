@@ -100,10 +100,11 @@ function sessionParts(): Pick<Parts, "clock" | "clients" | "sessions" | "subscri
   const client = {
     ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
     ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
-    ...{ expiryMs: 60_000, inflight: 0, queued: 0 },
+    ...{ expiryMs: 60_000, sessionNode: null, inflight: 0, queued: 0 },
   };
   const session = {
     ...{ clientId: "c1", user: "", connected: true, expiryMs: 60_000, subscriptions: 1 },
+    connectionNode: null,
     ...{ queued: 0, queuedBytes: 0, inflight: 0, openQos2: 0 },
   };
   return {
@@ -116,7 +117,7 @@ function sessionParts(): Pick<Parts, "clock" | "clients" | "sessions" | "subscri
     sessions: {
       list: () => [session],
       show: (clientId) => (clientId === "c1" ? session : undefined),
-      delete: (clientId) => clientId === "c1",
+      delete: async (clientId) => clientId === "c1",
       move: async (clientId, node) => {
         if (clientId === "c1") return 3;
         throw new Refusal(`no session of ${clientId} goes to ${node}`);

@@ -1,6 +1,7 @@
 /** A client at one node whose session is at another: what it sees is what it would see with its session beside it. */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
+import { clientControl, sessionControl } from "../../src/admin/node/session-control.js";
 import { type LinkedNode, linkedNodes } from "../support/linked-nodes.js";
 import {
   type ConnectOptions,
@@ -366,4 +367,30 @@ test("keep-alive is the connection's node's business: a silent client is closed 
   const next = await MqttClient.connect(t, nodes.b.port, kept(5, { keepalive: 1, will }));
   assert.equal((await next.expect("disconnect")).reasonCode, 0x8d);
   assert.equal((await watcher.expect("publish")).payload.toString(), "silent");
+});
+
+test("listings say where connection and session are; kick and delete reach both from either node", async (t) => {
+  const nodes = await pair(t);
+  const { a, b } = nodes;
+  const at = (node: LinkedNode) => {
+    const { sessions } = node.frontEnd;
+    return { clients: clientControl(sessions), sessions: sessionControl(sessions) };
+  };
+  for (const operator of [a, b]) {
+    const client = await moved(t, nodes, 5);
+    assert.equal(at(a).clients.show("c"), undefined);
+    assert.deepEqual([...at(a).clients.list()].filter(Boolean), []);
+    assert.equal(at(b).clients.show("c")?.sessionNode, a.name);
+    assert.equal([...at(b).clients.list()].length, 1);
+    assert.equal(at(a).sessions.show("c")?.connectionNode, b.name);
+    assert.equal(at(b).sessions.show("c"), undefined);
+    assert.equal(at(operator).clients.kick("c"), true);
+    assert.equal((await client.expect("disconnect")).reasonCode, 0x98);
+    await eventually(() => a.remote.farSize + b.remote.nearSize === 0, "the channel to be gone");
+    const again = await MqttClient.connect(t, b.port, kept(5));
+    assert.equal(await at(operator).sessions.delete("c"), true);
+    assert.equal((await again.expect("disconnect")).reasonCode, 0x98);
+    assert.equal(a.frontEnd.sessions.size, 0);
+  }
+  assert.equal(await at(b).sessions.delete("c"), false);
 });

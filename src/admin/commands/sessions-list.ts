@@ -8,7 +8,7 @@ export const sessionsList = listCommand({
   headings: ["client", "connected", "expiry", "subscriptions", "queued", "in flight"],
   row: (session) => [
     session.clientId,
-    session.connected ? "yes" : "no",
+    session.connectionNode ?? (session.connected ? "yes" : "no"),
     `${Math.round(session.expiryMs / 1000)}s`,
     session.subscriptions,
     session.queued,

@@ -16,7 +16,8 @@ export function clientControl(sessions: Sessions): ClientControl {
     list: () => listClients(sessions),
     show: (clientId) => showClient(sessions, clientId),
     kick: (clientId) => {
-      const channel = sessions.get(clientId)?.channel ?? null;
+      const attached = sessions.remote?.near(clientId) ?? sessions.get(clientId);
+      const channel = attached?.channel ?? null;
       channel?.close(ReasonCode.AdministrativeAction);
       return channel !== null;
     },
@@ -27,7 +28,11 @@ export function sessionControl(sessions: Sessions): SessionControl {
   return {
     list: () => listSessions(sessions),
     show: (clientId) => showSession(sessions, clientId),
-    delete: (clientId) => sessions.delete(clientId),
+    delete: async (clientId) => {
+      const near = sessions.remote?.near(clientId);
+      if (near === undefined) return sessions.delete(clientId);
+      return (await sessions.remote?.endFar(near)) ?? false;
+    },
     move: (clientId, node) => {
       if (sessions.moves === null) throw new Refusal("sessions of this node do not move");
       return sessions.moves.push(clientId, node);

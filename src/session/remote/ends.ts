@@ -154,6 +154,13 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     this.tryFetch(opening, place, deadlineMs);
   }
 
+  /** Ends the session of a connection here, at an operator's wish. False: its node could not be asked. */
+  async endFar({ node, clientId, epoch }: RemoteSession): Promise<boolean> {
+    const body = encodeDiscard(clientId, epoch);
+    const reply = await this.parts.port.ask(node, discardService, body);
+    return reply?.[0] === discardEnded[0];
+  }
+
   /** Closes all connections at other nodes whose sessions are here, as this node stops. */
   close(): void {
     for (const far of [...this.allFar()]) far.close(ReasonCode.UseAnotherServer);
