@@ -13,7 +13,7 @@ export const compareUsage = `usage: npm run bench -- [options]
   --brokers NAME[,...]  ${brokers.map(({ name }) => name).join(", ")}
   --mqtt 4|5|4,5 (4,5)  MQTT 3.1.1, 5 or both; with 5 the cases that are the same but for that
   --mqttload PATH       let this program make the load where it can
-  --results FILE (bench-results.jsonl)  where each result is written as it comes
+  --results FILE (bench-results.jsonl)  where each result is written as it comes; none: nowhere
   --continue            go on where the last comparison was cut off, with the same options; what failed is tried again
   --docs FOLDER (docs)  where the table and the chart are written; none: nowhere
   --quick               to try: one run of a second, MQTT 3.1.1, few clients, nothing written without --docs
@@ -59,7 +59,7 @@ export function parseCompareOptions(args: readonly string[]): CompareOptions {
     docs: docs === "none" ? null : docs,
     repeats: !isQuick,
     limitMs: 60_000 * whole("minutes", values.minutes, 1, 1000),
-    results: isQuick && !values.continue ? null : values.results,
+    results: values.results === "none" || (isQuick && !values.continue) ? null : values.results,
     isContinued: values.continue,
     json: values.json,
   };

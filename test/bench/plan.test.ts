@@ -99,5 +99,6 @@ test("a comparison is continued only when it is told to", () => {
   assert.deepEqual([usual?.results, usual?.isContinued], ["bench-results.jsonl", false]);
   assert.deepEqual([again?.results, again?.isContinued], ["bench-results.jsonl", true]);
   assert.equal(quick?.results, null);
+  assert.equal(parseCompareOptions(["--results", "none"]).results, null);
   assert.deepEqual([all?.results, all?.isContinued], ["bench-results.jsonl", true]);
 });
