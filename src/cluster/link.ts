@@ -75,6 +75,8 @@ export class Link {
     this.controlOut.beforeFlush = () => listener.beforeControl();
     this.control.onClose = (fault) => this.end(fault);
     this.data.onClose = (fault) => this.end(fault);
+    // A snapshot of a million rows comes there.
+    this.control.pace();
     this.control.listen(listener.onFrame);
     this.data.listen(listener.onFrame);
     // One of them may have ended before anybody listened.

@@ -13,7 +13,7 @@ import type { DialFailure, Pipe, PipeListener, Transport } from "./transport.js"
 const dialTimeoutMs = 2_000;
 /** A peer that neither takes our last bytes nor closes its side is not waited for any longer. */
 const lingerMs = 2_000;
-/** After so much a pipe is not read until the next turn: some thousand rows, a thousand small forwards. */
+/** After so much a paced pipe is not read until the next turn: some thousand rows. */
 const turnBytesMax = 131_072;
 
 /**
@@ -124,6 +124,7 @@ class TcpPipe implements Pipe {
   readonly remote: string;
   onData: (bytes: Buffer) => void = ignore;
   onClose: () => void = ignore;
+  paced = false;
   private open = true;
   /** Since reading was left off for the last time. */
   private turnBytes = 0;
@@ -152,7 +153,7 @@ class TcpPipe implements Pipe {
   /** The system hands over up to 2 MiB in one turn: what is in them would hold up all others. */
   private onBytes(bytes: Buffer): void {
     if (!this.open) return;
-    this.turnBytes += bytes.length;
+    if (this.paced) this.turnBytes += bytes.length;
     if (this.turnBytes >= turnBytesMax) {
       this.turnBytes = 0;
       this.socket.pause();

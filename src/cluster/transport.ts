@@ -6,6 +6,8 @@ export interface Pipe {
   readonly remote: string;
   /** Bytes written and not yet taken by the network. */
   readonly bufferedBytes: number;
+  /** Set: what comes takes long to handle, and is read a little in each turn, where the pipe can do that. */
+  paced?: boolean;
   onData: (bytes: Buffer) => void;
   onClose: () => void;
   /** Returns whether `bytes` are the caller's again; else the pipe keeps them, and they must not be changed. */

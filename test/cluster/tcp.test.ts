@@ -88,6 +88,23 @@ test("bytes go both ways, in order and whole", async (t) => {
   assert.match(far.pipe.remote, /^127\.0\.0\.1:\d+$/);
 });
 
+test("of a paced pipe a little is read in each turn, and everything in the end", async (t) => {
+  const { near, far } = await pair(t);
+  const { onData } = far.pipe;
+  let most = 0;
+  let inTurn = 0;
+  far.pipe.paced = true;
+  far.pipe.onData = (bytes) => {
+    if (inTurn === 0) setImmediate(() => void (inTurn = 0));
+    inTurn += bytes.length;
+    most = Math.max(most, inTurn);
+    onData(bytes);
+  };
+  near.pipe.write(Buffer.alloc(3_000_000, 1));
+  await until("all of it", () => far.received.length === 3_000_000);
+  assert.ok(most <= 131_072 + 65_536, `${most} bytes in a turn`);
+});
+
 test("close lets go what was written, and each end hears of it once", async (t) => {
   const { near, far } = await pair(t);
   near.pipe.write(Buffer.alloc(2_000_000, 1));

@@ -50,6 +50,11 @@ export class Wire {
     return this.closed;
   }
 
+  /** What comes takes long to handle: it is read a little in each turn. */
+  pace(): void {
+    this.pipe.paced = true;
+  }
+
   /** The other side is proved: frames of this length are taken from now on. */
   trust(frameMax: number): void {
     this.reader.frameMax = frameMax;
