@@ -82,12 +82,18 @@ export function watchCommits(database: Database, next: () => CommitEvents | null
   // Not in the package's types: the native environment behind the database.
   const { env } = database as unknown as { env: NativeEnvironment };
   const begin = env.startWriting;
+  const writer = { underWay: 0, onIdle: (): void => undefined };
+  writers.set(database, writer);
   Object.defineProperty(env, "startWriting", {
     value(this: NativeEnvironment, address: number, callback: (status: number) => unknown) {
       const events = next();
+      writer.underWay++;
       return begin.call(this, address, (status: number) => {
         if (status === visibleStatus) events?.visible();
         const result = callback(status);
+        if (status !== visibleStatus && status !== callbackStatus && --writer.underWay === 0) {
+          writer.onIdle();
+        }
         if (status !== visibleStatus && status !== callbackStatus && status !== 0) {
           events?.failed(status);
         }
@@ -96,6 +102,23 @@ export function watchCommits(database: Database, next: () => CommitEvents | null
     },
   });
 }
+
+/**
+ * Closes it. The package takes a transaction for done as soon as it is flushed, but its writer's thread has one thing left to
+ * do then and would end the process with a signal if the database is gone (seen in 3.5.6): that is waited for.
+ */
+export async function closeDatabase(database: Database): Promise<void> {
+  const writer = writers.get(database);
+  while (writer !== undefined && writer.underWay > 0) {
+    await new Promise<void>((resolve) => {
+      writer.onIdle = resolve;
+    });
+  }
+  await database.close();
+}
+
+/** The transactions that the writer's thread has not done with, of each database that is watched. */
+const writers = new WeakMap<Database, { underWay: number; onIdle: () => void }>();
 
 /**
  * After a failure: lmdb closes its files when the process ends, and waits there for ever for a writer that failed before

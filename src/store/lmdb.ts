@@ -16,6 +16,7 @@ import {
   ownEnd,
   partitionEnd,
   rowKey,
+  closeDatabase,
   watchCommits,
 } from "./lmdb-database.js";
 import { LmdbError, storeFailure } from "./lmdb-failure.js";
@@ -130,7 +131,7 @@ export class LmdbStore implements Store {
     await this.last;
     // lmdb waits for what it flushes; a read meanwhile would end the process.
     this.closed = true;
-    await this.database.close();
+    await closeDatabase(this.database);
     // Without the note, on a full disk say, the next start looks through the file.
     if (this.broken === null) await markClean(this.options.directory).catch(() => undefined);
   }
@@ -392,7 +393,7 @@ export class LmdbStore implements Store {
     });
     try {
       await this.copying;
-      await this.database.close();
+      await closeDatabase(this.database);
       try {
         await step();
       } finally {
