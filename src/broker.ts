@@ -234,11 +234,13 @@ class Node implements Broker {
     await this.users.open();
     await this.acl.open();
     if (this.kept !== null) await this.loadStored(this.kept);
+    this.cluster.holdsStreams = true;
     await this.cluster.start();
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
     await this.metSiblings();
     await this.frontEnd.sessions.publishRecovered();
+    this.cluster.openStreams();
     await this.kept?.store.rest?.();
     this.dropGarbageOfStart();
     await this.frontEnd.start();

@@ -49,6 +49,12 @@ export function answerCall(
       directory.home.holds(peer.name, decodeCall(verb, body));
       link.reply(id, verb, {});
       return;
+    case "supersede": {
+      const { clientId, epoch, node } = decodeCall(verb, body);
+      directory.onSuperseded(clientId, epoch, node);
+      link.reply(id, verb, {});
+      return;
+    }
     case "announce":
       directory.home.announce(peer.name, decodeCall(verb, body));
       link.reply(id, verb, {});

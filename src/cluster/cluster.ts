@@ -86,6 +86,8 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly directory: DirectoryService;
   readonly acceptor: Acceptor;
   readonly barriers = new Barriers(this);
+  /** Set before the start: what waits for this node comes when sessions know what of it is theirs. */
+  holdsStreams = false;
   readonly sides = new Sides(this);
   /** Questions of the layers above. */
   readonly services = new Services();
@@ -184,6 +186,12 @@ export class Cluster implements ClusterPort, PeerHost {
     await this.common.load(durable.store);
     const known = others.map(({ name, id }) => `${name} ${id}`);
     await forgetOthers(durable, new Set(known), this.options.clock);
+  }
+
+  /** Peers may send what they have for this node; with `holdsStreams` they wait until this is called. */
+  openStreams(): void {
+    this.holdsStreams = false;
+    for (const peer of this.peers()) peer.openStream();
   }
 
   /** Resolves when every member is up or was dialled in vain, at most after `timeoutMs`. */

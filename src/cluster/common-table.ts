@@ -52,6 +52,15 @@ export class CommonTable implements Journaled {
 
   constructor(private readonly parts: CommonTableParts) {}
 
+  /** Has another one told of what changes; before anything is loaded. */
+  watch(onChanged: (entries: readonly TableEntry[]) => void): void {
+    const before = this.onChanged;
+    this.onChanged = (entries) => {
+      before(entries);
+      onChanged(entries);
+    };
+  }
+
   /** What an earlier process of this node held; before there is a link. */
   async load(store: Pick<Store, "read">): Promise<void> {
     const loaded: TableEntry[] = [];

@@ -72,6 +72,8 @@ export interface ConnectionHost {
    * have left behind (wills) is settled.
    */
   beforeGrant?(clientId: string, done: () => void): void;
+  /** The client id has a session of a higher epoch at node `by`: one that is here has lost its place. */
+  supersede?(clientId: string, epoch: number, by: string): void;
   /** Every session and connection in this node. */
   entries(): Iterable<DirectoryEntry>;
   /** The entry of one client id. */

@@ -14,7 +14,7 @@ import type {
   DirectoryEntry,
   SessionPlace,
 } from "./directory-types.js";
-import { type ClaimReply, Home, type HomeNetwork } from "./home.js";
+import { type ClaimReply, Home, type HomeNetwork, type Place } from "./home.js";
 import type { Link } from "./link.js";
 import { home } from "./rendezvous.js";
 import type { CallBody, CallVerb, ReplyBody } from "./wire/messages.js";
@@ -205,6 +205,18 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.call(node, "displace", { clientId, epoch }, ignore, () =>
       this.displace(clientId, epoch, ignore),
     );
+  }
+
+  supersedeAt(node: string, clientId: string, winner: Place): void {
+    const body = { clientId, epoch: winner.epoch, node: winner.node };
+    const here = (): void => this.onSuperseded(clientId, winner.epoch, winner.node);
+    this.call(node, "supersede", body, () => undefined, here);
+  }
+
+  /** The home says that a session which is here, if it is, has lost its place. */
+  onSuperseded(clientId: string, epoch: number, by: string): void {
+    this.network.stamps.observe(epoch);
+    this.host.supersede?.(clientId, epoch, by);
   }
 
   beforeGrant(clientId: string, done: () => void): void {

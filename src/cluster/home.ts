@@ -50,6 +50,8 @@ export interface HomeNetwork {
   entryAt(node: string, clientId: string, done: (entry: DirectoryEntry | null) => void): void;
   /** Has the client id's connection at that member closed if its epoch is older. */
   displaceAt(node: string, clientId: string, epoch: number): void;
+  /** Tells that member that its session of the client id is superseded by a younger one. */
+  supersedeAt(node: string, clientId: string, winner: Place): void;
   /** `done` when what connections at nodes that are down have left behind is settled. */
   beforeGrant(clientId: string, done: () => void): void;
 }
@@ -81,7 +83,10 @@ export class Home {
 
   /** The list of up members is another: client ids may have come here that two members serve. */
   onListChanged(): void {
-    for (const [clientId, entry] of this.entries) this.settleConflict(clientId, entry);
+    for (const [clientId, entry] of this.entries) {
+      this.settleConflict(clientId, entry);
+      this.settleSessions(clientId, entry);
+    }
   }
 
   /** A member (or this node itself) says which of its client ids have their home here: these alone. */
@@ -206,7 +211,10 @@ export class Home {
       entry.user = user;
       entry.epoch = epoch;
     }
-    if (session !== null) entry.sessions = withPlace(entry.sessions, { node, epoch: session });
+    if (session !== null) {
+      entry.sessions = withPlace(entry.sessions, { node, epoch: session });
+      this.settleSessions(clientId, entry);
+    }
     if (connection === null) return;
     entry.connections = withPlace(entry.connections, { node, epoch: connection });
     this.settleConflict(clientId, entry);
@@ -224,6 +232,16 @@ export class Home {
       // Two homes may have given the same epoch.
       const epoch = Math.max(winner.epoch, place.epoch + 1);
       this.network.displaceAt(place.node, clientId, epoch);
+    }
+  }
+
+  /** A client id may have two sessions after one node was away, or two clusters were joined: the younger one wins. */
+  private settleSessions(clientId: string, entry: HomeEntry): void {
+    if (entry.sessions.length < 2 || !this.network.isHome(clientId)) return;
+    const winner = latest(entry.sessions);
+    if (winner === undefined) return;
+    for (const place of entry.sessions) {
+      if (place !== winner) this.network.supersedeAt(place.node, clientId, winner);
     }
   }
 

@@ -28,6 +28,8 @@ import { type Body, decode } from "./wire/messages.js";
 export interface PeerHost {
   readonly channels: Channels;
   readonly common: CommonTable;
+  /** No peer is to send forwards yet. */
+  readonly holdsStreams: boolean;
   /** Is the peer up or suspect in the eyes of the failure detector? */
   isWaitedFor(name: string): boolean;
   onHeard(peer: Peer): void;
@@ -134,12 +136,17 @@ export class Peer implements LinkListener, RowFollower {
     this.resumed = false;
     this.rows.reset();
     this.heardThisTurn = false;
-    this.sendStreamAck();
-    for (const [from, counter] of this.receiver.acceptedAlone())
-      this.acknowledgeAlone(from, counter);
+    if (!this.host.holdsStreams) this.openStream();
     this.table.sendSnapshot(link);
     this.channels = this.host.channels.open(this.name, link);
     link.start(this);
+  }
+
+  /** Says how far its stream was accepted here: it begins to send then. */
+  openStream(): void {
+    this.sendStreamAck();
+    for (const [from, counter] of this.receiver.acceptedAlone())
+      this.acknowledgeAlone(from, counter);
   }
 
   /** Ends the present link, if any; with `why` the peer is told. */

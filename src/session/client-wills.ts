@@ -5,12 +5,12 @@
  */
 import type { Message } from "../routing/message.js";
 import type { ConnectRequest } from "./opening.js";
-import type { JournalParts } from "./host.js";
+import type { JournalParts, SessionHost } from "./host.js";
 import type { Session } from "./session.js";
 import { StoredWills } from "./stored-wills.js";
 import { WillHolders, type WillHost, type WillNetwork } from "./will-holders.js";
 import { decodeHeld, encodeHeld, type HeldWill } from "./will-record.js";
-import { willMessage } from "./wills.js";
+import { standIn, willMessage } from "./wills.js";
 
 export interface ClientWillsParts {
   /** Null: wills are kept in memory alone. */
@@ -20,12 +20,8 @@ export interface ClientWillsParts {
 }
 
 /** What it uses of the sessions. */
-export interface ClientWillsHost {
-  readonly router: Session["host"]["router"];
-  readonly counters: Session["host"]["counters"];
+export interface ClientWillsHost extends SessionHost {
   get(clientId: string): Session | undefined;
-  /** A session to publish the will of a client that has none here. */
-  standIn(will: HeldWill): Session;
   /** What makes wall-clock time of monotonic time, now. */
   wallOffsetMs(): number;
   publish(message: Message): void;
@@ -166,7 +162,7 @@ export class ClientWills implements WillHost {
 
   inherit(bytes: Uint8Array, done: () => void): void {
     const held = decodeHeld(Buffer.from(bytes));
-    const message = held === null ? null : willMessage(this.host.standIn(held));
+    const message = held === null ? null : willMessage(standIn(this.host, held));
     if (held === null || message === null) {
       done();
       return;

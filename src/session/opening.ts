@@ -2,6 +2,7 @@
 import type { Access } from "../auth/acl/access.js";
 import type { ClientRule } from "../auth/rules.js";
 import type { WillPacket } from "../protocol/packets.js";
+import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Channel } from "./channel.js";
 import type { AttachedSession } from "./remote/near.js";
 
@@ -33,6 +34,8 @@ export interface Opening {
   readonly channel: Channel;
   readonly epoch: number;
   readonly done: (outcome: ConnectOutcome) => void;
+  /** The node, which is down, where there is an older session of that client id: a new one begins. */
+  readonly succeeds?: string;
   /** How often its session was found to have moved elsewhere. */
   readonly moves: number;
 }
@@ -47,4 +50,16 @@ export interface Attachment {
   readonly will: WillPacket | null;
   /** The session was there before: its client may send again what was not answered. */
   readonly resumed?: boolean;
+}
+
+/** What CONNACK says when a claim is refused; 0: the connection just closes. */
+export function refusalReason(why: "other-user" | "superseded" | "unavailable"): number {
+  switch (why) {
+    case "other-user":
+      return ReasonCode.NotAuthorized;
+    case "unavailable":
+      return ReasonCode.ServerUnavailable;
+    case "superseded":
+      return 0;
+  }
 }

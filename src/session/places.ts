@@ -8,10 +8,12 @@ import type { ClientWills } from "./client-wills.js";
 import type { RemoteEnds } from "./remote/ends.js";
 import type { RemoteSession } from "./remote/near.js";
 import type { Session } from "./session.js";
+import type { Superseded } from "./superseded/superseded.js";
 
 interface PlacesHost {
   readonly remote: RemoteEnds | null;
   readonly wills: Pick<ClientWills, "holders">;
+  readonly superseded: Superseded | null;
   get(clientId: string): Session | undefined;
   all(): Iterable<Session>;
   takeOver(channel: Channel): void;
@@ -44,6 +46,10 @@ export class Places implements ConnectionHost {
     const { holders } = this.sessions.wills;
     if (holders === null) done();
     else holders.beforeGrant(clientId, done);
+  }
+
+  supersede(clientId: string, epoch: number, by: string): void {
+    this.sessions.superseded?.supersede(clientId, epoch, by);
   }
 
   *entries(): Iterable<DirectoryEntry> {

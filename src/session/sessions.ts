@@ -15,16 +15,24 @@ import { type Loaded, Recovery } from "./journal/recovery.js";
 import { Moves } from "./move/moves.js";
 import { willKey } from "./move/notes.js";
 import type { MoveParts, MoveSessions } from "./move/parts.js";
-import { type ConnectOutcome, type ConnectRequest, noSession, type Opening } from "./opening.js";
+import {
+  type ConnectOutcome,
+  type ConnectRequest,
+  noSession,
+  type Opening,
+  refusalReason,
+} from "./opening.js";
 import { Places } from "./places.js";
 import { type EndsHost, type EndsParts, RemoteEnds } from "./remote/ends.js";
 import type { AttachedSession } from "./remote/near.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
+import { Superseded } from "./superseded/superseded.js";
 import { giveAwayStored } from "./shared.js";
 import { ClientWills } from "./client-wills.js";
 import type { WillNetwork } from "./will-holders.js";
 import type { HeldWill } from "./will-record.js";
+import { standIn } from "./wills.js";
 
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
@@ -36,7 +44,7 @@ const moveAgainMs = 1000;
 export type MovingParts = Omit<MoveParts, "sessions">;
 
 export interface SessionsParts
-  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline"> {
+  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
@@ -63,6 +71,8 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   readonly journals: Journals | null;
   readonly wills: ClientWills;
   readonly moves: Moves | null;
+  /** Client ids with two sessions. Null: there are no other nodes. */
+  readonly superseded: Superseded | null;
   /** Connections and sessions of which the other one is at another node. Null: there are no other nodes. */
   readonly remote: RemoteEnds | null;
   /** What is here of each client id, as the directory asks for it. */
@@ -84,11 +94,12 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     this.directory = parts.directory;
     this.journals = parts.journals === null ? null : new Journals(parts.journals, this);
     this.wills = new ClientWills({ journals: parts.journals, network: parts.willNetwork }, this);
-    this.moves = parts.moving ? new Moves({ ...parts.moving, sessions: this }) : null;
+    const { moving = null } = parts;
+    this.moves = moving && new Moves({ ...moving, sessions: this });
+    this.superseded = moving && new Superseded(this, moving);
     const { channels: channelsMax, channel_bytes: window } = parts.limits;
     const { remote, directory } = parts;
-    this.remote =
-      remote === null ? null : new RemoteEnds(this, { ...remote, directory, channelsMax, window });
+    this.remote = remote && new RemoteEnds(this, { ...remote, directory, channelsMax, window });
   }
 
   get size(): number {
@@ -119,6 +130,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       onMoving: (session, note) => this.moves?.restoreOutgoing(session, note),
       onMoved: (clientId, note) => this.moves?.restoreIncoming(clientId, note),
       onWill: (will) => came.set(will.clientId, will),
+      onSuccession: (session, record) => this.superseded?.restore(session, record),
       onProgress,
     });
     const loaded = await recovery.run();
@@ -134,6 +146,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
    */
   async publishRecovered(): Promise<void> {
     this.moves?.resume();
+    await this.superseded?.resume();
     for (const message of this.recovered) this.journals?.publishes.publishNow(message);
     this.recovered = [];
     for (const held of await this.wills.recover()) this.takeUpWill(held);
@@ -147,7 +160,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     const { will, dueAt, clientId, epoch } = held;
     const session = this.byId.get(clientId);
     if (session === undefined) {
-      this.wills.publish(this.standIn(held));
+      this.wills.publish(standIn(this, held));
       return;
     }
     session.will = will;
@@ -161,14 +174,6 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       this.wills.hold(session);
       this.arm(session, now);
     }
-  }
-
-  standIn({ clientId, user, rules, will, epoch }: HeldWill): Session {
-    const session = new Session(clientId, user, this);
-    session.will = will;
-    session.epoch = epoch;
-    session.access = this.authorizer.accessOf({ clientId, user, rules });
-    return session;
   }
 
   /** While this node could not be heard, others have published the will. */
@@ -193,9 +198,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   onFenced(session: Session): void {
     this.counters.fenced++;
     session.channel?.close(ReasonCode.SessionTakenOver);
-    this.wheel.stop(session);
-    for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
-    if (this.byId.get(session.clientId) === session) this.byId.delete(session.clientId);
+    this.takeOut(session);
     session.clear();
   }
 
@@ -398,7 +401,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
 
   /** The session for this connection: the one there is, or a new one. */
   private open(opening: Opening): void {
-    const { request, channel, epoch } = opening;
+    const { request, channel, epoch, succeeds } = opening;
     const { clientId, expiryMs } = request;
     const ending = this.ending.get(clientId);
     if (ending !== undefined) {
@@ -426,6 +429,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       session.journal = this.journals.open(session);
       session.expiryMs = expiryMs;
     }
+    if (isNew && succeeds) this.superseded?.begin(session, epoch, succeeds, request.clean);
     const { journal } = session;
     if (journal === null) {
       this.attach(opening, session, isNew);
@@ -513,10 +517,8 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
 
   /** Takes the session out of the node with all that it holds; a will that waits is due now. */
   private end(session: Session): void {
-    this.wheel.stop(session);
-    for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
-    session.subscriptions.clear();
-    if (this.byId.get(session.clientId) === session) this.byId.delete(session.clientId);
+    this.superseded?.onEnded(session);
+    this.takeOut(session);
     if (session.journal === null) this.counters.droppedSessionEnd += session.clear();
     else this.endStored(session, session.journal);
     if (session.will !== null) this.wills.publish(session);
@@ -544,6 +546,15 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     else end();
   }
 
+  isMoving(clientId: string): boolean {
+    return this.moves?.has(clientId) ?? false;
+  }
+
+  beforeSuback(session: Session, ready: () => void): void {
+    if (this.superseded === null) ready();
+    else this.superseded.subscribed(session, ready);
+  }
+
   isEnding(clientId: string): boolean {
     return this.ending.has(clientId);
   }
@@ -559,10 +570,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
 
   letGo(session: Session, done: () => void): void {
     const { clientId, journal } = session;
-    this.wheel.stop(session);
-    for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
-    session.subscriptions.clear();
-    if (this.byId.get(clientId) === session) this.byId.delete(clientId);
+    this.takeOut(session);
     session.will = null;
     this.wills.drop(clientId, session.epoch);
     session.hadShared = false;
@@ -572,6 +580,13 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     if (journal === null) done();
   }
 
+  private takeOut(session: Session): void {
+    this.wheel.stop(session);
+    for (const filter of session.subscriptions.keys()) this.router.unsubscribe(session, filter);
+    session.subscriptions.clear();
+    if (this.byId.get(session.clientId) === session) this.byId.delete(session.clientId);
+  }
+
   rearm(session: Session): void {
     this.arm(session, this.turn.refresh());
   }
@@ -579,16 +594,5 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   private arm(session: Session, nowMs: number): void {
     const due = Math.min(session.willDueMs, session.endDueMs);
     this.wheel.set(session, Math.max(0, due - nowMs));
-  }
-}
-
-function refusalReason(why: "other-user" | "superseded" | "unavailable"): number {
-  switch (why) {
-    case "other-user":
-      return ReasonCode.NotAuthorized;
-    case "unavailable":
-      return ReasonCode.ServerUnavailable;
-    case "superseded":
-      return 0;
   }
 }

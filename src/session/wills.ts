@@ -1,7 +1,9 @@
 /** The message that a will becomes. */
 import { Message } from "../routing/message.js";
 import { isReservedTopic } from "./reserved.js";
-import type { Session } from "./session.js";
+import type { SessionHost } from "./host.js";
+import { Session } from "./session.js";
+import type { HeldWill } from "./will-record.js";
 
 /**
  * The message of the session's will, which the session has no more then [MQTT-3.1.2-10]. Null: it may not be published,
@@ -34,4 +36,16 @@ export function willMessage(session: Session): Message | null {
   // Its life begins when it is published.
   if (will.expirySeconds !== undefined) message.expireIn(will.expirySeconds, host.turn.refresh());
   return message;
+}
+
+/** A session to publish the will of a client that has none here. */
+export function standIn(
+  host: SessionHost,
+  { clientId, user, rules, will, epoch }: HeldWill,
+): Session {
+  const session = new Session(clientId, user, host);
+  session.will = will;
+  session.epoch = epoch;
+  session.access = host.authorizer.accessOf({ clientId, user, rules });
+  return session;
 }

@@ -20,6 +20,7 @@ class Scene {
       this.epoch = Math.max(this.epoch, epoch);
     },
     entryAt: (node, _clientId, answer) => void this.questions.push({ node, answer }),
+    supersedeAt: () => undefined,
     beforeGrant: (_clientId: string, done: () => void) => done(),
     displaceAt: (node, clientId, epoch) => void this.displaced.push(`${clientId} ${node} ${epoch}`),
   });
@@ -193,6 +194,7 @@ test("a conflict that came while another node was the home is settled when the l
   const home = new Home({
     ...{ members: () => ["a@h", "b@h"], list: () => 1, nextEpoch: () => 1, isHome: () => isHome },
     ...{ observeEpoch: () => undefined, entryAt: () => undefined },
+    supersedeAt: () => undefined,
     beforeGrant: (_clientId: string, done: () => void) => done(),
     displaceAt: (node) => void displaced.push(node),
   });

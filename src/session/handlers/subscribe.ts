@@ -42,7 +42,7 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
   // The rows of peers and the commit, whichever is later.
   session.reply(answer, (ready) => {
     if (codes.every((code) => code >= ReasonCode.UnspecifiedError)) ready();
-    else session.whenDurable(() => host.router.whenSynced(ready));
+    else session.whenDurable(() => host.router.whenSynced(() => host.beforeSuback(session, ready)));
   });
 }
 

@@ -10,6 +10,7 @@ import type { Row } from "../../store/store.js";
 import { Session } from "../session.js";
 import type { SessionHost } from "../host.js";
 import { replayOf } from "../replays.js";
+import { successionKey } from "../superseded/succession.js";
 import { Awaiting } from "../window.js";
 import { bodiesPartition } from "./bodies.js";
 import { checkpointKey } from "./checkpoint.js";
@@ -53,6 +54,8 @@ export interface RecoveryHost {
   onMoved(clientId: string, note: MoveNote): void;
   /** A session had come with a will that may not be among the wills yet. */
   onWill(will: HeldWill): void;
+  /** It had begun while an older one could not be reached. */
+  onSuccession(session: Session, record: Buffer): void;
   onProgress(loaded: Loaded): void;
 }
 
@@ -73,6 +76,7 @@ interface StoredSession {
   moving: MoveNote | null;
   moved: MoveNote | null;
   will: HeldWill | null;
+  succession: Buffer | null;
 }
 
 export class Recovery {
@@ -139,6 +143,7 @@ export class Recovery {
     this.messages += session.queued + session.window.inFlight;
     this.events.onSession(session);
     this.restoreMove(session, session.journal, stored);
+    if (stored.succession !== null) this.events.onSuccession(session, stored.succession);
     if (++this.sessions % progressEvery === 0) this.events.onProgress(this.loaded);
   }
 
@@ -159,7 +164,7 @@ export class Recovery {
     const log = new LogState(this.host.router.topics, this.journals.wallOffsetMs());
     const stored: StoredSession = {
       ...{ log, subscriptions: [], records: [], meta: null },
-      ...{ moving: null, moved: null, will: null },
+      ...{ moving: null, moved: null, will: null, succession: null },
     };
     let from = "";
     for (;;) {
@@ -176,6 +181,7 @@ export class Recovery {
     else if (key === movingKey) stored.moving = decodeNote(value);
     else if (key === movedKey) stored.moved = decodeNote(value);
     else if (key === willKey) stored.will = decodeHeld(value);
+    else if (key === successionKey) stored.succession = value;
     else if (key.startsWith(subscriptionPrefix)) {
       const subscription = decodeSubscription(value);
       if (subscription !== null) stored.subscriptions.push(subscription);

@@ -16,6 +16,7 @@ export type MoveCluster = Pick<
   | "state"
   | "members"
   | "nextStamp"
+  | "common"
   | "observeStamp"
 >;
 

@@ -265,7 +265,7 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     const isDown = port.state(node) === "down";
     if (isDown && !place.isUp) {
       this.counters.ownersDown++;
-      this.sessions.openHere(opening);
+      this.sessions.openHere({ ...opening, succeeds: node });
       return;
     }
     // The home sees it up, or saw it up a moment ago.

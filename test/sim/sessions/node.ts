@@ -82,9 +82,11 @@ export class SessionNode {
     await router.load(life.openStore());
     const loaded = await sessions.load(() => undefined);
     cluster.observeStamp(loaded.highestEpoch);
+    cluster.holdsStreams = true;
     await cluster.start();
     await cluster.settled(5_000);
     await sessions.publishRecovered();
+    cluster.openStreams();
     await this.listen(process, counters);
   }
 

@@ -1,0 +1,34 @@
+/** What a session that began while an older one could not be reached knows of that; a record in its partition. */
+import { z } from "zod";
+import { decodeRecord, encodeRecord } from "../../store/record.js";
+import type { Cut } from "./wire.js";
+
+/** Key in the session's partition. */
+export const successionKey = "succession";
+const version = 1;
+
+const schema = z.object({
+  /** Where the older session is. */
+  node: z.string(),
+  /** Up to where everybody had published when its first subscription was in force; null: there was none yet. */
+  cuts: z
+    .array(z.object({ origin: z.string(), incarnation: z.number(), counter: z.number() }))
+    .nullable(),
+  /** The handing over that it has taken; 0: none. */
+  takenId: z.number(),
+});
+
+export interface Succession {
+  readonly node: string;
+  readonly cuts: readonly Cut[] | null;
+  readonly takenId: number;
+}
+
+export const encodeSuccession = (succession: Succession): Buffer =>
+  encodeRecord(version, succession);
+
+/** Null: it cannot be read. */
+export function decodeSuccession(record: Buffer): Succession | null {
+  const parsed = schema.safeParse(decodeRecord(version, record)?.value);
+  return parsed.success ? parsed.data : null;
+}

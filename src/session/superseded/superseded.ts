@@ -1,0 +1,420 @@
+/**
+ * A client id with two sessions: a node was down or out of reach, its client began a younger session elsewhere, and the node is
+ * back; or two clusters that both knew the client were joined. The younger one wins. The older takes from each origin
+ * only what was published before the younger one's first subscription was in force, hands its queue over once, and
+ * ends. After Clean Start, or when the younger one has ended meanwhile, it just ends: all members know of that.
+ */
+import type { Cluster } from "../../cluster/cluster.js";
+import { WireError } from "../../cluster/wire/frames.js";
+import type { Clock } from "../../lib/clock.js";
+import { sleep } from "../../lib/clock.js";
+import type { Log } from "../../lib/log.js";
+import type { SessionHost } from "../host.js";
+import { takeSnapshot } from "../move/export.js";
+import { readMessages } from "../move/snapshot.js";
+import type { Session } from "../session.js";
+import { Remainder } from "./remainder.js";
+import {
+  decodeSuccession,
+  encodeSuccession,
+  type Succession,
+  successionKey,
+} from "./succession.js";
+import {
+  type Answer,
+  type Cut,
+  decodeAnswer,
+  decodeQuestion,
+  encodeAnswer,
+  encodeQuestion,
+  type Question,
+  supersededService,
+} from "./wire.js";
+
+export type SupersededCluster = Pick<
+  Cluster,
+  "name" | "ask" | "positions" | "barriers" | "services" | "state" | "members" | "nextStamp"
+>;
+
+/** What it uses of the sessions. */
+export interface SupersededHost extends SessionHost {
+  get(clientId: string): Session | undefined;
+  all(): Iterable<Session>;
+  /** Is it being moved at the moment? */
+  isMoving(clientId: string): boolean;
+  /** The session goes without its will, and without giving anything away. */
+  letGo(session: Session, done: () => void): void;
+}
+
+/** The table that all members hold alike. */
+type Table = Pick<Cluster["common"], "watch" | "set" | "all">;
+
+export interface SupersededParts {
+  readonly cluster: SupersededCluster & { readonly common: Table };
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How long rows and streams may take before it is tried again. */
+const barrierMs = 10_000;
+const againMs = 1_000;
+const pollMs = 5;
+const successorsAtOnce = 1000;
+/** Keys of that table: client ids whose sessions up to an epoch have ended, while an older one could not be told. */
+const endedStart = "ended ";
+/** An older session may turn up as long as its node is awaited. */
+const endedMs = 7 * 86_400_000;
+
+/** What an older session leaves, under a number of its own. */
+interface Legacy {
+  readonly id: number;
+  readonly parts: readonly Buffer[];
+}
+
+/** Messages of an older session on their way here. */
+interface Coming {
+  readonly peer: string;
+  readonly id: number;
+  readonly parts: Buffer[];
+}
+
+export class Superseded {
+  readonly counters = {
+    /** Older sessions of this node that a younger one elsewhere has taken the place of. */
+    superseded: 0,
+    /** Their messages that were handed over, and that came here from others. */
+    handedOver: 0,
+    takenOver: 0,
+    /** Messages of older sessions that ended with them. */
+    discarded: 0,
+    /** Publishes that older sessions left to the younger ones. */
+    leftToYounger: 0,
+  };
+  /** Client ids whose older session here is being handed over. */
+  private readonly leaving = new Set<string>();
+  private readonly successions = new WeakMap<Session, Succession>();
+  private readonly coming = new Map<string, Coming>();
+
+  constructor(
+    private readonly host: SupersededHost,
+    private readonly parts: SupersededParts,
+  ) {
+    parts.cluster.services.offer(supersededService, (peer, body, reply) => {
+      const question = decodeQuestion(body);
+      if (question === null) reply(null);
+      else this.answer(peer, question, (answer) => reply(encodeAnswer(answer)));
+    });
+    parts.cluster.common.watch((entries) => {
+      for (const { key, value } of entries) this.onEndedElsewhere(key, value);
+    });
+  }
+
+  /** Older sessions of this node that are on their way to younger ones. */
+  get underWay(): number {
+    return this.leaving.size;
+  }
+
+  /**
+   * A session begins here although there is one at a node that is down. `clean`: nothing of that is wanted. One that ends with
+   * its connection has nothing handed over either.
+   */
+  begin(session: Session, epoch: number, node: string, clean: boolean): void {
+    if (clean) this.noteEnded(session.clientId, epoch - 1);
+    else if (session.expiryMs > 0) this.note(session, { node, cuts: null, takenId: 0 });
+  }
+
+  /**
+   * At start, when all sessions are loaded and the members are met, before anything comes that waited for this node: which
+   * of its sessions have been taken the place of?
+   */
+  async resume(): Promise<void> {
+    const { cluster } = this.parts;
+    for (const { key, value } of cluster.common.all()) this.onEndedElsewhere(key, value);
+    const names = cluster.members.others().map(({ name }) => name);
+    const up = names.filter((name) => cluster.state(name) === "up");
+    await Promise.all(up.map((name) => this.askSuccessors(name)));
+  }
+
+  private async askSuccessors(by: string): Promise<void> {
+    let after = "";
+    for (;;) {
+      const answer = await this.ask(by, { kind: "successors", after });
+      if (answer?.kind !== "successors") return;
+      for (const { clientId, epoch, cuts } of answer.sessions) {
+        after = clientId;
+        this.follow(clientId, epoch, by, cuts);
+      }
+      if (!answer.more) return;
+    }
+  }
+
+  /** At start: what an earlier process had noted of a session. */
+  restore(session: Session, record: Buffer): void {
+    const succession = decodeSuccession(record);
+    if (succession !== null) this.successions.set(session, succession);
+  }
+
+  /** The session's first subscription is in force: from now on it gets everything itself. `ready` when that is noted. */
+  subscribed(session: Session, ready: () => void): void {
+    const succession = this.successions.get(session);
+    if (succession === undefined || succession.cuts !== null) {
+      ready();
+      return;
+    }
+    void this.cutsNow().then((cuts) => {
+      const now = this.successions.get(session);
+      if (now?.cuts === null) this.note(session, { ...now, cuts });
+      session.whenDurable(ready);
+    });
+  }
+
+  /** A session has ended: an older one, to which it had succeeded, has too. */
+  onEnded(session: Session): void {
+    if (this.successions.has(session)) this.noteEnded(session.clientId, session.epoch);
+  }
+
+  /** As its home has found out, the client id has a younger session at node `by`. */
+  supersede(clientId: string, epoch: number, by: string): void {
+    this.follow(clientId, epoch, by, null);
+  }
+
+  /** `cuts`: where the older session ends, if that is known already. */
+  private follow(clientId: string, epoch: number, by: string, cuts: readonly Cut[] | null): void {
+    const session = this.host.get(clientId);
+    if (session === undefined || session.epoch >= epoch || by === this.parts.cluster.name) return;
+    if (this.leaving.has(clientId) || this.host.isMoving(clientId)) return;
+    this.leaving.add(clientId);
+    const remainder = cuts === null ? null : this.remainderOf(session, cuts);
+    void this.leave(session, by, remainder).then(() => this.leaving.delete(clientId));
+  }
+
+  private remainderOf(session: Session, cuts: readonly Cut[]): Remainder {
+    const own = [...cuts, this.ownPosition()];
+    const remainder = new Remainder(session, own, this.parts.cluster.name);
+    remainder.subscribe();
+    return remainder;
+  }
+
+  private noteEnded(clientId: string, epoch: number): void {
+    const { cluster, clock } = this.parts;
+    cluster.common.set(endedStart + clientId, String(epoch), clock.wallMs() + endedMs);
+  }
+
+  /** A session here that nobody wants any more. */
+  private onEndedElsewhere(key: string, value: string | null): void {
+    if (!key.startsWith(endedStart) || value === null) return;
+    const session = this.host.get(key.slice(endedStart.length));
+    if (session === undefined || session.epoch > Number(value) || session.channel !== null) return;
+    if (!this.host.isMoving(session.clientId)) this.end(session, null, "discarded");
+  }
+
+  private note(session: Session, succession: Succession): void {
+    this.successions.set(session, succession);
+    session.journal?.note(successionKey, encodeSuccession(succession));
+  }
+
+  /** Up to where everybody has published by now. */
+  private async cutsNow(): Promise<Cut[]> {
+    const { cluster } = this.parts;
+    const names = cluster.members.others().map(({ name }) => name);
+    const question = encodeQuestion({ kind: "position" });
+    const answers = await Promise.all(
+      names.map((name) => cluster.ask(name, supersededService, question)),
+    );
+    const cuts = [this.ownPosition()];
+    for (const [index, body] of answers.entries()) {
+      const answer = body === null ? null : decodeAnswer(body);
+      if (answer?.kind !== "position") continue;
+      const { incarnation, counter } = answer;
+      cuts.push({ origin: names[index] ?? "", incarnation, counter });
+    }
+    return cuts;
+  }
+
+  private ownPosition(): Cut {
+    const { cluster } = this.parts;
+    const own = cluster.positions().find(({ origin }) => origin === cluster.name);
+    return own ?? { origin: cluster.name, incarnation: 0, counter: 0 };
+  }
+
+  private answer(peer: string, question: Question, reply: (answer: Answer) => void): void {
+    if (question.kind === "position") {
+      const { incarnation, counter } = this.ownPosition();
+      reply({ kind: "position", incarnation, counter });
+      return;
+    }
+    if (question.kind === "successors") {
+      reply(this.successorsOf(peer, question.after));
+      return;
+    }
+    const { clientId, epoch } = question;
+    const session = this.host.get(clientId);
+    if (session === undefined || session.epoch <= epoch || this.leaving.has(clientId)) {
+      reply({ kind: "unknown" });
+    } else if (session.isStalled || this.host.isMoving(clientId)) reply({ kind: "later" });
+    else if (question.kind === "begin") {
+      reply({ kind: "take", cuts: [...(this.successions.get(session)?.cuts ?? [])] });
+    } else this.take(session, peer, question, reply);
+  }
+
+  /** Sessions here that have taken the place of older ones at that node, in the order of their client ids. */
+  private successorsOf(node: string, after: string): Answer {
+    const found: { clientId: string; epoch: number; cuts: Cut[] }[] = [];
+    for (const session of this.host.all()) {
+      const succession = this.successions.get(session);
+      const { clientId, epoch } = session;
+      if (succession?.node !== node || clientId <= after) continue;
+      found.push({ clientId, epoch, cuts: [...(succession.cuts ?? [])] });
+    }
+    found.sort((one, other) => (one.clientId < other.clientId ? -1 : 1));
+    const more = found.length > successorsAtOnce;
+    return { kind: "successors", sessions: found.slice(0, successorsAtOnce), more };
+  }
+
+  /** Parts are kept until the last is here: then all of them are taken, in one turn and one commit. */
+  private take(
+    session: Session,
+    peer: string,
+    { clientId, id, first, last, part }: Question & { kind: "give" },
+    reply: (answer: Answer) => void,
+  ): void {
+    if (this.successions.get(session)?.takenId === id) {
+      session.whenDurable(() => reply({ kind: "taken" }));
+      return;
+    }
+    let coming = this.coming.get(clientId);
+    if (coming === undefined || coming.peer !== peer || coming.id !== id || first) {
+      coming = { peer, id, parts: [] };
+      this.coming.set(clientId, coming);
+    }
+    coming.parts.push(Buffer.from(part));
+    if (!last) {
+      reply({ kind: "taken" });
+      return;
+    }
+    this.coming.delete(clientId);
+    try {
+      for (const one of coming.parts) this.takePart(session, one);
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      reply({ kind: "later" });
+      return;
+    }
+    const { node = peer, cuts = null } = this.successions.get(session) ?? {};
+    this.note(session, { node, cuts, takenId: id });
+    session.pump();
+    session.whenDurable(() => reply({ kind: "taken" }));
+  }
+
+  private takePart(session: Session, part: Buffer): void {
+    const { topics } = this.host.router;
+    const nowMs = this.host.turn.refresh();
+    readMessages(part, topics, session, nowMs, (_packetId, message, delivery) => {
+      this.counters.takenOver++;
+      session.enqueue(message, delivery);
+    });
+  }
+
+  /** Sees the older session off. */
+  private async leave(session: Session, by: string, first: Remainder | null): Promise<void> {
+    const { clientId, epoch } = session;
+    this.parts.log.info({ clientId, by }, "a younger session takes the place of one here");
+    let remainder = first;
+    let legacy: Legacy | null = null;
+    while (this.host.get(clientId) === session) {
+      const answer = await this.ask(by, { kind: "begin", clientId, epoch });
+      if (answer?.kind === "unknown") {
+        // It is the only one again, or its home will say who is.
+        remainder?.giveBack();
+        return;
+      }
+      if (answer?.kind === "take") {
+        remainder ??= this.remainderOf(session, answer.cuts);
+        legacy ??= await this.legacyOf(session, remainder);
+        // Until that is known to be taken it is given again, under the same number.
+        if (legacy !== null && (await this.give(clientId, epoch, by, legacy))) {
+          this.end(session, remainder, "handedOver");
+          return;
+        }
+      }
+      await sleep(this.parts.clock, againMs);
+    }
+    remainder?.unsubscribe();
+  }
+
+  /** All that the session leaves; null: not everything is there yet that belongs to it. */
+  private async legacyOf(session: Session, remainder: Remainder): Promise<Legacy | null> {
+    const { cluster } = this.parts;
+    if (!(await this.isComplete())) return null;
+    for (const [, message] of session.openPublishes()) if (message !== null) return null;
+    const isHere = this.host.get(session.clientId) === session;
+    if (session.journal?.isGiving === true || session.isStalled || !isHere) return null;
+    const snapshot = takeSnapshot(session, cluster.name, cluster.positions());
+    // What comes from now on is the younger one's, from whomever.
+    remainder.close();
+    await new Promise<void>((resolve) => session.whenDurable(resolve));
+    const parts = await snapshot.read();
+    if (parts === null) {
+      remainder.reopen();
+      return null;
+    }
+    const { messages } = parts;
+    return {
+      id: cluster.nextStamp(),
+      parts: messages.length === 0 ? [Buffer.alloc(0)] : messages,
+    };
+  }
+
+  private async give(
+    clientId: string,
+    epoch: number,
+    by: string,
+    { id, parts }: Legacy,
+  ): Promise<boolean> {
+    for (const [index, part] of parts.entries()) {
+      const place = { first: index === 0, last: index === parts.length - 1 };
+      const answer = await this.ask(by, { kind: "give", clientId, epoch, id, ...place, part });
+      if (answer?.kind !== "taken") return false;
+    }
+    return true;
+  }
+
+  private end(
+    session: Session,
+    remainder: Remainder | null,
+    how: "handedOver" | "discarded",
+  ): void {
+    this.counters.superseded++;
+    this.counters[how] += session.queued + session.window.inFlight;
+    this.counters.leftToYounger += remainder?.left ?? 0;
+    remainder?.unsubscribe();
+    this.host.letGo(session, () => undefined);
+  }
+
+  /** Has everything come that others had for this node before now? Not while a member is away. */
+  private async isComplete(): Promise<boolean> {
+    const { cluster, clock } = this.parts;
+    const deadlineMs = clock.monotonicMs() + barrierMs;
+    const outcome = await cluster.barriers.reach(cluster.name, deadlineMs);
+    if ("missing" in outcome) return false;
+    const lacks = (): boolean => {
+      const here = new Map(cluster.positions().map((one) => [one.origin, one]));
+      return outcome.positions.some(({ origin, incarnation, counter }) => {
+        const taken = here.get(origin);
+        if (counter === 0 || origin === cluster.name) return false;
+        if (taken === undefined || taken.incarnation < incarnation) return true;
+        return taken.incarnation === incarnation && taken.counter < counter;
+      });
+    };
+    while (lacks()) {
+      if (clock.monotonicMs() >= deadlineMs) return false;
+      await sleep(clock, pollMs);
+    }
+    return true;
+  }
+
+  private async ask(node: string, question: Question): Promise<Answer | null> {
+    const body = await this.parts.cluster.ask(node, supersededService, encodeQuestion(question));
+    return body === null ? null : decodeAnswer(body);
+  }
+}

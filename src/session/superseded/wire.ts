@@ -1,0 +1,75 @@
+/** What the nodes of two sessions of one client id say to each other (docs/wire.md, "Superseded sessions"). */
+import { pack, unpack } from "msgpackr";
+import { z } from "zod";
+
+export const supersededService = "superseded";
+
+const count = z.number().int().nonnegative();
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const positionSchema = z.object({ origin: z.string(), incarnation: count, counter: count });
+/** The publishes of an origin up to this number are the older session's, as far as they were for the client. */
+export type Cut = z.infer<typeof positionSchema>;
+
+const questionSchema = z.discriminatedUnion("kind", [
+  /** The asker has an older session of that client id. What is to become of it? */
+  z.object({ kind: z.literal("begin"), clientId: z.string(), epoch: count }),
+  /** A part of the older session's messages, the first or the last of them. `id`: the same however often they are sent. */
+  z.object({
+    kind: z.literal("give"),
+    clientId: z.string(),
+    epoch: count,
+    id: count,
+    first: z.boolean(),
+    last: z.boolean(),
+    part: bytes,
+  }),
+  /** Which sessions have taken the place of older ones at the asker, while that was down? After the client id `after`. */
+  z.object({ kind: z.literal("successors"), after: z.string() }),
+  /** Up to where has the one who is asked published? */
+  z.object({ kind: z.literal("position") }),
+]);
+export type Question = z.infer<typeof questionSchema>;
+
+const answerSchema = z.discriminatedUnion("kind", [
+  /** There is no younger session of that client id here. */
+  z.object({ kind: z.literal("unknown") }),
+  z.object({ kind: z.literal("take"), cuts: z.array(positionSchema).max(10_000) }),
+  z.object({
+    kind: z.literal("successors"),
+    sessions: z
+      .array(
+        z.object({ clientId: z.string(), epoch: count, cuts: z.array(positionSchema).max(10_000) }),
+      )
+      .max(10_000),
+    more: z.boolean(),
+  }),
+  /** It is taken; of the last part: all of them, durably. */
+  z.object({ kind: z.literal("taken") }),
+  /** Not now. */
+  z.object({ kind: z.literal("later") }),
+  z.object({ kind: z.literal("position"), incarnation: count, counter: count }),
+]);
+export type Answer = z.infer<typeof answerSchema>;
+
+export const encodeQuestion = (question: Question): Buffer => pack(question);
+export const encodeAnswer = (answer: Answer): Buffer => pack(answer);
+
+/** Null: it makes no sense. */
+export function decodeQuestion(body: Uint8Array): Question | null {
+  const parsed = questionSchema.safeParse(unpacked(body));
+  return parsed.success ? parsed.data : null;
+}
+
+/** Null: it makes no sense. */
+export function decodeAnswer(body: Uint8Array): Answer | null {
+  const parsed = answerSchema.safeParse(unpacked(body));
+  return parsed.success ? parsed.data : null;
+}
+
+function unpacked(body: Uint8Array): unknown {
+  try {
+    return unpack(body);
+  } catch {
+    return null;
+  }
+}
