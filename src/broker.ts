@@ -12,7 +12,7 @@ import { clusterControl } from "./admin/node/cluster-control.js";
 import { explainer } from "./admin/node/explainer.js";
 import { outboxControl } from "./admin/node/outbox-control.js";
 import { lostAlarms, offerWaiting, waitingFor } from "./admin/node/outbox-questions.js";
-import { presenceControl } from "./admin/node/presence-control.js";
+import { presenceControl, serveEvents } from "./admin/node/presence-control.js";
 import { publisher, retainedControl, routeControl } from "./admin/node/routing-control.js";
 import { nodeMetrics } from "./admin/node/sources.js";
 import {
@@ -46,6 +46,7 @@ import { TimerWheel } from "./lib/timer-wheel.js";
 import { FrontEnd } from "./net/front-end.js";
 import type { RetainedLimits } from "./routing/retained.js";
 import { Router } from "./routing/router.js";
+import { ClientEvents } from "./session/client-events.js";
 import { TopicTable } from "./routing/topic.js";
 import { serveWills, willNetwork } from "./session/will-network.js";
 import { type DirectoryLock, lockDirectory } from "./store/directory-lock.js";
@@ -139,6 +140,7 @@ class Node implements Broker {
   readonly acl: Acl;
   readonly bans: Bans;
   readonly frontEnd: FrontEnd;
+  readonly events: ClientEvents;
   private readonly joiner: Joiner;
   private readonly discovery: Discovery;
   private readonly startedMs = realClock.wallMs();
@@ -180,7 +182,9 @@ class Node implements Broker {
     this.users = new UsersFile({ path, iterations, scrypt, clock, random, log });
     this.acl = new Acl(config.auth, log);
     this.bans = new Bans(clock, this.cluster.common);
+    this.events = this.clientEvents();
     this.frontEnd = new FrontEnd({
+      events: this.events,
       ...{ authorizer: this.acl, bans: this.bans },
       ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
       directory: this.cluster.directory,
@@ -212,6 +216,17 @@ class Node implements Broker {
       onFound: (found) => this.onFound(found),
     });
     this.parts = this.buildParts();
+  }
+
+  private clientEvents(): ClientEvents {
+    const { cluster, router, clock } = this;
+    const events = new ClientEvents({
+      ...{ cluster, router, clock, settings: this.options.config.presence },
+      incarnation: () => cluster.members.incarnation,
+      clients: () => this.frontEnd.clients(),
+    });
+    serveEvents(events, cluster, router);
+    return events;
   }
 
   get report(): StartReport {
@@ -334,6 +349,7 @@ class Node implements Broker {
     this.service.set("stopping", "this node is stopping");
     this.discovery.stop();
     await this.frontEnd.stop();
+    this.events.stop();
     // What clients left behind, such as their wills, is stored before the links go.
     if (this.kept !== null && this.kept.commits.stalled === null) await this.settleWills(this.kept);
     await this.closeLinks();

@@ -1,4 +1,4 @@
-/** The settings of health checks and metrics over HTTP. */
+/** The settings of what a node tells of itself: health checks and metrics over HTTP, events of clients. */
 import { z } from "zod";
 import { flag, integer, text } from "./setting.js";
 
@@ -37,5 +37,31 @@ export const admin = z.strictObject({
     about:
       "Most HTTP connections at once; further ones are closed and counted. They come on top of " +
       "limits.connections.",
+  }),
+});
+
+export const presence = z.strictObject({
+  events: flag({
+    default: true,
+    about:
+      "Whether $SYS/brokers/NODE/clients/ID/connected and .../disconnected are published while somebody subscribes " +
+      "to them. They hold client ids, user names and addresses: access rules say who may read them. When off, " +
+      "nothing is published and nothing is kept for it.",
+  }),
+  events_per_second: integer({
+    min: 1,
+    max: 1_000_000,
+    default: 1000,
+    unit: "events",
+    about:
+      "Most of these events that a node publishes in a second; others wait. A node that dies makes one for each " +
+      "of its clients. Higher tells sooner, at the expense of other messages.",
+  }),
+  events_waiting: integer({
+    min: 1,
+    max: 10_000_000,
+    default: 100_000,
+    unit: "events",
+    about: "Most events that wait for their turn; further ones are dropped and counted.",
   }),
 });

@@ -4,7 +4,7 @@
  * setting that is not read by some code must not be in it.
  */
 import { z } from "zod";
-import { admin } from "./admin-settings.js";
+import { admin, presence } from "./admin-settings.js";
 import { auth } from "./auth-settings.js";
 import { listenersSchema } from "./listeners.js";
 import { duration, flag, integer, list, oneOf, portRange, size, text } from "./setting.js";
@@ -509,6 +509,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   admin: admin.prefault({}),
+  presence: presence.prefault({}),
   log: z
     .strictObject({
       level: oneOf(["debug", "info", "warn", "error"], {

@@ -32,6 +32,7 @@ import { disconnect } from "../session/handlers/disconnect.js";
 import { subscribe } from "../session/handlers/subscribe.js";
 import { unsubscribe } from "../session/handlers/unsubscribe.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
+import type { ClientEvents } from "../session/client-events.js";
 import type { AttachedSession } from "../session/remote/near.js";
 import type { Turn } from "../session/turn.js";
 import { OutgoingAliases } from "./aliases.js";
@@ -63,6 +64,7 @@ export interface ConnectionShare extends ConnectParts {
   readonly fairReads: FairReads;
   /** A publish was refused to a client that cannot be told. */
   onWithheld(): void;
+  readonly events: ClientEvents | null;
   /** The connection's socket is closed. */
   onGone(connection: Connection): void;
 }
@@ -355,6 +357,8 @@ export class Connection
       this.expiry = new LoginExpiry(wheel, clock, expiresAtMs, onExpired);
     }
     this.debug({}, "client connected");
+    const { events } = share;
+    if (events?.isWatched) events.connected(session.clientId, session.user, this.info());
     if (this.halted) this.resumeSoon();
   }
 
@@ -582,6 +586,8 @@ export class Connection
     if (session === null || !durably) this.socket.destroySoon();
     if (session === null) return;
     this.share.sessions.detach(session, this, willDue);
+    const { events } = this.share;
+    if (events?.isWatched) events.disconnected(session.clientId, session.user, why);
     if (durably) session.whenDurable(() => this.socket.destroySoon());
   }
 

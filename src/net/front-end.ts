@@ -13,6 +13,7 @@ import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
+import type { ClientEvents } from "../session/client-events.js";
 import type { JournalParts, SessionRouter } from "../session/host.js";
 import type { RemotePort } from "../session/remote/ends.js";
 import { type MovingParts, Sessions } from "../session/sessions.js";
@@ -42,6 +43,8 @@ export interface FrontEndParts {
   readonly users: Users;
   readonly authorizer: Authorizer;
   readonly bans: Bans;
+  /** Who tells of clients that come and go; left out: nobody. */
+  readonly events?: ClientEvents;
   /** Most client connections at once: `limits.connections`, or what the system allows. */
   readonly connectionsMax: number;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */
@@ -93,6 +96,7 @@ export class FrontEnd {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
       ...{ authenticator, bans, counters: this.counters, fairReads: new FairReads() },
       onWithheld: () => this.stallWatch.noteWithheld(),
+      events: parts.events ?? null,
     };
     const { stall_timeout: stallMs } = config.store;
     this.stallWatch = new StallWatch(clock, stallMs, () => this.waiters());
@@ -120,6 +124,13 @@ export class FrontEnd {
   /** Connections open now. */
   get connected(): number {
     return this.connections.size;
+  }
+
+  /** The clients that are connected now. */
+  *clients(): Iterable<{ readonly clientId: string; readonly user: string }> {
+    for (const { clientId, user, isOpen } of this.connections) {
+      if (clientId !== undefined && isOpen) yield { clientId, user: user ?? "" };
+    }
   }
 
   /** The listeners and how many are connected through each. */

@@ -17,7 +17,7 @@ import type { Store } from "../store/store.js";
 import { realRandom } from "../lib/random.js";
 import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
-import { isShared } from "../protocol/topics.js";
+import { isShared, plainFilter } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
 import { ForwardsReader, headOf, kindOf, leavesAsItCame } from "./forwards.js";
 import { isRowValue, packedDurable } from "./leaf.js";
@@ -68,6 +68,12 @@ export class Router implements ClusterUser {
     refusedStalled: 0,
   };
   readonly index = new RouteIndex();
+  /** Told when the first filter below `$SYS/` comes, and when the last one is gone. */
+  onSystemWatch: () => void = () => undefined;
+  /** Told how a peer is seen from now on; an empty name: one that is no member any more. */
+  onPeerChange: (name: string, state: PeerState) => void = () => undefined;
+  /** Filters below `$SYS/`, each by whose it is. */
+  private readonly systemRows = new Set<string>();
   readonly retained: RetainedStore;
   readonly shared: SharedGroups;
   private readonly retainedSync: RetainedSync;
@@ -142,7 +148,12 @@ export class Router implements ClusterUser {
     const row = isShared(filter)
       ? this.index.setMember(filter, subscriber, subscription, online)
       : this.index.setLocal(filter, subscriber, subscription);
-    this.cluster.setRow(filter, row);
+    this.setOwnRow(filter, row);
+  }
+
+  /** Does anybody in the cluster subscribe to something below `$SYS/`? */
+  get isSystemWatched(): boolean {
+    return this.systemRows.size > 0;
   }
 
   /** Returns false when there was no such subscription. */
@@ -151,7 +162,7 @@ export class Router implements ClusterUser {
       ? this.index.deleteMember(filter, subscriber)
       : this.index.deleteLocal(filter, subscriber);
     if (row === undefined) return false;
-    this.cluster.setRow(filter, row);
+    this.setOwnRow(filter, row);
     return true;
   }
 
@@ -258,6 +269,7 @@ export class Router implements ClusterUser {
     const shared = isShared(filter);
     const isValue = value === 0 || (shared ? isSharedRowValue(value) : isRowValue(value));
     if (!isValue) throw new WireError(`row with value ${value}`);
+    if (filter.charCodeAt(0) === dollar) this.noteSystem(`${peer} ${filter}`, filter, value);
     if (shared) return this.index.setPeerGroup(filter, peer, value);
     return this.index.setPeer(filter, peer, value);
   }
@@ -273,6 +285,7 @@ export class Router implements ClusterUser {
   onPeerState(peer: number, state: PeerState): void {
     this.shared.onPeerState(peer, state);
     if (state === "down") this.retainedSync.startAll();
+    this.onPeerChange(this.cluster.nameOf(peer), state);
   }
 
   onPeerUp(peer: number): void {
@@ -317,6 +330,21 @@ export class Router implements ClusterUser {
     message.pending = 1;
     this.deliver(message, only ?? this.targetsOf(message.topic).local);
     return --message.pending === 0;
+  }
+
+  private setOwnRow(filter: string, row: number): void {
+    this.cluster.setRow(filter, row);
+    if (filter.charCodeAt(0) === dollar) this.noteSystem(filter, filter, row);
+  }
+
+  /** Shared subscriptions count too. */
+  private noteSystem(key: string, filter: string, row: number): void {
+    if (!plainFilter(filter).startsWith("$SYS/")) return;
+    const { systemRows } = this;
+    const before = systemRows.size > 0;
+    if (row === 0) systemRows.delete(key);
+    else systemRows.add(key);
+    if (before !== systemRows.size > 0) this.onSystemWatch();
   }
 
   /** Null: it cannot be read, here or ever; refusing it would bring it back again and again. */
@@ -474,6 +502,8 @@ export class Router implements ClusterUser {
     return true;
   }
 }
+
+const dollar = 0x24;
 
 /** The QoS at which a delivery leaves: the lower of the publish's and the subscription's. */
 export function deliveryQos(message: Message, delivery: Delivery): Qos {

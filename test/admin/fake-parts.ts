@@ -57,13 +57,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
     ...sessionParts(),
     ...messageParts(name, others, asked),
     outbox: outboxParts(),
-    presence: {
-      subscribers: async (filter, limit, after) => {
-        asked.push(["presence", filter, limit, after]);
-        const one = { clientId: "c1", user: "anna", node: name, filters: [filter], qos: 1 };
-        return { total: 2, items: [{ ...one, connected: true }], silent: ["b@h"] };
-      },
-    },
+    presence: presencePart(name, asked),
     users: userParts(asked),
     acl: {
       reload: async () => ({ rules: 7 }),
@@ -175,6 +169,16 @@ function messageParts(
         asked.push(["publish", request]);
         return { matched: request.topic === "nowhere" ? 0 : 1 };
       },
+    },
+  };
+}
+
+function presencePart(name: string, asked: unknown[]): Parts["presence"] {
+  return {
+    subscribers: async (filter, limit, after) => {
+      asked.push(["presence", filter, limit, after]);
+      const one = { clientId: "c1", user: "anna", node: name, filters: [filter], qos: 1 };
+      return { total: 2, items: [{ ...one, connected: true }], silent: ["b@h"] };
     },
   };
 }

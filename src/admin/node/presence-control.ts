@@ -9,6 +9,7 @@ import { filterFault } from "../../protocol/topics.js";
 import type { Entry } from "../../routing/leaf.js";
 import type { Router } from "../../routing/router.js";
 import type { Delivery } from "../../routing/targets.js";
+import { type ClientEvents, presenceService } from "../../session/client-events.js";
 import type { Sessions } from "../../session/sessions.js";
 import type { PresenceControl, PresencePage, SubscriberInfo } from "../parts.js";
 
@@ -65,6 +66,18 @@ export function presenceControl(
       await Promise.all(asked);
       return merge(answers, limit, silent.sort());
     },
+  };
+}
+
+/** Lets other nodes tell this one who is connected to them, and hears how they are. */
+export function serveEvents(events: ClientEvents, cluster: Cluster, router: Router): void {
+  cluster.services.offer(presenceService, (peer, body, reply) =>
+    reply(events.onReport(peer, body)),
+  );
+  router.onPeerChange = (name, state) => {
+    if (name === "") events.onLeft();
+    else if (state === "down") events.onDown(name);
+    else events.onMembers();
   };
 }
 

@@ -6,6 +6,7 @@ import type { Cluster } from "../../cluster/cluster.js";
 import type { LoopDelay } from "../../lib/clock.js";
 import type { FrontEnd } from "../../net/front-end.js";
 import type { Router } from "../../routing/router.js";
+import type { ClientEvents } from "../../session/client-events.js";
 import type { NodeStore } from "../../store/node-store.js";
 import type { AdminServer } from "../http/server.js";
 import { type CounterSource, collectMetrics } from "./metrics.js";
@@ -19,6 +20,7 @@ export interface CountingParts {
   readonly bans: Bans;
   readonly kept: NodeStore | null;
   readonly loopDelay: LoopDelay;
+  readonly events: ClientEvents;
   /** Null: it is not offered. */
   readonly admin: Pick<AdminServer, "counters"> | null;
 }
@@ -32,6 +34,7 @@ export function nodeMetrics({
   bans,
   kept,
   loopDelay,
+  events,
   admin,
 }: CountingParts): Record<string, number> {
   const { directory, acceptor, members, table } = cluster;
@@ -77,6 +80,7 @@ export function nodeMetrics({
     directory: { ...directory.counters, home: { ...directory.home.counters } },
     process: { heap_used: heapUsed, rss, ...loopDelay.read() },
     ...(kept === null ? {} : { store: kept.counters }),
+    presence: presenceCounters(events),
     ...(admin === null ? {} : { admin: { ...admin.counters } }),
   };
   for (const peer of cluster.peers()) {
@@ -90,3 +94,7 @@ export function nodeMetrics({
   }
   return collectMetrics(sources);
 }
+
+const presenceCounters = ({ counters, copies, waitingCount }: ClientEvents): CounterSource => ({
+  ...{ ...counters, ...copies.counters, waiting: waitingCount, held: copies.size },
+});

@@ -159,7 +159,7 @@ export class SessionNode {
     const bytesMax = config.limits.connection_output_bytes;
     this.share = {
       ...{ config, router, clock, wheel, turn, log: silentLog, random, sessions, counters, frames },
-      ...{ mount: null, fairReads: new FairReads() },
+      ...{ mount: null, events: null, fairReads: new FairReads() },
       output: new OutputShare(clock, counters, bytesMax, () => frames.forget()),
       authenticator: new Authenticator({
         ...{ settings: config.auth, users: nobody, random, clock, log: silentLog },
