@@ -264,6 +264,10 @@ const counters: Readonly<Record<string, string>> = {
   "users.written": "Times that the users file was written",
   "wills.damaged": "Stored wills that could not be read",
   "wills.fired_again": "Wills published again after a crash",
+  "wills.inherited": "Wills published for clients of a node that is down",
+  "wills.refused": "Times that another node could not hold a will",
+  "wills.settled_elsewhere": "Wills that another node has settled",
+  "wills.unanswered": "Questions about wills without an answer",
 };
 
 /** Null: nothing is known of it. */
