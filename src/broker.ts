@@ -9,6 +9,7 @@ import type { AdminServer } from "./admin/http/server.js";
 import { aclControl } from "./admin/node/acl-control.js";
 import { banControl } from "./admin/node/ban-control.js";
 import { clusterControl } from "./admin/node/cluster-control.js";
+import { Drain } from "./admin/node/drain-control.js";
 import { explainer } from "./admin/node/explainer.js";
 import { outboxControl } from "./admin/node/outbox-control.js";
 import { lostAlarms, offerWaiting, waitingFor } from "./admin/node/outbox-questions.js";
@@ -142,6 +143,7 @@ class Node implements Broker {
   readonly frontEnd: FrontEnd;
   readonly events: ClientEvents;
   private readonly joiner: Joiner;
+  private readonly drain: Drain;
   private readonly discovery: Discovery;
   private readonly startedMs = realClock.wallMs();
   private ctl: CtlServer | null = null;
@@ -210,6 +212,8 @@ class Node implements Broker {
     if (kept !== null) kept.onStall = (stalled) => this.frontEnd.stallWatch.setStalled(stalled);
     offerWaiting(this.cluster);
     this.joiner = new Joiner(this.cluster);
+    const { cluster, frontEnd, service } = this;
+    this.drain = new Drain({ cluster, frontEnd, service, config, clock, log });
     this.discovery = new Discovery({
       ...{ clock, random, log, strategies: openStrategies(config.cluster.discovery) },
       self: () => ({ name, host: parseNodeName(name).host, port: this.cluster.acceptor.port }),
@@ -417,6 +421,8 @@ class Node implements Broker {
         load: () => this.load(),
         alarms: () => this.alarms(),
         discardData: () => this.discardData(),
+        beforeLeave: () => this.drain.leave(),
+        afterLeave: () => this.drain.left(),
       }),
       holdings: {
         local: () => this.holdings(),
@@ -425,6 +431,7 @@ class Node implements Broker {
       clock: this.clock,
       clients: clientControl(sessions),
       sessions: sessionControl(sessions),
+      drain: this.drain,
       subscriptions: subscriptionControl(sessions),
       routes: routeControl(router, cluster),
       explainer: explainer(router, cluster, sessions),

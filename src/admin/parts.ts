@@ -155,6 +155,35 @@ export interface SessionControl {
   move(clientId: string, node: string): Promise<number>;
 }
 
+/** How far it has come that sessions and clients are taken away from this node. */
+export interface DrainStatus {
+  readonly kind: "none" | "drain" | "rebalance" | "leave";
+  readonly state: "idle" | "running" | "done" | "stopped";
+  readonly moved: number;
+  readonly closed: number;
+  readonly failed: number;
+  readonly lastRefusal: string;
+  /** Sessions that outlive their connections, and clients, that are still here. */
+  readonly sessions: number;
+  readonly clients: number;
+}
+
+export interface BalancePlan {
+  readonly nodes: readonly { readonly name: string; readonly sessions: number }[];
+  /** How many sessions this node would give away. */
+  readonly gives: number;
+}
+
+/** Each of these throws a `Refusal` when it cannot be. */
+export interface DrainControl {
+  start(): DrainStatus;
+  undo(): DrainStatus;
+  status(): DrainStatus;
+  plan(): BalancePlan;
+  balance(): DrainStatus;
+  stopBalance(): DrainStatus;
+}
+
 export interface SubscriptionControl {
   /** Of one client, or of all sessions in this node. */
   list(clientId: string | undefined): Listing<SubscriptionListing>;
@@ -409,6 +438,7 @@ export interface Parts {
   readonly holdings: Holdings;
   readonly clients: ClientControl;
   readonly sessions: SessionControl;
+  readonly drain: DrainControl;
   readonly subscriptions: SubscriptionControl;
   readonly routes: RouteControl;
   readonly explainer: Explainer;

@@ -481,6 +481,63 @@ export const configSchema = z.strictObject({
       }),
     })
     .prefault({}),
+  session: z
+    .strictObject({
+      placement: oneOf(["follow", "stay"], {
+        default: "stay",
+        about:
+          "What becomes of a session when its client connects to another node. stay: it remains where it is, and all " +
+          "its messages cross the link. follow: one that is small (session.move_messages, session.move_bytes) moves " +
+          "to the client before CONNACK, which costs a CONNECT some round trips between all nodes.",
+      }),
+      move_messages: integer({
+        min: 0,
+        max: 1_000_000,
+        default: 1000,
+        unit: "messages",
+        about:
+          "A session for which more messages wait does not follow its client. Higher keeps more clients " +
+          "waiting for CONNACK.",
+      }),
+      move_bytes: size({
+        min: "0B",
+        max: "1GiB",
+        default: "1MiB",
+        about:
+          "A session for which more bytes wait does not follow its client, as for session.move_messages.",
+      }),
+    })
+    .prefault({}),
+  drain: z
+    .strictObject({
+      rate: integer({
+        min: 1,
+        max: 100_000,
+        default: 50,
+        unit: "per second",
+        about:
+          "Sessions moved, or clients closed, in a second while this node is drained, leaves the cluster or gives away " +
+          "sessions to balance it. Higher is done sooner, and brings more clients to the other nodes at once.",
+      }),
+      will_grace: duration({
+        min: "0s",
+        max: "1h",
+        default: "30s",
+        about:
+          "When this node closes a client for its own sake (drain, leave), the will of a session that outlives its " +
+          "connection waits at least so long for the client to come back. 0: it is published as if the client had gone.",
+      }),
+      server_reference: text({
+        type: "text",
+        pattern: /^[^\0]*$/,
+        allowed: "addresses with spaces between them, such as mqtt1.example:1883, or empty",
+        default: "",
+        about:
+          "What MQTT 5 clients are told (Server Reference) when they are closed or refused because this node is drained " +
+          "or leaves. Empty: nothing; they try the addresses that they know.",
+      }),
+    })
+    .prefault({}),
   limits: limits.prefault({}),
   store: store.prefault({}),
   mqtt: z

@@ -18,7 +18,7 @@ import {
 import { isAuth, parseAuth } from "../protocol/auth-packet.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { publishShape, type Qos } from "../protocol/publish.js";
-import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
+import { isElsewhere, ReasonCode, reasonName } from "../protocol/reason-codes.js";
 import { connectCheck, connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { PublishRun } from "../routing/publish-run.js";
@@ -226,7 +226,7 @@ export class Connection
   close(reason: number): void {
     if (!this.isOpen) return;
     if (this.version === 5 && this.session !== null) {
-      const told = encodeDisconnect(reason, this.sentence(reason));
+      const told = encodeDisconnect(reason, this.sentence(reason), this.referenceFor(reason));
       // Without its sentence where there is no room for that [MQTT-3.14.2-3].
       this.send(told.length <= this.packetMax ? told : encodeDisconnect(reason, ""));
     }
@@ -562,6 +562,11 @@ export class Connection
     if (share.log.level !== "debug" && share.log.level !== "trace") return;
     const whose = { clientId, address: this.clientAddress, listener: policy.name };
     share.log.debug({ ...whose, ...fields }, message);
+  }
+
+  /** Where the client may go [MQTT5 4.11]. */
+  private referenceFor(reason: number): string {
+    return isElsewhere(reason) ? this.share.config.drain.server_reference : "";
   }
 
   private sentence(reason: number): string {

@@ -66,6 +66,8 @@ export class FrontEnd {
   readonly counters = new NetCounters();
   readonly sessions: Sessions;
   readonly authenticator: Authenticator;
+  /** Closed while this node is drained or leaves. */
+  readonly gate = { reason: 0 };
   readonly stallWatch: StallWatch;
   private readonly connections = new Set<Connection>();
   private readonly share: Omit<ConnectionShare, "onGone" | "mount">;
@@ -94,6 +96,7 @@ export class FrontEnd {
     );
     this.share = {
       ...{ config, router, clock, wheel, turn, log, random, sessions, output, frames },
+      gate: this.gate,
       ...{ authenticator, bans, counters: this.counters, fairReads: new FairReads() },
       onWithheld: () => this.stallWatch.noteWithheld(),
       events: parts.events ?? null,

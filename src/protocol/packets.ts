@@ -282,8 +282,14 @@ export function encodeUnsuback(
 }
 
 /** DISCONNECT from the server: MQTT 5 only. `sentence`: the Reason String; empty: none. */
-export function encodeDisconnect(reason: number, sentence: string): Buffer {
+export function encodeDisconnect(reason: number, sentence: string, serverReference = ""): Buffer {
   // In its shortest form: with no properties their length may be left out [MQTT5 3.14.2.2.1].
+  if (serverReference !== "") {
+    return mqttPacket.generate(
+      { cmd: "disconnect", reasonCode: reason, properties: { serverReference } },
+      { protocolVersion: 5 },
+    );
+  }
   if (sentence === "") return Buffer.from([PacketType.Disconnect, 1, reason]);
   return mqttPacket.generate(
     { cmd: "disconnect", reasonCode: reason, properties: { reasonString: sentence } },

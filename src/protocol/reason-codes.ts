@@ -35,6 +35,7 @@ export const ReasonCode = {
   RetainNotSupported: 0x9a,
   QosNotSupported: 0x9b,
   UseAnotherServer: 0x9c,
+  ServerMoved: 0x9d,
   SharedSubscriptionsNotSupported: 0x9e,
 } as const;
 
@@ -44,6 +45,10 @@ const names = new Map<number, string>(
     name.replace(/(?!^)[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).toLowerCase(),
   ]),
 );
+
+/** Is the client to go to another server? */
+export const isElsewhere = (code: number): boolean =>
+  code === ReasonCode.UseAnotherServer || code === ReasonCode.ServerMoved;
 
 /** The name of a reason code in words, for logs and counters. */
 export function reasonName(code: number): string {

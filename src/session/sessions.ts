@@ -81,6 +81,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
   private readonly ending = new Map<string, (() => void)[]>();
   private recovered: Message[] = [];
+  private willGraceMs = 0;
   /** The will that the connection which is being closed right now left behind. */
   private lastWill: Message | null = null;
 
@@ -241,7 +242,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       session.will = null;
       this.wills.drop(session.clientId, session.epoch);
     }
-    const delayMs = (session.will?.delaySeconds ?? 0) * 1000;
+    const delayMs = Math.max((session.will?.delaySeconds ?? 0) * 1000, this.willGraceMs);
     if (session.will !== null && (delayMs === 0 || !session.persistent)) {
       this.lastWill = this.wills.publish(session);
     } else if (session.will !== null) {
@@ -253,6 +254,12 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     else this.end(session);
     if (channel.node === null) this.directory.released(clientId, epoch, persistent);
     else this.directory.changed(clientId, epoch);
+  }
+
+  closeForServer({ channel }: Session, reason: number, willGraceMs: number): void {
+    this.willGraceMs = willGraceMs;
+    channel?.close(reason);
+    this.willGraceMs = 0;
   }
 
   /** Ends a session that has no connection, at an operator's wish. False: there is none. */

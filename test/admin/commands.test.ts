@@ -66,6 +66,16 @@ test("join_cluster asks when the node holds data, and not when it is forced or e
   assert.ok("ok" in forced && forced.ok);
 });
 
+test("drain and rebalance tell how far they have come", async () => {
+  assert.match(await textOf("drain start", {}), /kind: +drain[\s\S]*moved: +3[\s\S]*sessions: +7/);
+  assert.match(await textOf("drain status", {}), /state: +running/);
+  assert.match(await refusal("drain undo", {}), /not being drained/);
+  assert.match(await textOf("rebalance plan", {}), /gives: +2\nn1@h: +4/);
+  assert.match(await textOf("rebalance start", {}), /kind: +rebalance/);
+  assert.match(await textOf("rebalance status", {}), /clients: +2/);
+  assert.match(await textOf("rebalance stop", {}), /state: +stopped/);
+});
+
 test("leave_cluster says who left, and asks when sessions stay behind", async () => {
   assert.equal(
     await textOf("leave_cluster", {}, { name: "a@h" }),

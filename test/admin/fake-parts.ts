@@ -25,6 +25,11 @@ const halfReloaded = [
 const since = "2026-01-01T00:00:00.000Z";
 
 /** Parts whose cluster lets everybody in but `nobody@nowhere`. */
+const drainStatus = {
+  ...({ kind: "drain", state: "running", moved: 3, closed: 1, failed: 0 } as const),
+  ...{ lastRefusal: "", sessions: 7, clients: 2 },
+};
+
 export function fakeParts(options: FakeOptions = {}): FakeParts {
   const { name = "a@127.0.0.1", version = "0.0.0", others = [] } = options;
   const { sessions = 0, retained = 0, onStop = () => undefined } = options;
@@ -90,7 +95,7 @@ export function fakeParts(options: FakeOptions = {}): FakeParts {
   };
 }
 
-function sessionParts(): Pick<Parts, "clock" | "clients" | "sessions" | "subscriptions"> {
+function sessionParts(): Pick<Parts, "clients" | "clock" | "drain" | "sessions" | "subscriptions"> {
   const client = {
     ...{ clientId: "c1", user: "", address: "127.0.0.1:5000", protocolVersion: 5 },
     ...{ keepAliveSeconds: 60, connectedAt: since, persistent: true },
@@ -116,6 +121,16 @@ function sessionParts(): Pick<Parts, "clock" | "clients" | "sessions" | "subscri
         if (clientId === "c1") return 3;
         throw new Refusal(`no session of ${clientId} goes to ${node}`);
       },
+    },
+    drain: {
+      start: () => drainStatus,
+      undo: () => {
+        throw new Refusal("this node is not being drained");
+      },
+      status: () => drainStatus,
+      plan: () => ({ nodes: [{ name: "n1@h", sessions: 4 }], gives: 2 }),
+      balance: () => ({ ...drainStatus, kind: "rebalance" }),
+      stopBalance: () => ({ ...drainStatus, kind: "rebalance", state: "stopped" }),
     },
     subscriptions: {
       list: (clientId) => {

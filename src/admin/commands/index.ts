@@ -8,6 +8,13 @@ import { banList } from "./ban-list.js";
 import { clientsKick } from "./clients-kick.js";
 import { clientsList } from "./clients-list.js";
 import { clientsShow } from "./clients-show.js";
+import { drainStart } from "./drain-start.js";
+import { drainStatus } from "./drain-status.js";
+import { drainUndo } from "./drain-undo.js";
+import { rebalancePlan } from "./rebalance-plan.js";
+import { rebalanceStart } from "./rebalance-start.js";
+import { rebalanceStatus } from "./rebalance-status.js";
+import { rebalanceStop } from "./rebalance-stop.js";
 import { explain } from "./explain.js";
 import { joinCluster } from "./join-cluster.js";
 import { leaveCluster } from "./leave-cluster.js";
@@ -59,6 +66,13 @@ export const commands: ReadonlyMap<string, Command> = new Map([
   ["sessions show", sessionsShow],
   ["sessions move", sessionsMove],
   ["sessions delete", sessionsDelete],
+  ["drain start", drainStart],
+  ["drain status", drainStatus],
+  ["drain undo", drainUndo],
+  ["rebalance plan", rebalancePlan],
+  ["rebalance start", rebalanceStart],
+  ["rebalance status", rebalanceStatus],
+  ["rebalance stop", rebalanceStop],
   ["subscriptions list", subscriptionsList],
   ["routes list", routesList],
   ["routes verify", routesVerify],

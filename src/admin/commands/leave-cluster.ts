@@ -5,12 +5,12 @@ import { count } from "../render.js";
 export const leaveCluster = command({
   summary: "leave the cluster and go on alone",
   args: {},
-  question: ({ holdings }) => {
+  question: ({ holdings, cluster }) => {
     const { sessions } = holdings.local();
-    if (sessions === 0) return undefined;
+    if (sessions === 0 || cluster.status().running.length > 1) return undefined;
     return (
       `${count(sessions, "persistent session")} of this node will not be found at the ` +
-      "remaining nodes. Do you want to continue?"
+      "remaining nodes, as none of them is up. Do you want to continue?"
     );
   },
   run: async ({ cluster }) => {

@@ -18,6 +18,9 @@ export interface ClusterControlParts {
   alarms(): readonly string[];
   /** Drops sessions and retained messages, and closes all clients. */
   discardData(): void;
+  /** Takes all sessions to the other nodes, and closes the clients. @throws Refusal when some cannot go */
+  beforeLeave(): Promise<void>;
+  afterLeave(): void;
 }
 
 export function clusterControl(parts: ClusterControlParts): ClusterControl {
@@ -31,7 +34,14 @@ export function clusterControl(parts: ClusterControlParts): ClusterControl {
       }
       return joiner.join(node);
     },
-    leave: () => joiner.leave(),
+    leave: async () => {
+      await parts.beforeLeave();
+      try {
+        await joiner.leave();
+      } finally {
+        parts.afterLeave();
+      }
+    },
     remove: (node) => joiner.remove(node),
     status: () => status(parts),
     names: (host) => joiner.names(hostOf(host ?? cluster.name)),

@@ -30,6 +30,13 @@ export interface ConnectParts {
   readonly random: Random;
   readonly authenticator: Authenticator;
   readonly bans: Pick<Bans, "refusesClient" | "refusesUser" | "has">;
+  readonly gate?: ConnectGate;
+}
+
+/** Whether clients are let in at present. */
+export interface ConnectGate {
+  /** Why they are not; 0: they are. */
+  readonly reason: number;
 }
 
 /** The answer to a CONNECT. */
@@ -93,7 +100,7 @@ export function connect(
   if (method === null && packet.authenticationData !== null) {
     throw new ProtocolError(ReasonCode.ProtocolError, "authentication data without a method");
   }
-  const refusal = refusalOf(packet, parts);
+  const refusal = parts.gate?.reason || refusalOf(packet, parts);
   if (refusal !== 0) {
     greet(refused(packet, refusal, parts));
     return null;

@@ -32,6 +32,8 @@ type Reply = (body: Uint8Array) => void;
 
 export class Moves {
   readonly counters = new MoveCounters();
+  /** Why no session may come here, in a sentence; null: they may. */
+  closed: string | null = null;
   private readonly outgoing = new Map<string, Outgoing>();
   private readonly incoming = new Map<string, Incoming>();
   /** Who waits for a session that is on its way to this node. */
@@ -75,9 +77,8 @@ export class Moves {
 
   /** Brings a session here from the node that has it. `limits`: it may be no larger; null: of any size. */
   async pull(clientId: string, from: string, limits: SizeLimits | null): Promise<PullOutcome> {
-    if (this.has(clientId)) {
-      return { refused: "it is being moved already", isLarge: false };
-    }
+    const refused = this.has(clientId) ? "it is being moved already" : this.closed;
+    if (refused !== null) return { refused, isLarge: false };
     const move = new Incoming(this, clientId, from, limits);
     this.incoming.set(clientId, move);
     const waiting: (() => void)[] = [];

@@ -1,0 +1,84 @@
+/** Real nodes: one that is drained, or leaves, takes nothing with it that was acknowledged. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { DrainStatus } from "../../src/admin/parts.js";
+import { startNodes, type TestNode, until } from "../support/nodes.js";
+
+const persistent = (clientId: string) => ({
+  ...({ clientId, protocolVersion: 5, clean: false } as const),
+  properties: { sessionExpiryInterval: 3600 },
+});
+
+/** Sessions at a node, of which some are away with a message, one is connected, and a client without a session. */
+async function populate(node: TestNode, away: number) {
+  for (let i = 0; i < away; i++) {
+    const client = await node.connect(persistent(`away${i}`));
+    await client.subscribe(`t/${i}`, 2);
+    await client.mqtt.endAsync();
+  }
+  const publisher = await node.connect({ protocolVersion: 5 });
+  for (let i = 0; i < away; i++) await publisher.publish(`t/${i}`, `for ${i}`, { qos: 2 });
+  const online = await node.connect(persistent("online"));
+  await online.subscribe("online", 1);
+  return { publisher, online };
+}
+
+async function checkAway(node: TestNode, away: number): Promise<void> {
+  for (let i = 0; i < away; i++) {
+    const client = await node.connect(persistent(`away${i}`));
+    assert.deepEqual(await client.payloads(1), [`for ${i}`]);
+  }
+}
+
+const settings = ["drain.server_reference=elsewhere:1883"];
+
+test("a node that leaves moves its sessions first, then closes its clients with 0x9D", async (t) => {
+  const [a, b] = await startNodes(t, { nodes: 2, settings });
+  assert.ok(a !== undefined && b !== undefined);
+  const { publisher, online } = await populate(a, 3);
+  let reference: string | undefined;
+  publisher.mqtt.on("disconnect", ({ properties }) => {
+    reference = properties?.serverReference;
+  });
+  await a.ctl("leave_cluster");
+  await publisher.closed();
+  await online.closed();
+  assert.deepEqual([publisher.disconnectReason, online.disconnectReason], [0x9d, 0x9d]);
+  assert.equal(reference, "elsewhere:1883");
+  await checkAway(b, 3);
+  const back = await b.connect(persistent("online"));
+  await (await b.connect()).publish("online", "still subscribed");
+  assert.deepEqual(await back.payloads(1), ["still subscribed"]);
+  assert.equal((await a.ctl<{ total: number }>("sessions list")).total, 0);
+  // It is in service again, alone.
+  await a.connect();
+});
+
+test("a drained node refuses clients, gives all away, and is in service again when that is undone", async (t) => {
+  const [a, b] = await startNodes(t, { nodes: 2, settings });
+  assert.ok(a !== undefined && b !== undefined);
+  const { online } = await populate(a, 3);
+  await a.ctl("drain start");
+  await online.closed();
+  assert.equal(online.disconnectReason, 0x9c);
+  await assert.rejects(a.connect({ protocolVersion: 5 }), /Use another server|0x9c|156|closed/i);
+  const status = (): Promise<DrainStatus> => a.ctl<DrainStatus>("drain status");
+  await until(
+    "the end of the drain",
+    async () => ((await status()).state === "done" ? true : undefined),
+    async () => JSON.stringify(await status()),
+  );
+  const { sessions, clients, moved } = await status();
+  assert.deepEqual([sessions, clients, moved], [0, 0, 4]);
+  await checkAway(b, 3);
+  await assert.rejects(b.ctl("sessions move", { client: "online", node: a.name }), /being drained/);
+  await a.ctl("drain undo");
+  await a.connect();
+  const { gives } = await b.ctl<{ gives: number }>("rebalance plan");
+  assert.equal(gives, 2);
+  await b.ctl("rebalance start");
+  await until("the share of each", async () =>
+    (await a.ctl<{ total: number }>("sessions list")).total >= 2 ? true : undefined,
+  );
+  await assert.rejects(a.ctl("drain undo"), /not being drained/);
+});
