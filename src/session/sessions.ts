@@ -14,7 +14,7 @@ import { Journals } from "./journal/journals.js";
 import { type Loaded, Recovery } from "./journal/recovery.js";
 import { Moves } from "./move/moves.js";
 import { willKey } from "./move/notes.js";
-import type { MoveParts, MoveSessions } from "./move/parts.js";
+import { type MoveSessions, type MovingParts, moveAgainMs } from "./move/parts.js";
 import {
   type ConnectOutcome,
   type ConnectRequest,
@@ -36,12 +36,6 @@ import { standIn } from "./wills.js";
 
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
-
-/** A deadline of a session that is being moved is looked at again after so long. */
-const moveAgainMs = 1000;
-
-/** What sessions need in order to move between nodes. */
-export type MovingParts = Omit<MoveParts, "sessions">;
 
 export interface SessionsParts
   extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback"> {

@@ -43,6 +43,12 @@ export interface MoveParts {
   readonly log: Log;
 }
 
+/** What sessions need in order to move between nodes. */
+export type MovingParts = Omit<MoveParts, "sessions">;
+
+/** A deadline of a session that is being moved is looked at again after so long. */
+export const moveAgainMs = 1000;
+
 export class MoveCounters {
   /** Sessions that came to this node, and that left it. */
   movedIn = 0;
