@@ -32,8 +32,12 @@ const drainStatus = {
 
 export function fakeParts(options: FakeOptions = {}): FakeParts {
   const { name = "a@127.0.0.1", version = "0.0.0", others = [] } = options;
-  const { sessions = 0, retained = 0, onStop = () => undefined } = options;
-  const { certificates = halfReloaded } = options;
+  const {
+    sessions = 0,
+    retained = 0,
+    onStop = () => undefined,
+    certificates = halfReloaded,
+  } = options;
   const asked: unknown[] = [];
   const running = [name, ...others].sort();
   let level = "info";
