@@ -11,6 +11,8 @@ export type CheckedStory = Pick<
 >;
 
 const neverEnded = Number.POSITIVE_INFINITY;
+/** A node notices the end of a connection or of another node a little later. */
+const noticedMs = 500;
 
 /** Throws with the seed, the last events and the first difference found. */
 export async function checkSessions(story: CheckedStory): Promise<void> {
@@ -33,7 +35,8 @@ function* faults({ clients, nodes, ledger }: CheckedStory): Iterable<string> {
     }
     if (sent.qos === 0 || sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
     for (const client of clients) yield* deliveryFaults(client, sent);
-    yield* groupFaults(clients, sent);
+    yield* groupFaults(clients, nodes, sent);
+    yield* doubleFaults(clients, nodes, sent);
   }
   for (const node of nodes) yield* nodeFaults(node);
 }
@@ -49,37 +52,70 @@ function isPromised(one: Interest, sent: Sent): boolean {
 /** Acknowledged is delivered: to everybody whose session was there all the time. */
 function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
   // What waited for a node that was down goes to whoever is subscribed when it comes [MQTT-3.10.4-2].
-  const isThere = sent.reached.includes(client.sessionNode().name);
+  const thereMs = sent.reachedMs.get(client.sessionNode().name) ?? neverEnded;
   const one = client.interests.find(
     (own) =>
-      !isShared(own.filter) && isPromised(own, sent) && (isThere || own.endedMs === neverEnded),
+      !isShared(own.filter) &&
+      isPromised(own, sent) &&
+      (thereMs < own.endedMs || own.endedMs === neverEnded),
   );
   if (one === undefined || client.taken.has(sent)) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
 }
 
 /** A group gets what one of its members was promised. */
-function* groupFaults(clients: readonly SimClient[], sent: Sent): Iterable<string> {
+function* groupFaults(
+  clients: readonly SimClient[],
+  nodes: readonly SessionNode[],
+  sent: Sent,
+): Iterable<string> {
+  const lastCrashMs = Math.max(...nodes.map((node) => node.lastCrashMs));
   for (const client of clients) {
     const one = client.interests.find((own) => isShared(own.filter) && isPromised(own, sent));
     // While its group was there, and has been since.
     if (one === undefined || one.endedMs !== Number.POSITIVE_INFINITY) continue;
     if (!client.options.persistent) continue;
-    if (clients.some((other) => other.taken.has(sent) || mayLose(other, one.filter, sent)))
-      continue;
+    const isExcused = clients.some(
+      (other) => other.taken.has(sent) || mayLose(other, one.filter, sent, lastCrashMs),
+    );
+    if (isExcused) continue;
     yield `no member of ${one.filter} ever got ${inWords(sent)}; ${client.clientId} is one since ${one.grantedMs.toFixed(1)} ms`;
   }
 }
 
-/**
- * Could the message have gone to this member, which may lose it? One with QoS 0 loses what it does not get at once, and
- * one whose session is in memory loses it with its node, even on the way to the next member.
- */
-function mayLose({ memberships, options }: SimClient, filter: string, sent: Sent): boolean {
-  return memberships.some(
-    (own) =>
-      own.filter === filter && own.overMs >= sent.sentMs && (own.qos === 0 || !options.persistent),
+/** One member of a group gets it with QoS 2, while no node dies. */
+function* doubleFaults(
+  clients: readonly SimClient[],
+  nodes: readonly SessionNode[],
+  sent: Sent,
+): Iterable<string> {
+  if (nodes.some(({ lastCrashMs }) => lastCrashMs >= sent.sentMs)) return;
+  const takers = clients.filter(
+    (client) => client.takenOnce.has(sent) && client.memberships.length > 0,
   );
+  if (takers.length < 2) return;
+  yield `${takers.map(({ clientId }) => clientId).join(" and ")} got ${inWords(sent)} as members of one group`;
+}
+
+/**
+ * Could the message have gone to this member, which has lost it? With QoS 0 it loses what it does not get at once: when its
+ * connection or a node goes. A session in memory loses it with the node where it was, even on the way to the next member. One of
+ * QoS 2 that was sent ends with the session that it was sent to.
+ */
+function mayLose(
+  { memberships, options, lastClosedMs }: SimClient,
+  filter: string,
+  sent: Sent,
+  lastCrashMs: number,
+): boolean {
+  const wasCut = lastClosedMs >= sent.sentMs - noticedMs;
+  return memberships.some((own) => {
+    if (own.filter !== filter || own.overMs < sent.sentMs - noticedMs) return false;
+    if (own.qos === 0) return wasCut || lastCrashMs >= sent.sentMs - noticedMs;
+    if (!options.persistent && lastCrashMs >= sent.sentMs) return true;
+    const hasEnded = options.persistent ? own.overMs !== neverEnded : wasCut;
+    return hasEnded && sent.qos === 2 && own.qos === 2;
+  });
 }
 
 /** What was granted is there, and what was ended is not. */

@@ -44,6 +44,8 @@ export class SimClient extends SimConnection {
   /** Subscriptions of share groups, of all its sessions. */
   readonly memberships: Interest[] = [];
   readonly taken = new Map<Sent, number>();
+  /** What came with QoS 2. */
+  readonly takenOnce = new Set<Sent>();
   /** A SUBACK came. */
   onGranted: (interest: Interest) => void = () => undefined;
   /** Where its session is, or begins. */
@@ -291,7 +293,9 @@ export class SimClient extends SimConnection {
       const place = qos === 2 ? this.sessionNode() : this.node;
       const sent: Sent = {
         ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },
-        ...{ place, life: place.lives.length, reached: [] },
+        ...{ place, life: place.lives.length },
+        ...{ isCommitted: this.options.persistent, isSettled: false },
+        ...{ reachedMs: new Map<string, number>(), metMs: new Map<string, number>() },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
       };
       this.ledger.add(sent);
@@ -334,7 +338,7 @@ export class SimClient extends SimConnection {
   private noteAcknowledged(sent: Sent): void {
     if (sent.acknowledgedMs !== never) return;
     sent.acknowledgedMs = this.nowMs;
-    sent.reached = this.node.namesUp();
+    for (const name of sent.place.namesUp()) sent.reachedMs.set(name, this.nowMs);
   }
 
   private onPublish(packet: Packet & { cmd: "publish" }): void {
@@ -368,11 +372,20 @@ export class SimClient extends SimConnection {
   private take(sent: Sent, qos: Qos): void {
     const times = this.taken.get(sent) ?? 0;
     this.taken.set(sent, times + 1);
+    // What came with QoS 1 and was not stored when its node died comes again, with what is subscribed by then.
+    const lastCrashMs = Math.max(this.node.lastCrashMs, this.sessionNode().lastCrashMs);
+    const mayRepeat = !this.takenOnce.has(sent) && lastCrashMs >= sent.sentMs;
+    if (qos === 2) this.takenOnce.add(sent);
     this.checkDue(sent, qos);
-    if (times > 0 && (qos === 2 || (sent.qos === 0 && sent.times === 1))) {
+    const isOnce = (qos === 2 && !mayRepeat) || (sent.qos === 0 && sent.times === 1);
+    if (times > 0 && isOnce) {
       this.fault(`got ${inWords(sent)} again, with QoS ${qos}`);
     }
     if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
+    // What its publisher repeats is new to those who came meanwhile.
+    const wasThere = ({ filter, askedMs }: Interest): boolean =>
+      matches(filter, sent.topic) && askedMs <= sent.sentMs;
+    if (sent.times > 1 && !this.interests.some(wasThere)) return;
     // Of one topic and one QoS [MQTT-4.6.0-6]: QoS 2 waits for its packet id's commit, others overtake it.
     const stream = `${sent.publisher} ${sent.node} ${sent.topic} ${sent.qos} ${qos}`;
     const last = this.lastOf.get(stream) ?? 0;

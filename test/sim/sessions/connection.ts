@@ -12,6 +12,8 @@ export abstract class SimConnection {
   state: "offline" | "dialling" | "greeting" | "online" = "offline";
   /** Grows with each connection. */
   connections = 0;
+  /** When the last connection ended. */
+  lastClosedMs = Number.NEGATIVE_INFINITY;
   /** Something was sent or came. */
   lastActiveMs = 0;
   private pipe: Pipe | null = null;
@@ -87,6 +89,7 @@ export abstract class SimConnection {
 
   private closed(): void {
     this.state = "offline";
+    this.lastClosedMs = this.nowMs;
     this.life.trace.note(`${this.clientId} is offline`);
     this.onClosed();
   }

@@ -15,10 +15,16 @@ export interface Sent {
   readonly qos: Qos;
   /** When its first PUBLISH left. */
   readonly sentMs: number;
+  /** Its publisher's session outlives connections: of QoS 2 it is committed before it is published. */
+  readonly isCommitted: boolean;
   /** PUBACK or PUBREC came. */
   acknowledgedMs: number;
-  /** Nodes that its node saw up when it was acknowledged, itself included. */
-  reached: readonly string[];
+  /** That all have accepted it is in the store of its node: it is not published again. */
+  isSettled: boolean;
+  /** Nodes where it is by now, and since when: its node saw them up then, itself included, or has been linked since. */
+  readonly reachedMs: Map<string, number>;
+  /** Nodes that it is about to reach, and since when they are linked. */
+  readonly metMs: Map<string, number>;
   /** PUBLISH packets of it. */
   times: number;
   isRefused: boolean;
@@ -58,8 +64,8 @@ export class Ledger {
  * May its node have published it once more, at a start? PUBREC leaves when all have accepted it; that they have is
  * in the store a little later, and a node that dies in between publishes again, also to those who came meanwhile.
  */
-export function maybePublishedAgain({ qos, place, life }: Sent): boolean {
-  return qos === 2 && place.lives.length > life;
+export function maybePublishedAgain({ qos, isCommitted, isSettled, place, life }: Sent): boolean {
+  return qos === 2 && isCommitted && !isSettled && place.lives.length > life;
 }
 
 export function payloadOf({ publisher, number }: Sent): string {

@@ -53,6 +53,9 @@ export class SessionNode {
   /** Every process there ever was. */
   readonly lives: Process[] = [];
   isListening = false;
+  /** Since when it listens and can store, as far as was looked; infinite: it does not. */
+  wellSinceMs = Number.POSITIVE_INFINITY;
+  lastCrashMs = Number.NEGATIVE_INFINITY;
   private readonly config: Config;
 
   constructor(
@@ -109,6 +112,15 @@ export class SessionNode {
     this.place.crash();
     this.process = null;
     this.isListening = false;
+    this.wellSinceMs = Number.POSITIVE_INFINITY;
+    this.lastCrashMs = this.world.nowMs;
+  }
+
+  /** To be called every now and then. */
+  lookAfter(): void {
+    const isWell = this.isListening && this.store.failing === null;
+    if (!isWell) this.wellSinceMs = Number.POSITIVE_INFINITY;
+    else this.wellSinceMs = Math.min(this.wellSinceMs, this.world.nowMs);
   }
 
   private build(life: Life): Process {

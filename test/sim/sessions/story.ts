@@ -9,7 +9,7 @@ import type { Dice } from "../world/dice.js";
 import type { Life } from "../world/node.js";
 import { World } from "../world/world.js";
 import { SimClient } from "./client.js";
-import { type Interest, Ledger } from "./ledger.js";
+import { type Interest, Ledger, type Sent } from "./ledger.js";
 import { SessionNode } from "./node.js";
 
 /** What may happen in a history, and how often: chosen by the seed, so that each has a character. */
@@ -41,6 +41,10 @@ const cutMsMax = 1_000;
 const ownerDownMs = 15_000;
 /** A SUBACK that took so long was given without peers that were late, for which it promises nothing. */
 const lateMs = 900;
+/** A commit that nothing holds up takes less. */
+const settledMs = 500;
+/** What waited for a node is there, and committed. */
+const outboxMs = 1000;
 
 /** A session was superseded while its node was down: what becomes of it is not this history's subject. */
 export class OwnerDown extends Error {}
@@ -81,7 +85,7 @@ export class SessionStory {
         this.dice.chance(0.5) ? this.dice.between(0, 8) : this.dice.between(0, 150),
       );
       this.throwFaults();
-      this.noteMeetings();
+      this.noteProgress();
     }
     await this.calmDown();
     this.throwFaults();
@@ -90,6 +94,7 @@ export class SessionStory {
   /** All nodes are killed in the quiet, and everybody comes back. */
   async restartAll(): Promise<void> {
     this.lastCrashMs = this.world.nowMs;
+    this.noteProgress();
     for (const node of this.nodes) if (node.process !== null) node.crash();
     await this.calmDown();
     this.throwFaults();
@@ -173,6 +178,30 @@ export class SessionStory {
     knownMs.set(at.name, grantedMs);
     if (grantedMs - askedMs > lateMs) return;
     for (const other of this.nodes) if (areUp(at, other)) knownMs.set(other.name, grantedMs);
+  }
+
+  /** What is known of nodes and messages goes on with time. */
+  private noteProgress(): void {
+    this.noteMeetings();
+    for (const node of this.nodes) node.lookAfter();
+    for (const sent of this.ledger.sent) {
+      if (sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
+      this.noteReached(sent);
+      const { place, life, acknowledgedMs } = sent;
+      const wellMs = this.world.nowMs - Math.max(place.wellSinceMs, acknowledgedMs);
+      if (place.lives.length === life && wellMs > settledMs) sent.isSettled = true;
+    }
+  }
+
+  /** What waited for a node that was down is there when both are linked for a while. */
+  private noteReached({ place, reachedMs, metMs }: Sent): void {
+    const { nowMs } = this.world;
+    for (const node of this.nodes) {
+      if (reachedMs.has(node.name)) continue;
+      if (!areUp(place, node)) metMs.delete(node.name);
+      else if (!metMs.has(node.name)) metMs.set(node.name, nowMs);
+      else if (nowMs - (metMs.get(node.name) ?? nowMs) > outboxMs) reachedMs.set(node.name, nowMs);
+    }
   }
 
   /** The others learn of it when they are linked for a while. */
