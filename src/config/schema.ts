@@ -481,33 +481,6 @@ export const configSchema = z.strictObject({
       }),
     })
     .prefault({}),
-  session: z
-    .strictObject({
-      placement: oneOf(["follow", "stay"], {
-        default: "stay",
-        about:
-          "What becomes of a session when its client connects to another node. stay: it remains where it is, and all " +
-          "its messages cross the link. follow: one that is small (session.move_messages, session.move_bytes) moves " +
-          "to the client before CONNACK, which costs a CONNECT some round trips between all nodes.",
-      }),
-      move_messages: integer({
-        min: 0,
-        max: 1_000_000,
-        default: 1000,
-        unit: "messages",
-        about:
-          "A session for which more messages wait does not follow its client. Higher keeps more clients " +
-          "waiting for CONNACK.",
-      }),
-      move_bytes: size({
-        min: "0B",
-        max: "1GiB",
-        default: "1MiB",
-        about:
-          "A session for which more bytes wait does not follow its client, as for session.move_messages.",
-      }),
-    })
-    .prefault({}),
   drain: z
     .strictObject({
       rate: integer({

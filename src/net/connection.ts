@@ -9,16 +9,11 @@ import type { Log } from "../lib/log.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { type AckType, AckType as Ack, ack, decodeAck, pingrespFrame } from "../protocol/acks.js";
 import { type FrameHandler, FrameReader } from "../protocol/framing.js";
-import {
-  encodeConnack,
-  encodeDisconnect,
-  parseConnect,
-  parseControl,
-} from "../protocol/packets.js";
+import { encodeConnack, parseConnect, parseControl } from "../protocol/packets.js";
 import { isAuth, parseAuth } from "../protocol/auth-packet.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { publishShape, type Qos } from "../protocol/publish.js";
-import { isElsewhere, ReasonCode, reasonName } from "../protocol/reason-codes.js";
+import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
 import { connectCheck, connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { PublishRun } from "../routing/publish-run.js";
@@ -44,6 +39,7 @@ import { Inbound } from "./inbound.js";
 import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
 import { LoginExpiry } from "./login-expiry.js";
 import type { Mount } from "./mount.js";
+import { goodbye } from "./goodbye.js";
 import { Output, type OutputOwner, type OutputShare } from "./output.js";
 import type { StallSubject } from "./stall-watch.js";
 import { tellOfStranger } from "./strangers.js";
@@ -226,9 +222,7 @@ export class Connection
   close(reason: number): void {
     if (!this.isOpen) return;
     if (this.version === 5 && this.session !== null) {
-      const told = encodeDisconnect(reason, this.sentence(reason), this.referenceFor(reason));
-      // Without its sentence where there is no room for that [MQTT-3.14.2-3].
-      this.send(told.length <= this.packetMax ? told : encodeDisconnect(reason, ""));
+      this.send(goodbye(reason, this.sentence(reason), this.share.config, this.packetMax));
     }
     this.finish(reasonName(reason), true);
   }
@@ -562,11 +556,6 @@ export class Connection
     if (share.log.level !== "debug" && share.log.level !== "trace") return;
     const whose = { clientId, address: this.clientAddress, listener: policy.name };
     share.log.debug({ ...whose, ...fields }, message);
-  }
-
-  /** Where the client may go [MQTT5 4.11]. */
-  private referenceFor(reason: number): string {
-    return isElsewhere(reason) ? this.share.config.drain.server_reference : "";
   }
 
   private sentence(reason: number): string {
