@@ -103,7 +103,6 @@ export class Connection
     this.keepAlive = new KeepAlive(share.wheel, share.turn, limits.connect_timeout, this);
     socket.on("data", (chunk: Buffer) => this.onData(chunk));
     socket.on("drain", () => this.onDrain());
-    // An error is followed by "close", which is where it is handled.
     socket.on("error", () => undefined);
     socket.on("close", () => this.onSocketClose());
   }
@@ -297,7 +296,9 @@ export class Connection
     if (aliasMax > 0) this.aliases = new OutgoingAliases(aliasMax);
     const isStranger = packet.user === "" && packet.authenticationMethod === null;
     const greet = (greeting: Greeting): void => {
-      if (isStranger && greeting.reason === ReasonCode.NotAuthorized) this.tellOfStranger();
+      if (isStranger && greeting.reason === ReasonCode.NotAuthorized) {
+        tellOfStranger(this.policy, this.clientAddress, this.share.log);
+      }
       this.greet(greeting);
     };
     this.auth = connect(packet, this, this.policy, this.share, greet);
@@ -466,7 +467,6 @@ export class Connection
   }
 
   private resumeSoon(): void {
-    if (!this.halted) return;
     this.halted = false;
     this.share.clock.defer(() => this.resume());
   }
@@ -491,8 +491,7 @@ export class Connection
 
   private onDrain(): void {
     this.output.measure();
-    if (!this.isOpen) return;
-    this.session?.pump();
+    if (this.isOpen) this.session?.pump();
     this.readOn();
   }
 
@@ -544,10 +543,6 @@ export class Connection
     const sentence = this.sentence(reason);
     const properties = sentence === "" ? {} : { reasonString: sentence };
     this.send(encodeConnack(version, false, reason, properties));
-  }
-
-  private tellOfStranger(): void {
-    tellOfStranger(this.policy, this.clientAddress, this.share.log);
   }
 
   /** The address is asked for only when somebody reads it. */
