@@ -481,6 +481,32 @@ export const configSchema = z.strictObject({
       }),
     })
     .prefault({}),
+  session: z
+    .strictObject({
+      placement: oneOf(["follow", "stay"], {
+        default: "follow",
+        about:
+          "Where a session is when its client comes back at another node. follow: it moves there, a small one while the client " +
+          "connects, a larger one when the client is gone again; until then, and always with stay, its client reaches it over the " +
+          "link between the two nodes. While a member is down nothing moves.",
+      }),
+      move_messages: integer({
+        min: 0,
+        max: 1_000_000,
+        default: 1000,
+        unit: "messages",
+        about:
+          "With session.placement follow: a session for which more messages wait is not moved while its client connects.",
+      }),
+      move_bytes: size({
+        min: "0B",
+        max: "1GiB",
+        default: "1MiB",
+        about:
+          "The same for the size of these messages. Higher keeps clients waiting longer for CONNACK.",
+      }),
+    })
+    .prefault({}),
   drain: z
     .strictObject({
       rate: integer({

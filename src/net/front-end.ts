@@ -84,7 +84,10 @@ export class FrontEnd {
     const sessions = new Sessions({
       ...{ router, limits, wheel, turn, directory, journals, willNetwork },
       ...{ authorizer: parts.authorizer, moving: parts.moving ?? null },
-      remote: parts.cluster === null ? null : { port: parts.cluster, clock, log },
+      remote:
+        parts.cluster === null
+          ? null
+          : { port: parts.cluster, clock, log, placement: config.session },
     });
     this.sessions = sessions;
     const authenticator = new Authenticator({

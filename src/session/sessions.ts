@@ -51,7 +51,7 @@ export interface SessionsParts
   readonly remote: RemoteParts | null;
 }
 
-export type RemoteParts = Pick<EndsParts, "port" | "clock" | "log">;
+export type RemoteParts = Pick<EndsParts, "port" | "clock" | "log" | "placement">;
 
 export class Sessions implements SessionHost, MoveSessions, EndsHost {
   readonly counters = new SessionCounters();
@@ -547,8 +547,8 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     else end();
   }
 
-  isMoving(clientId: string): boolean {
-    return this.moves?.has(clientId) ?? false;
+  pull(...move: Parameters<Moves["pull"]>): ReturnType<Moves["pull"]> | null {
+    return this.moves?.pull(...move) ?? null;
   }
 
   beforeSuback(session: Session, ready: () => void): void {

@@ -74,8 +74,9 @@ test("a drained node refuses clients, gives all away, and is in service again wh
   await assert.rejects(b.ctl("sessions move", { client: "online", node: a.name }), /being drained/);
   await a.ctl("drain undo");
   await a.connect();
-  const { gives } = await b.ctl<{ gives: number }>("rebalance plan");
-  assert.equal(gives, 2);
+  // That it takes sessions again comes with its heartbeats.
+  const plan = () => b.ctl<{ gives: number }>("rebalance plan");
+  await until("the plan", async () => ((await plan()).gives > 0 ? true : undefined));
   await b.ctl("rebalance start");
   await until("the share of each", async () =>
     (await a.ctl<{ total: number }>("sessions list")).total >= 2 ? true : undefined,

@@ -113,11 +113,14 @@ test("what waits is given to sessions elsewhere, or given up, and does not come 
   await c.start();
   await a.sees([a, b, c]);
   await late.publish("t/13", "13");
-  const { items } = await c.ctl<{ items: { clientId: string; queued: number }[] }>("sessions list");
+  await again.payloads(13);
   assert.deepEqual(
-    items.map(({ clientId, queued }) => [clientId, queued]),
-    [["away", 1]],
+    again.received.slice(11).map(({ payload }) => payload),
+    ["12", "13"],
   );
+  // The first session has ended: the client began the other one with Clean Start.
+  const left = async () => (await c.ctl<{ items: unknown[] }>("sessions list")).items.length;
+  await until("its end", async () => ((await left()) === 0 ? true : undefined));
 });
 
 test("a node that lost its data is refused with an alarm, and what waits for it is held", async (t) => {

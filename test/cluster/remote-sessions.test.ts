@@ -14,8 +14,11 @@ const mosquittoMissing: string | false =
     ? false
     : "mosquitto_sub is not installed";
 
-async function three(t: TestContext): Promise<[TestNode, TestNode, TestNode]> {
-  const [a, b, c] = await startNodes(t, { nodes: 3 });
+async function three(
+  t: TestContext,
+  placement: "stay" | "follow" = "stay",
+): Promise<[TestNode, TestNode, TestNode]> {
+  const [a, b, c] = await startNodes(t, { nodes: 3, settings: [`session.placement=${placement}`] });
   assert.ok(a !== undefined && b !== undefined && c !== undefined);
   return [a, b, c];
 }
@@ -27,43 +30,54 @@ async function left(node: TestNode): Promise<void> {
   });
 }
 
-test("QoS 2 in the midst of which the client moved is completed, the queue is in order", async (t) => {
-  const [a, b, c] = await three(t);
-  const first = await MqttClient.connect(t, a.mqttPort, options);
-  await first.subscribe("t/#", 2);
-  const publisher = await c.connect();
-  await publisher.publish("t", "held", { qos: 2 });
-  const held = await first.expect("publish");
-  first.ack("pubrec", held.messageId ?? 0);
-  await first.expect("pubrel");
-  first.publish("own", "mine", { qos: 2, messageId: 77 });
-  await first.expect("pubrec");
-  first.destroy();
-  await left(a);
-  for (let i = 0; i < 100; i++) await publisher.publish("t", `${i}`, { qos: i % 2 === 0 ? 1 : 2 });
+for (const placement of ["stay", "follow"] as const) {
+  test(`QoS 2 in the midst of which the client moved is completed, the queue is in order: ${placement}`, async (t) => {
+    const [a, b, c] = await three(t, placement);
+    const first = await MqttClient.connect(t, a.mqttPort, options);
+    await first.subscribe("t/#", 2);
+    const publisher = await c.connect();
+    await publisher.publish("t", "held", { qos: 2 });
+    const held = await first.expect("publish");
+    first.ack("pubrec", held.messageId ?? 0);
+    await first.expect("pubrel");
+    first.publish("own", "mine", { qos: 2, messageId: 77 });
+    await first.expect("pubrec");
+    first.destroy();
+    await left(a);
+    for (let i = 0; i < 100; i++)
+      await publisher.publish("t", `${i}`, { qos: i % 2 === 0 ? 1 : 2 });
 
-  const second = await MqttClient.open(t, b.mqttPort);
-  assert.equal((await second.handshake(options)).sessionPresent, true);
-  assert.equal((await second.expect("pubrel")).messageId, held.messageId);
-  second.ack("pubcomp", held.messageId ?? 0);
-  second.ack("pubrel", 77);
-  const byQos: Record<number, string[]> = { 1: [], 2: [] };
-  let isCompleted = false;
-  while ((byQos[1]?.length ?? 0) + (byQos[2]?.length ?? 0) < 100 || !isCompleted) {
-    const packet = await second.next();
-    if (packet.cmd === "pubcomp") isCompleted = packet.messageId === 77;
-    else if (packet.cmd === "pubrel") second.ack("pubcomp", packet.messageId ?? 0);
-    else if (packet.cmd === "publish") {
-      byQos[packet.qos]?.push(packet.payload.toString());
-      second.ack(packet.qos === 1 ? "puback" : "pubrec", packet.messageId ?? 0);
-    } else assert.fail(`unexpected ${packet.cmd}`);
-  }
-  const numbers = (rest: number) => Array.from({ length: 50 }, (_, i) => `${2 * i + rest}`);
-  assert.deepEqual(byQos[1], numbers(0));
-  assert.deepEqual(byQos[2], numbers(1));
-  assert.equal(await a.metric("remote.far"), 1);
-  assert.equal(await b.metric("remote.near"), 1);
-});
+    const second = await MqttClient.open(t, b.mqttPort);
+    assert.equal((await second.handshake(options)).sessionPresent, true);
+    assert.equal((await second.expect("pubrel")).messageId, held.messageId);
+    second.ack("pubcomp", held.messageId ?? 0);
+    second.ack("pubrel", 77);
+    const byQos: Record<number, string[]> = { 1: [], 2: [] };
+    let isCompleted = false;
+    while ((byQos[1]?.length ?? 0) + (byQos[2]?.length ?? 0) < 100 || !isCompleted) {
+      const packet = await second.next();
+      if (packet.cmd === "pubcomp") isCompleted = packet.messageId === 77;
+      else if (packet.cmd === "pubrel") second.ack("pubcomp", packet.messageId ?? 0);
+      else if (packet.cmd === "publish") {
+        byQos[packet.qos]?.push(packet.payload.toString());
+        second.ack(packet.qos === 1 ? "puback" : "pubrec", packet.messageId ?? 0);
+      } else assert.fail(`unexpected ${packet.cmd}`);
+    }
+    const numbers = (rest: number) => Array.from({ length: 50 }, (_, i) => `${2 * i + rest}`);
+    assert.deepEqual(byQos[1], numbers(0));
+    assert.deepEqual(byQos[2], numbers(1));
+    const over = placement === "follow" ? 0 : 1;
+    assert.equal(await a.metric("remote.far"), over);
+    assert.equal(await b.metric("remote.near"), over);
+    const owner = placement === "follow" ? b : a;
+    for (const node of [a, b]) {
+      await until("where the session is", async () => {
+        const { total } = await node.ctl<{ total: number }>("sessions list");
+        return total === (node === owner ? 1 : 0) || undefined;
+      });
+    }
+  });
+}
 
 test("its connection's node dies: the session goes on queueing; its own node dies: the client is closed", async (t) => {
   const [a, b, c] = await three(t);

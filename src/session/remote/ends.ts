@@ -12,6 +12,7 @@ import type { Clock } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { SessionHost } from "../host.js";
+import type { PullOutcome, SizeLimits } from "../move/incoming.js";
 import { type ConnectOutcome, noSession, type Opening } from "../opening.js";
 import type { Session } from "../session.js";
 import {
@@ -40,6 +41,8 @@ export interface RemotePort {
 /** What is used of the session layer. */
 export interface EndsHost extends SessionHost {
   get(clientId: string): Session | undefined;
+  /** Brings a session here; null: sessions never move. */
+  pull(clientId: string, from: string, limits: SizeLimits | null): Promise<PullOutcome> | null;
   /** The session is to be opened at this node after all. */
   openHere(opening: Opening): void;
   /** Claims once more, as the session is elsewhere. */
@@ -64,11 +67,21 @@ export interface EndsParts {
   /** Sessions here whose clients may be connected elsewhere. */
   readonly channelsMax: number;
   readonly window: number;
+  /** Where sessions are when their clients come back elsewhere: `session` of the settings. */
+  readonly placement: Placement;
+}
+
+export interface Placement {
+  readonly placement: "follow" | "stay";
+  readonly move_messages: number;
+  readonly move_bytes: number;
 }
 
 /** How long a node that is up may be out of reach until a CONNECT for a session of its is refused. */
 const reachMs = 5_000;
 const retryMs = 50;
+/** A move that takes longer is not waited for: the client reaches its session where it is. */
+const followMs = 2_000;
 /** Until the home is asked anew where a session is, as it does not agree that the node is down. */
 const reclaimMs = 250;
 
@@ -104,6 +117,8 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
   private readonly byLink = new Map<ChannelLink, LinkEnds>();
   /** The latest connection here of each client id. */
   private readonly nearById = new Map<string, RemoteSession>();
+  /** Client ids whose sessions were too large to move while they connected. */
+  private readonly large = new Set<string>();
   private farCount = 0;
 
   constructor(
@@ -230,7 +245,10 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
       return;
     }
     this.forget(end);
-    this.parts.directory.released(end.clientId, end.epoch, false);
+    const { clientId, node, epoch } = end;
+    this.parts.directory.released(clientId, epoch, false);
+    // It can take its time now.
+    if (this.large.delete(clientId)) void this.sessions.pull(clientId, node, null);
   }
 
   detach(far: RemoteChannel, session: Session, willDue: boolean): void {
@@ -283,7 +301,7 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     };
     const link = port.channels.to(node);
     if (link === null) again();
-    else if (!request.clean) this.attach(opening, link);
+    else if (!request.clean) this.follow(opening, link, () => this.fetch(opening, place));
     else {
       void port.ask(node, discardService, encodeDiscard(request.clientId, epoch)).then((reply) => {
         this.sessions.turn.refresh();
@@ -291,6 +309,35 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
         else this.onDiscarded(opening, reply[0] ?? 0);
       });
     }
+  }
+
+  /** Moves the session here, or else attaches to it where it is. */
+  private follow(opening: Opening, link: ChannelLink, again: () => void): void {
+    const { clock, placement } = this.parts;
+    const { clientId } = opening.request;
+    const limits = { messages: placement.move_messages, bytes: placement.move_bytes };
+    const pulled =
+      placement.placement === "follow" && this.sessions.pull(clientId, link.node, limits);
+    if (!pulled) {
+      this.attach(opening, link);
+      return;
+    }
+    let isDecided = false;
+    const decide = (hasCome: boolean): void => {
+      clock.clearTimer(timer);
+      if (isDecided) return;
+      isDecided = true;
+      this.sessions.turn.refresh();
+      if (!opening.channel.isOpen) this.giveUp(opening, 0);
+      else if (hasCome) this.sessions.openHere(opening);
+      else if (this.parts.port.channels.to(link.node) !== link) again();
+      else this.attach(opening, link);
+    };
+    const timer = clock.setTimer(followMs, () => decide(false));
+    void pulled.then((outcome) => {
+      if ("refused" in outcome && outcome.isLarge) this.large.add(clientId);
+      decide("messages" in outcome);
+    });
   }
 
   private onDiscarded(opening: Opening, answer: number): void {

@@ -40,8 +40,8 @@ export type SupersededCluster = Pick<
 export interface SupersededHost extends SessionHost {
   get(clientId: string): Session | undefined;
   all(): Iterable<Session>;
-  /** Is it being moved at the moment? */
-  isMoving(clientId: string): boolean;
+  /** Null: sessions never move. */
+  readonly moves: { has(clientId: string): boolean } | null;
   /** The session goes without its will, and without giving anything away. */
   letGo(session: Session, done: () => void): void;
 }
@@ -182,10 +182,14 @@ export class Superseded {
   private follow(clientId: string, epoch: number, by: string, cuts: readonly Cut[] | null): void {
     const session = this.host.get(clientId);
     if (session === undefined || session.epoch >= epoch || by === this.parts.cluster.name) return;
-    if (this.leaving.has(clientId) || this.host.isMoving(clientId)) return;
+    if (this.leaving.has(clientId) || this.isMoving(clientId)) return;
     this.leaving.add(clientId);
     const remainder = cuts === null ? null : this.remainderOf(session, cuts);
     void this.leave(session, by, remainder).then(() => this.leaving.delete(clientId));
+  }
+
+  private isMoving(clientId: string): boolean {
+    return this.host.moves?.has(clientId) ?? false;
   }
 
   private remainderOf(session: Session, cuts: readonly Cut[]): Remainder {
@@ -205,7 +209,7 @@ export class Superseded {
     if (!key.startsWith(endedStart) || value === null) return;
     const session = this.host.get(key.slice(endedStart.length));
     if (session === undefined || session.epoch > Number(value) || session.channel !== null) return;
-    if (!this.host.isMoving(session.clientId)) this.end(session, null, "discarded");
+    if (!this.isMoving(session.clientId)) this.end(session, null, "discarded");
   }
 
   private note(session: Session, succession: Succession): void {
@@ -251,7 +255,7 @@ export class Superseded {
     const session = this.host.get(clientId);
     if (session === undefined || session.epoch <= epoch || this.leaving.has(clientId)) {
       reply({ kind: "unknown" });
-    } else if (session.isStalled || this.host.isMoving(clientId)) reply({ kind: "later" });
+    } else if (session.isStalled || this.isMoving(clientId)) reply({ kind: "later" });
     else if (question.kind === "begin") {
       reply({ kind: "take", cuts: [...(this.successions.get(session)?.cuts ?? [])] });
     } else this.take(session, peer, question, reply);

@@ -147,7 +147,7 @@ export class SessionNode {
     const turn = new Turn(clock);
     const sessions = new Sessions({
       ...{ router, limits: config.limits, wheel, turn, directory: cluster.directory },
-      remote: { port: cluster, clock, log },
+      remote: { port: cluster, clock, log, placement: this.config.session },
       authorizer: new Acl(config.auth, silentLog),
       willNetwork: willNetwork(cluster, clock),
       journals: {
