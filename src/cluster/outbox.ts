@@ -21,7 +21,7 @@ export interface Sent {
   readonly count: number;
   /** The whole frame, with its header. */
   frame: Buffer;
-  readonly durable: boolean;
+  durable: boolean;
   readonly expiresMs: number;
   /** Waits for the peer to accept it; null: nobody waits for that any more. */
   receipt: Receipt | null;

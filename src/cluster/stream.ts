@@ -244,6 +244,8 @@ export class StreamSender {
         continue;
       }
       sent.frame = due;
+      // Whoever waited for it is told when it is stored: when the peer goes down once more nobody can be asked.
+      sent.durable = true;
       kept.push(sent);
     }
     this.forget();

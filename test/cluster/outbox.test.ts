@@ -76,6 +76,30 @@ test("what is not due to a durable row is dropped, and nobody waits for it", asy
   assert.deepEqual(durable.store.calls, []);
 });
 
+test("what becomes due to the peer as it goes down is still due when it goes down once more", async () => {
+  const durable = new Durable();
+  const a = await start(durable, 0);
+  a.sender.setLive();
+  a.sender.resume(new Wire());
+  const told = Object.assign(new Told(), { onDown: (frame: Buffer) => frame });
+  a.sender.send(1, Buffer.alloc(forwardHeaderBytes + 10), false, told);
+  a.sender.pause();
+  a.sender.setDown();
+  await durable.settled();
+  assert.equal(told.times, 1);
+  // Back, and gone again before it has taken it.
+  a.sender.setLive();
+  a.sender.resume(new Wire());
+  a.sender.pause();
+  a.sender.setDown();
+  await durable.settled();
+  const wire = new Wire();
+  a.sender.setLive();
+  a.sender.resume(wire);
+  assert.deepEqual(wire.sent, ["0/1"]);
+  assert.equal(a.sender.counters.droppedDown, 0);
+});
+
 test("a later process sends what was committed under its old numbers, before its own", async () => {
   const durable = new Durable();
   const a = await start(durable, 0);
