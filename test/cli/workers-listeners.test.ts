@@ -119,7 +119,10 @@ test("TLS, WSS and proxied listeners: each worker serves them, shows new certifi
   await carried(await tls("meanwhile"), two, "to/two/meanwhile");
   await until(async () => {
     const status = await statusOf(place);
-    return status.workers.every(({ state }) => state === "running") && status.running.length === 2;
+    const isUp = status.workers.every(({ state }) => state === "running");
+    // Its control socket is the last that it opens.
+    const { errors } = await place.run(["ctl", "--json", "clients", "list"]);
+    return isUp && status.running.length === 2 && errors === "";
   });
   const [back] = await oneAtEach(place, (id) => tls(`back-${id}`));
   assert.equal(shownTo(back), "second");
