@@ -153,11 +153,11 @@ export class WillHolders {
     const settled = new Set<string>();
     for (let first = 0; first < wills.length; first += batch) {
       const some = wills.slice(first, first + batch);
-      const question = {
+      const question: Question = {
         kind: "ask",
         wills: some.map(({ clientId, epoch }) => ({ clientId, epoch })),
       };
-      for (const clientId of await this.askAll(question as Question)) settled.add(clientId);
+      for (const clientId of await this.askAll(question)) settled.add(clientId);
     }
     for (const { clientId, epoch } of wills) {
       if (this.isSettled(clientId, epoch)) settled.add(clientId);
