@@ -27,6 +27,21 @@ export class LmdbError extends Error {
   }
 }
 
+/**
+ * Why a commit was rejected. The package may reject it before it knows the code, with an error that only carries the
+ * promise of another one, `commitError`, which is rejected as soon as the code is known.
+ */
+export async function commitCause(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !("commitError" in error)) return error;
+  try {
+    await error.commitError;
+    return error;
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    return typeof code === "number" ? new LmdbError(code) : cause;
+  }
+}
+
 /** No space is `full`; anything else that a write may meet leaves the file in a state that nobody knows: `broken`. */
 export function storeFailure(error: unknown): StoreFailure {
   const message = error instanceof Error ? error.message : String(error);

@@ -19,7 +19,7 @@ import {
   closeDatabase,
   watchCommits,
 } from "./lmdb-database.js";
-import { LmdbError, storeFailure } from "./lmdb-failure.js";
+import { commitCause, LmdbError, storeFailure } from "./lmdb-failure.js";
 import {
   copyDatabase,
   databaseFile,
@@ -266,7 +266,10 @@ export class LmdbStore implements Store {
       this.unflushed++;
       flushed
         .then(() => (this.options.durability === "power" ? this.database.flushed : true))
-        .then(() => resolve(), reject)
+        .then(
+          () => resolve(),
+          (error: unknown) => void commitCause(error).then(reject),
+        )
         .finally(() => {
           this.unflushed--;
           this.onFlushed();
