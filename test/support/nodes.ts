@@ -62,8 +62,20 @@ export class TestNode {
     return this.child?.pid ?? 0;
   }
 
-  /** Starts the process and waits for its report. Its ports stay the same over restarts. */
+  /**
+   * Starts the process and waits for its report. Its ports stay the same over restarts: where an outgoing connection of
+   * some other program has one of them at the moment, it is tried again.
+   */
   async start(): Promise<void> {
+    const endMs = performance.now() + startDeadlineMs;
+    while (!(await this.isStarted())) {
+      if (performance.now() > endMs) throw new Error(`${this.name} has no port: ${this.output}`);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
+
+  /** False: it has ended because a port of its own was taken. */
+  private async isStarted(): Promise<boolean> {
     this.output = "";
     const { NODE_TEST_CONTEXT: _, ...inherited } = process.env;
     const settings = [...this.settings, `listeners.tcp.port=${this.mqttPort}`];
@@ -97,14 +109,23 @@ export class TestNode {
     });
     this.t.after(() => child.kill("SIGKILL"));
     const report = /mqtt 127\.0\.0\.1:(\d+)\n(?: {2}\S.*\n)*? {2}link 127\.0\.0\.1:(\d+)/;
+    const taken = /another program has this port|in use on/;
     const ports = await until(
       `start of ${this.name}`,
-      () => report.exec(this.output) ?? undefined,
+      () => {
+        if (this.child !== child) throw new Error(`${this.name} was started once more`);
+        return report.exec(this.output) ?? (taken.test(this.output) ? null : undefined);
+      },
       () => this.output,
       startDeadlineMs,
     );
+    if (ports === null) {
+      await this.ended();
+      return false;
+    }
     this.mqttPort = Number(ports[1]);
     this.linkPort = Number(ports[2]);
+    return true;
   }
 
   /** Its data directory. */
