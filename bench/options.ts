@@ -23,6 +23,7 @@ options
                           off when nothing has arrived for 0.5 s
   --rate N (1000)         latency: messages a second over all publishers
   --tick MS (0)           latency: send what is due each so many ms and sleep between; 0: never sleep
+  --persistent            the subscribers' sessions outlive their connections, and are ended after the run
   --prefix TEXT (bench)   what topics begin with
   --announce              write "connected" to standard error when all are and the warm-up begins
   --seconds N (5)  --warm-up N (1)  --drain N (10)  --timeout N (20, for each step of the set-up)
@@ -65,6 +66,7 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
     login: null,
     ownTopic: values["own-topic"],
     tls: null,
+    persistent: values.persistent,
     window: whole("window", values.window, 1, 65_535),
     backlog: whole("backlog", values.backlog, 1),
     ratePerSecond: mode === "latency" ? whole("rate", values.rate ?? "1000", 1, 1_000_000) : 0,
@@ -141,6 +143,7 @@ function parse(args: readonly string[]) {
         rate: { type: "string" },
         tick: { type: "string", default: "0" },
         prefix: { type: "string", default: "bench" },
+        persistent: { type: "boolean", default: false },
         announce: { type: "boolean", default: false },
         messages: { type: "string" },
         seconds: { type: "string", default: "5" },

@@ -69,6 +69,7 @@ class RoundTrip {
     this.connection = new Connection(
       {
         ...{ address, login, version: 4, tls: null, clientId: `check-${id}` },
+        persistent: false,
         readBuffer: Buffer.allocUnsafe(readBytes),
         onLost: (error) => this.fail(error.message),
       },

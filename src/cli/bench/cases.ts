@@ -18,6 +18,8 @@ export interface BenchTarget {
   readonly ratePerSecond: number;
   /** The broker's processes, when it runs on this machine and the operator says which. */
   readonly pids: readonly number[];
+  /** The subscribers' sessions outlive their connections. */
+  readonly persistent: boolean;
 }
 
 export const connectCase = "connect";
@@ -88,11 +90,24 @@ export function titleOf(name: CaseName, target: BenchTarget): string {
 
 /** What the generator is to do. */
 export function loadOf(name: LoadCase, target: BenchTarget): LoadOptions {
-  const { address, other, version, login, tls, clients, window, durationMs, pids } = target;
+  const { address, other, version, login, tls, clients, window, durationMs, pids, persistent } =
+    target;
   const { mode, qos, shape } = shapes[name];
   const [publishers, subscribers, topics] = shape(clients);
   return {
-    ...{ mode, qos, version, login, tls, publishers, subscribers, topics, window, pids },
+    ...{
+      mode,
+      qos,
+      version,
+      login,
+      tls,
+      publishers,
+      subscribers,
+      topics,
+      window,
+      pids,
+      persistent,
+    },
     publisherAddresses: [address],
     subscriberAddresses: [crosses(name) && other !== null ? other : address],
     sizeBytes: Math.max(stampBytes, target.payloadBytes),

@@ -57,6 +57,11 @@ export function addBenchOptions<T>(parser: Argv<T>) {
     })
     .option("payload", { ...text("bytes of each message"), default: "100" })
     .option("window", { ...text("QoS 1 and 2 in flight"), default: "100" })
+    .option("persistent", {
+      type: "boolean",
+      describe:
+        "the subscribers' sessions outlive their connections, and are ended after each case",
+    })
     .option("rate", { ...text("messages a second of latency"), default: "1000" })
     .option("pid", text("process ids of the broker here, with commas: adds its CPU time"))
     .option("json", { type: "boolean", describe: "print one JSON document" });
@@ -167,6 +172,7 @@ function targetOf(words: BenchWords): BenchTarget {
     payloadBytes: whole(words, "payload", stampBytes, payloadMax),
     window: whole(words, "window", 1, 65_535),
     ratePerSecond: whole(words, "rate", 1, 1_000_000),
+    persistent: words.persistent === true,
     pids: words.pid === undefined ? [] : pidsOf(String(words.pid)),
   };
 }

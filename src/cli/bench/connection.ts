@@ -45,6 +45,8 @@ export interface ConnectionOptions {
   readonly clientId: string;
   readonly version: MqttVersion;
   readonly login: Login | null;
+  /** The session outlives the connection. */
+  readonly persistent: boolean;
   /** Null: plain TCP. */
   readonly tls: TlsSettings | null;
   /** May be shared: what is read is consumed before the next read. */
@@ -80,8 +82,9 @@ export class Connection {
 
   /** CONNECT; resolves with the broker's receive maximum. */
   async open(): Promise<number> {
-    const { clientId, version, login } = this.options;
-    const body = await this.ask(encodeConnect(clientId, version, login), type.connack);
+    const { clientId, version, login, persistent } = this.options;
+    const request = encodeConnect(clientId, version, login, persistent);
+    const body = await this.ask(request, type.connack);
     if (body[1] !== 0) throw new WireError(`CONNACK refused: code ${body[1]}`);
     return version === 5 ? receiveMaximum(body) : 0xffff;
   }

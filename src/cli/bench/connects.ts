@@ -79,7 +79,7 @@ export async function runConnects(
     while (next < clients) {
       const number = next++;
       const fromMs = clock.monotonicMs();
-      const common = { address, version, login, tls, readBuffer, onLost: fail };
+      const common = { address, version, login, tls, readBuffer, onLost: fail, persistent: false };
       const connection = new Connection({ ...common, clientId: `bench-c${number}` }, role);
       opened.push(connection);
       await connection.open();

@@ -21,6 +21,8 @@ export interface LoadOptions {
   readonly version: MqttVersion;
   readonly login: Login | null;
   readonly tls: TlsSettings | null;
+  /** The subscribers' sessions outlive their connections, until the end of the run. */
+  readonly persistent: boolean;
   /** QoS 1 and 2: messages in flight per publisher. */
   readonly window: number;
   /** Deliveries outstanding over all subscribers before publishers are held. */

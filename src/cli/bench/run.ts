@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
-import type { ConnectionOptions } from "./connection.js";
+import { Connection, type ConnectionOptions, type Role } from "./connection.js";
 import { Flow } from "./flow.js";
 import { Histogram } from "./histogram.js";
 import type { LoadOptions, Mode } from "./load-options.js";
@@ -86,6 +86,13 @@ interface Moment {
   readonly ownCpuSeconds: number;
   readonly machineCpuSeconds: number;
 }
+
+/** Of a connection that only ends a session. */
+const idle: Role = {
+  publish: () => undefined,
+  ack: () => undefined,
+  endOfRead: () => undefined,
+};
 
 class Run {
   private readonly publishers: Publisher[];
@@ -171,7 +178,22 @@ class Run {
     if (messages === 0) await this.settled();
     await sleep(this.clock, graceMs);
     for (const { connection } of [...this.publishers, ...this.subscribers]) connection.close();
+    if (this.options.persistent) await this.inTime("ending the sessions", this.endSessions());
     return this.result(from, to, rssBytes);
+  }
+
+  /** A clean session in place of each that would outlive the run. */
+  private async endSessions(): Promise<void> {
+    for (let i = 0; i < this.subscribers.length; i++) {
+      const options = this.connection(this.subscriberId(i), i, this.options.subscriberAddresses);
+      const connection = new Connection({ ...options, persistent: false }, idle);
+      await connection.open();
+      connection.close();
+    }
+  }
+
+  private subscriberId(i: number): string {
+    return `${this.options.prefix}-s${i}`;
   }
 
   private report(onProgress: (msgsPerSecond: number) => void, before: number): void {
@@ -348,7 +370,10 @@ class Run {
     const common = { tag, filter, qos, sizeBytes, publishers, flow, latencies, nowUs, ownTopic };
     return new Subscriber(
       { ...common, topic, topics: all ? 1 : topics.length },
-      this.connection(`${options.prefix}-s${i}`, i, options.subscriberAddresses),
+      {
+        ...this.connection(this.subscriberId(i), i, options.subscriberAddresses),
+        persistent: options.persistent,
+      },
     );
   }
 
@@ -380,7 +405,8 @@ class Run {
     if (address === undefined) throw new RangeError("no address");
     const onLost = (error: Error): void => this.fail(error);
     const { version, login, tls } = this.options;
-    return { address, clientId, version, login, tls, readBuffer: this.readBuffer, onLost };
+    const { readBuffer } = this;
+    return { address, clientId, version, login, tls, persistent: false, readBuffer, onLost };
   }
 }
 

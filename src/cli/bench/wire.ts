@@ -80,6 +80,8 @@ export function frame(first: number, ...body: Buffer[]): Buffer {
 }
 
 const noProperties = Buffer.from([0]);
+/** Session expiry interval, 300 seconds, with the length of all properties. */
+const expiryProperty = Buffer.from([5, 0x11, 0, 0, 0x01, 0x2c]);
 
 /** Protocol levels: MQTT 3.1, 3.1.1 and 5.0. */
 export type MqttVersion = 3 | 4 | 5;
@@ -90,15 +92,17 @@ export interface Login {
   readonly password: string | null;
 }
 
-/** CONNECT with a clean session and keep-alive off. */
+/** CONNECT with keep-alive off and a clean session, or, where it `keeps` it, one that outlives the connection. */
 export function encodeConnect(
   clientId: string,
   version: MqttVersion,
   login: Login | null = null,
+  keeps = false,
 ): Buffer {
   const credentials = login === null ? 0 : login.password === null ? 0x80 : 0xc0;
-  const flags = Buffer.from([version, 0x02 | credentials, 0, 0]);
-  const properties = version === 5 ? [noProperties] : [];
+  const clean = keeps && version !== 5 ? 0 : 0x02;
+  const flags = Buffer.from([version, clean | credentials, 0, 0]);
+  const properties = version === 5 ? [keeps ? expiryProperty : noProperties] : [];
   const user = login === null ? [] : [text(login.user)];
   const password = login === null || login.password === null ? [] : [text(login.password)];
   const name = text(version === 3 ? "MQIsdp" : "MQTT");

@@ -6,6 +6,7 @@ import { Aedes } from "aedes";
 import { parseLoadOptions } from "../../../bench/options.js";
 import { type LoadResult, runLoad } from "../../../src/cli/bench/run.js";
 import { frameLength } from "../../../src/cli/bench/wire.js";
+import { wholeNode } from "../../auth/whole-node.js";
 import { realClock } from "../../../src/lib/clock.js";
 
 /** Listens on a free port until the test ends; open connections end with it. */
@@ -59,6 +60,18 @@ for (const qos of ["0", "1", "2"]) {
     assertExact(result, 3000, 6000);
     assert.ok(result.msgsPerSecond > 0);
     assert.ok(result.p50Ms !== null && result.p99Ms !== null && result.p50Ms <= result.p99Ms);
+  });
+}
+
+for (const version of [[], ["--v5"]]) {
+  test(`sessions that outlive their connections are ended after the run ${version.join("")}`, async (t) => {
+    const node = wholeNode(t, ["store.kind=memory"]);
+    const { report } = await node.start();
+    const port = report.listeners[0]?.port ?? 0;
+    const shape = ["--subscribers", "3", "--qos", "1", "--messages", "100", "--persistent"];
+    const result = await load("throughput", port, ...shape, ...version);
+    assertExact(result, 100, 300);
+    assert.doesNotMatch(await node.ctl("sessions list"), /bench/);
   });
 }
 

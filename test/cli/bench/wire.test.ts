@@ -132,6 +132,21 @@ test("frameLength knows when it is too early to tell", () => {
   assert.equal(frameLength(Uint8Array.of(0xff, 0x30, 5), 1, 3), 7);
 });
 
+test("a session that is kept: clean start 0 in MQTT 3.1.1, an expiry in MQTT 5", () => {
+  const read = (version: 4 | 5): mqttPacket.IConnectPacket => {
+    const packets: mqttPacket.Packet[] = [];
+    const parser = mqttPacket.parser();
+    parser.on("packet", (packet) => packets.push(packet));
+    parser.parse(encodeConnect("me", version, null, true));
+    const [connect] = packets;
+    assert.ok(connect?.cmd === "connect");
+    return connect;
+  };
+  assert.equal(read(4).clean, false);
+  assert.equal(read(5).clean, true);
+  assert.equal(read(5).properties?.sessionExpiryInterval, 300);
+});
+
 test("what the generator encodes is what another codec reads", () => {
   for (const v5 of [false, true]) {
     const packets: mqttPacket.Packet[] = [];
