@@ -126,7 +126,11 @@ export interface PublisherOptions extends CrashClientOptions {
   readonly window: number;
   readonly topicOf: (number: number) => string;
   readonly retain: boolean;
+  /** Its session is at another node than its connection, so that it may be told 0x9C *use another server*. */
+  readonly isRemote?: boolean;
 }
+
+const useAnotherServer = 0x9c;
 
 interface Unanswered {
   readonly number: number;
@@ -170,7 +174,9 @@ export class Publisher extends CrashClient {
 
   protected override onPacket(packet: mqttPacket.Packet): void {
     if (packet.cmd === "disconnect") {
-      this.faults.push(`${this.clientId}: DISCONNECT ${packet.reasonCode}`);
+      if (this.publishing.isRemote !== true || packet.reasonCode !== useAnotherServer) {
+        this.faults.push(`${this.clientId}: DISCONNECT ${packet.reasonCode}`);
+      }
       return;
     }
     if (packet.cmd !== "puback" && packet.cmd !== "pubrec" && packet.cmd !== "pubcomp") return;

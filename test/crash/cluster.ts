@@ -1,7 +1,7 @@
 /**
  * Kills nodes of a cluster at random moments under load, starts them again and holds what clients of all nodes were
  * told against what they get: nothing acknowledged is lost, QoS 2 comes exactly once, order is kept, whichever of
- * the nodes died: the publisher's or the session's. Nodes that stay keep serving meanwhile.
+ * the nodes died: the publisher's, the session's or the connection's. Nodes that stay keep serving meanwhile.
  */
 import type { TestNode } from "../support/nodes.js";
 import { until } from "../support/nodes.js";
@@ -22,6 +22,10 @@ interface Place {
   /** Comes only when all is published: what it gets has waited for it. */
   readonly offline: Subscriber;
   readonly flipping: Subscriber;
+  /** Their sessions are here, their connections at the next node: order holds while a publisher stays with one. */
+  readonly remotePublishers: readonly Publisher[];
+  /** Its session is here, its connection at any node. */
+  readonly roaming: Subscriber;
   isDown: boolean;
 }
 
@@ -50,11 +54,29 @@ export class ClusterCrashTrial {
       }
       offline.disconnect();
     }
+    for (const place of this.places) {
+      await place.roaming.connect(place.node.mqttPort);
+      await place.roaming.subscribe("crash/#");
+      for (const client of remotesOf(place)) {
+        if (client !== place.roaming) await client.connect(place.node.mqttPort);
+        await client.leave();
+        await client.connect(this.anotherNode(place).mqttPort);
+      }
+    }
+  }
+
+  /** The one whose connections are where the sessions of `place` are not. */
+  private anotherNode(place: Place): TestNode {
+    const next = this.places[(this.places.indexOf(place) + 1) % this.places.length];
+    return (next ?? place).node;
   }
 
   /** Load, one or two nodes killed and started again, everybody back; rejects with what was wrong. */
   async play(): Promise<void> {
-    for (const place of this.places) await this.publish(place);
+    for (const place of this.places) {
+      await this.publish(place);
+      await this.publishRemotely(place);
+    }
     await this.flipFor(20 + this.chance() * 700);
     const [first, second] = this.victims();
     await this.kill(first);
@@ -113,6 +135,29 @@ export class ClusterCrashTrial {
     }
   }
 
+  /** With its session's node down a client would get another session: such a one waits. */
+  private async publishRemotely(place: Place): Promise<void> {
+    for (const publisher of place.remotePublishers) {
+      publisher.isPublishing = true;
+      if (!publisher.isOnline) await publisher.connect(this.anotherNode(place).mqttPort);
+      publisher.publishMore();
+    }
+  }
+
+  /** A subscriber whose session's node runs goes to some node that is linked with that. */
+  private async roam(up: readonly Place[]): Promise<void> {
+    const place = up[Math.floor(this.chance() * up.length)];
+    const at = up[Math.floor(this.chance() * up.length)];
+    if (place === undefined || at === undefined) return;
+    if (place.roaming.isOnline) {
+      if (this.chance() < 0.5) await place.roaming.leave();
+      else place.roaming.disconnect(false);
+    }
+    const { members } = await at.node.status();
+    const isUp = members.some(({ name, state }) => name === place.node.name && state === "up");
+    if (isUp) await place.roaming.connect(at.node.mqttPort);
+  }
+
   /** Time passes while some subscribers of the nodes that run come and go. */
   private async flipFor(ms: number): Promise<void> {
     const end = performance.now() + ms;
@@ -121,6 +166,10 @@ export class ClusterCrashTrial {
       const up = this.places.filter(({ isDown }) => !isDown);
       const place = up[Math.floor(this.chance() * up.length)];
       if (place === undefined) continue;
+      if (this.chance() < 0.3) {
+        await this.roam(up);
+        continue;
+      }
       const { flipping, node } = place;
       if (flipping.isOnline) flipping.disconnect(this.chance() < 0.5);
       else await flipping.connect(node.mqttPort);
@@ -135,8 +184,12 @@ export class ClusterCrashTrial {
       if (!online.isOnline) await online.connect(node.mqttPort);
     }
     const seen = (): string => this.describe();
+    const probe = async (done: () => boolean): Promise<true | undefined> => {
+      await this.bringBack();
+      return done() || this.faults().length > 0 || undefined;
+    };
     const wait = (what: string, done: () => boolean): Promise<true> =>
-      until(what, () => done() || this.faults().length > 0 || undefined, seen, settleDeadlineMs);
+      until(what, () => probe(done), seen, settleDeadlineMs);
     await wait("answers to all publishes", () => this.publishers().every((one) => one.isSettled));
     for (const { node, offline, flipping } of this.places) {
       await offline.connect(node.mqttPort);
@@ -144,6 +197,15 @@ export class ClusterCrashTrial {
     }
     await wait("all messages at all subscribers", () => this.isComplete());
     for (const { offline } of this.places) offline.disconnect();
+  }
+
+  /** Clients whose session's node died were sent away, at the latest when it was seen again. */
+  private async bringBack(): Promise<void> {
+    for (const place of this.places) {
+      for (const client of remotesOf(place)) {
+        if (!client.isOnline) await client.connect(this.anotherNode(place).mqttPort);
+      }
+    }
   }
 
   private isComplete(): boolean {
@@ -154,15 +216,21 @@ export class ClusterCrashTrial {
   }
 
   private publishers(): Publisher[] {
-    return this.places.flatMap(({ publishers }) => publishers);
+    return this.places.flatMap(({ publishers, remotePublishers }) => [
+      ...publishers,
+      ...remotePublishers,
+    ]);
   }
 
   private subscribers(): Subscriber[] {
-    return this.places.flatMap(({ online, offline, flipping }) => [online, offline, flipping]);
+    return this.places.flatMap(({ online, offline, flipping, roaming }) => [
+      ...[online, offline],
+      ...[flipping, roaming],
+    ]);
   }
 
   private faults(): string[] {
-    return this.places.flatMap(clientsOf).flatMap(({ faults }) => faults);
+    return [...this.publishers(), ...this.subscribers()].flatMap(({ faults }) => faults);
   }
 
   private describe(): string {
@@ -184,23 +252,33 @@ export class ClusterCrashTrial {
 /** Publishers and subscribers of node `number`; versions differ from node to node. */
 function placeOf(node: TestNode, number: number): Place {
   const version = number % 2 === 0 ? 4 : 5;
-  const publishers = ([1, 2] as const).map((qos) => {
-    const clientId = `p${number}-q${qos}`;
+  const publisher = (kind: string, qos: 1 | 2, isRemote: boolean): Publisher => {
+    const clientId = `p${number}-${kind}${qos}`;
     const topicOf = (): string => `crash/${clientId}`;
     const window = qos === 1 ? 30 : 15;
     const common = { clientId, version, persistent: true, qos } as const;
-    return new Publisher({ ...common, window, topicOf, retain: false });
-  });
+    return new Publisher({ ...common, window, topicOf, retain: false, isRemote });
+  };
+  const publishers = ([1, 2] as const).map((qos) => publisher("q", qos, false));
+  const remotePublishers = ([1, 2] as const).map((qos) => publisher("r", qos, true));
   const subscriber = (kind: string, speaks: 4 | 5): Subscriber =>
     new Subscriber({ clientId: `s${number}-${kind}`, version: speaks, persistent: true });
   return {
-    ...{ node, publishers, isDown: false },
+    ...{ node, publishers, remotePublishers, isDown: false },
     online: subscriber("online", version),
     offline: subscriber("offline", version === 4 ? 5 : 4),
     flipping: subscriber("flipping", version),
+    roaming: subscriber("roaming", version),
   };
 }
 
+/** Those whose connections are elsewhere, at least at times. */
+const remotesOf = ({ remotePublishers, roaming }: Place): CrashClient[] => [
+  ...remotePublishers,
+  roaming,
+];
+
+/** Those whose connections and sessions are here. */
 const clientsOf = ({ publishers, online, offline, flipping }: Place): CrashClient[] => [
   ...publishers,
   ...[online, offline, flipping],

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { startNodes } from "../support/nodes.js";
 import { ClusterCrashTrial } from "./cluster.js";
 import { CrashTrial, chanceFrom } from "./crash.js";
-import { crashSettings } from "./settings.js";
+import { clusterCrashSettings, crashSettings } from "./settings.js";
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +29,7 @@ const cleanups: (() => void)[] = [];
 const scope = { after: (cleanup: () => void): void => void cleanups.push(cleanup) };
 say(`seed ${seed}, ${rounds} rounds`);
 try {
-  const settings = [...crashSettings, ...values.set];
+  const settings = [...(count === 1 ? crashSettings : clusterCrashSettings), ...values.set];
   const nodes = await startNodes(scope, { nodes: count, settings });
   const [node] = nodes;
   if (node === undefined) throw new Error("no node");
