@@ -86,8 +86,13 @@ export class MemoryStore implements Store {
     // Nothing is open.
   }
 
+  /** The highest epoch that has written to a partition; 0: none. */
+  fenceOf(partition: string): number {
+    return this.fences.get(partition) ?? 0;
+  }
+
   private apply({ partition, operations, fence }: PartitionWrite): StoreFailure | null {
-    const highest = this.fences.get(partition) ?? 0;
+    const highest = this.fenceOf(partition);
     if (fence !== undefined && fence < highest) return fenced(partition);
     if (fence !== undefined) this.fences.set(partition, fence);
     let held = this.held.get(partition);
