@@ -99,7 +99,7 @@ async function run(store: RedisStore, sessionCount: number): Promise<string> {
 
 const mode = addresses.length > 1 ? "cluster" : "standalone";
 const { redis: settings } = configSchema.parse({ store: { redis: { mode, addresses } } }).store;
-const store = await openRedisStore({
+const { store } = await openRedisStore({
   ...{ settings, durability: "process", nodeName: "bench@host", clock: realClock, log: silentLog },
 });
 console.log("| sessions | messages/s | commits/s | messages per CPU second of the node |");

@@ -138,6 +138,23 @@ export const redis = z.strictObject({
       "How long a server that failed is left alone before one call tries it again. Longer spares it; shorter " +
       "notices sooner that it is back.",
   }),
+  lease_interval: duration({
+    min: "100ms",
+    max: "60s",
+    default: "1s",
+    about:
+      "How often this node says in Redis that it lives. One that could not for store.redis.lease_time less this time " +
+      "delivers and acknowledges nothing to persistent sessions, as others may adopt them. Must be the same at all nodes.",
+  }),
+  lease_time: duration({
+    min: "400ms",
+    max: "10m",
+    default: "4s",
+    about:
+      "How long a node's lease lives without being renewed: others adopt the sessions of one that is silent only after it. " +
+      "At least four times store.redis.lease_interval. Shorter gives clients their sessions back sooner; too short takes them " +
+      "from a node that a slow Redis kept waiting. Must be the same at all nodes.",
+  }),
   wait_replicas: integer({
     min: 0,
     max: 100,
@@ -165,6 +182,9 @@ export function redisProblems(settings: RedisSettings): { key: string; sentence:
   }
   if (mode === "sentinel" && name === "") {
     refuse("sentinel_name", "must be given when store.redis.mode is sentinel");
+  }
+  if (settings.lease_time < 4 * settings.lease_interval) {
+    refuse("lease_time", "must be at least four times store.redis.lease_interval");
   }
   if (mode === "cluster" && db !== 0) refuse("db", "must be 0 for a Redis Cluster");
   if ((secured.certificate === "") !== (secured.key === "")) {

@@ -10,6 +10,7 @@ import type { Random } from "../lib/random.js";
 import { Commits } from "./commits.js";
 import { openStore } from "./open-store.js";
 import { recordCounters } from "./record.js";
+import type { LeaseBook } from "./shared.js";
 import type { Store, StoreFailure } from "./store.js";
 
 export interface NodeStoreOptions {
@@ -34,6 +35,8 @@ export class NodeStore {
   constructor(
     readonly store: Store,
     private readonly options: NodeStoreOptions,
+    /** Null: no other node reaches what is stored. */
+    readonly leases: LeaseBook | null = null,
   ) {
     const { config, clock, random } = options;
     this.commits = new Commits({
@@ -47,8 +50,8 @@ export class NodeStore {
 
   /** Opens it; null with `store.kind: memory`. @throws Refusal when it cannot be had */
   static async open(options: NodeStoreOptions): Promise<NodeStore | null> {
-    const store = await openStore(options);
-    return store === null ? null : new NodeStore(store, options);
+    const opened = await openStore(options);
+    return opened === null ? null : new NodeStore(opened.store, options, opened.leases);
   }
 
   /** What is wrong, in a sentence; null: nothing. */

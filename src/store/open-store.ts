@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Config } from "../config/schema.js";
 import type { Clock } from "../lib/clock.js";
 import type { Log } from "../lib/log.js";
+import type { LeaseBook } from "./shared.js";
 import type { Store } from "./store.js";
 
 export interface OpenStoreOptions {
@@ -11,12 +12,19 @@ export interface OpenStoreOptions {
   readonly log: Log;
 }
 
+export interface OpenedStore {
+  readonly store: Store;
+  /** Null: other nodes do not reach what is stored there. */
+  readonly leases: LeaseBook | null;
+}
+
 /**
  * The store, checked and ready; null with `store.kind: memory`, when nothing is kept. The caller holds the lock of the
  * data directory.
  * @throws Refusal when it cannot be had, with a sentence that says what to do
  */
-export async function openStore({ config, clock, log }: OpenStoreOptions): Promise<Store | null> {
+export async function openStore(options: OpenStoreOptions): Promise<OpenedStore | null> {
+  const { config, clock, log } = options;
   const { kind, durability, max_size: maxBytes, redis: settings } = config.store;
   switch (kind) {
     case "memory":
@@ -24,7 +32,7 @@ export async function openStore({ config, clock, log }: OpenStoreOptions): Promi
     case "lmdb": {
       const { openLmdb } = await import("./open-lmdb.js");
       const directory = join(config.node.data_dir, "store");
-      return openLmdb({ directory, maxBytes, durability, log });
+      return { store: await openLmdb({ directory, maxBytes, durability, log }), leases: null };
     }
     case "redis": {
       const { openRedisStore } = await import("./redis/open.js");

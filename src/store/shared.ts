@@ -71,6 +71,10 @@ export interface LeaseBook {
   storeOf(node: string, generation: number): Store;
 }
 
+/** What a node says that finds that others have adopted what it had. */
+export const adoptedSentence =
+  "other nodes took this one for dead and have adopted its sessions: it ends, and has to be started again";
+
 /** How long a lease and a place live, and how often they are renewed. */
 export interface LeaseTimes {
   readonly intervalMs: number;

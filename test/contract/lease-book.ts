@@ -82,7 +82,7 @@ function places(check: Check): void {
     const b = (await books.open("b@h")).book;
     assert.equal(await b.takePlace(first, "b@h", false), 0, "never had a lease");
     await book.take(first, false);
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 13; i++) {
       await books.tenth();
       assert.equal(await book.renew(first), "held");
       assert.equal(await b.takePlace(first, "b@h", false), 0);
@@ -128,7 +128,7 @@ function returns(check: Check): void {
     const later = (await books.open(nodeA)).book;
     const answer = await later.take(second, false);
     assert.deepEqual(answer.kind === "adopting" && [...answer.by].sort(), ["b@h", "c@h"]);
-    for (let i = 0; i < 20; i++) {
+    for (let i = 0; i < 13; i++) {
       await books.tenth();
       assert.equal(await book.renewPlace(first, "b@h"), true);
     }

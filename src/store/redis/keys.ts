@@ -42,6 +42,11 @@ export class KeySpace {
   get space(): string {
     return `${this.base}:{0}:space`;
   }
+
+  /** Hash with the node's lease; in bucket 0. */
+  get lease(): string {
+    return `${this.base}:{0}:lease`;
+  }
 }
 
 /** The slot of each bucket in a Redis Cluster: CRC16 (XMODEM) of the tag. */

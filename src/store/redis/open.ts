@@ -9,6 +9,7 @@ import { openClient, type RedisClient } from "./client.js";
 import { Exchange } from "./exchange.js";
 import { isLoginFailure } from "./failures.js";
 import { KeySpace, layoutVersion } from "./keys.js";
+import { RedisLeases } from "./leases.js";
 import { RedisStore } from "./redis-store.js";
 import { openScript } from "./scripts.js";
 
@@ -22,8 +23,13 @@ export interface RedisOpening {
 
 const pollMs = 50;
 
+export interface OpenedRedis {
+  readonly store: RedisStore;
+  readonly leases: RedisLeases;
+}
+
 /** Rejects with a Refusal when Redis cannot be reached, does not know us, or is not fit; nothing is left behind. */
-export async function openRedisStore(opening: RedisOpening): Promise<RedisStore> {
+export async function openRedisStore(opening: RedisOpening): Promise<OpenedRedis> {
   const { settings, durability, nodeName, clock, log } = opening;
   const client = openClient(settings, nodeName, clock);
   const exchange = new Exchange({
@@ -37,7 +43,15 @@ export async function openRedisStore(opening: RedisOpening): Promise<RedisStore>
     const keys = new KeySpace(settings.prefix, nodeName);
     const generation = await takeOver(exchange, keys, clock);
     await warnOfMemoryOnly(client, log);
-    return new RedisStore({ exchange, keys, generation, close: () => client.close() });
+    const { prefix, lease_time: leaseMs } = settings;
+    const leases = new RedisLeases({ exchange, prefix, leaseMs });
+    const store = new RedisStore({
+      ...{ exchange, keys, generation, adopts: false },
+      whyReplaced: () => leases.whyReplaced(),
+      close: () => client.close(),
+    });
+    leases.own = store;
+    return { store, leases };
   } catch (error) {
     client.close();
     throw error;

@@ -23,8 +23,12 @@ import {
 export interface RedisStoreOptions {
   readonly exchange: Exchange;
   readonly keys: KeySpace;
-  /** Which opening of this node's space this is. */
+  /** Which opening of this node's space this is, or of those who adopt what it left. */
   readonly generation: number;
+  /** Another node's space: all who adopt write with one generation, and their writes have no order. */
+  readonly adopts: boolean;
+  /** Why another process has written with a later generation, for people. */
+  readonly whyReplaced: () => Promise<string>;
   readonly close: () => void;
 }
 
@@ -58,8 +62,12 @@ export class RedisStore implements Store {
   /** Of the last write that was begun. */
   private number = 0;
   private lastWrite: Promise<unknown> = Promise.resolve();
+  /** May be raised while nothing is under way. */
+  generation: number;
 
-  constructor(private readonly options: RedisStoreOptions) {}
+  constructor(private readonly options: RedisStoreOptions) {
+    this.generation = options.generation;
+  }
 
   /** For metrics. `breaker`: 0 closed, 1 half-open, 2 open. */
   get counters(): Record<string, number> {
@@ -71,7 +79,8 @@ export class RedisStore implements Store {
     checkNames(writes);
     this.own.writes += writes.length;
     const parts = writes.map((write) => this.partOf(write));
-    const turn = [String(this.options.generation), String(++this.number)] as const;
+    if (!this.options.adopts) this.number++;
+    const turn = [String(this.generation), String(this.number)] as const;
     // Calls that overlap happen in order.
     const outcomes = this.lastWrite.then(() => this.send(parts, turn));
     this.lastWrite = outcomes;
@@ -158,7 +167,9 @@ export class RedisStore implements Store {
       const { reply, failure } = outcomes[index] ?? noReply;
       if (failure === null) {
         const replies = Array.isArray(reply) ? reply : [];
-        for (const [at, part] of group.entries()) failures.push(this.judge(replies[at], part));
+        for (const [at, part] of group.entries()) {
+          failures.push(await this.judge(replies[at], part));
+        }
       } else if (group.length === 1 || failure.kind === "unavailable") {
         for (const _ of group) failures.push(failure);
       } else {
@@ -169,7 +180,7 @@ export class RedisStore implements Store {
         );
         for (const [at, outcome] of each.entries()) {
           const [first] = Array.isArray(outcome.reply) ? outcome.reply : [];
-          failures.push(outcome.failure ?? this.judge(first, group[at]));
+          failures.push(outcome.failure ?? (await this.judge(first, group[at])));
         }
       }
     }
@@ -177,7 +188,7 @@ export class RedisStore implements Store {
   }
 
   /** What the script says of one partition. */
-  private judge(reply: unknown, part: Part | undefined): StoreFailure | null {
+  private async judge(reply: unknown, part: Part | undefined): Promise<StoreFailure | null> {
     const partition = part?.partition ?? "";
     switch (Number(reply)) {
       case wrote:
@@ -189,12 +200,11 @@ export class RedisStore implements Store {
         this.own.overtaken++;
         return { kind: "unavailable", why: `a later write to ${partition} came first` };
       case replaced:
-        return {
-          kind: "broken",
-          why:
-            "another process uses the same Redis with the same node.name and store.redis.prefix: " +
-            "stop one of the two, or give it another name or prefix",
-        };
+        this.own.fenced++;
+        if (this.options.adopts) {
+          return { kind: "fenced", why: `the node whose ${partition} it is lives again` };
+        }
+        return { kind: "broken", why: await this.options.whyReplaced() };
       default:
         return { kind: "broken", why: `Redis gave the answer ${String(reply)} to a write` };
     }

@@ -81,11 +81,10 @@ local function write(rows, values, index, at, last)
   if stamp then
     local e, g, n, has = match(stamp, '^(%d+) (%d+) (%d+) ?(%d?)$')
     if epoch == '' then epoch = e end
-    if epoch ~= e then
-      if tonumber(epoch) < tonumber(e) then return ${fencedOff} end
-    elseif g ~= generation then
+    if epoch ~= e and tonumber(epoch) < tonumber(e) then return ${fencedOff} end
+    if g ~= generation then
       if tonumber(generation) < tonumber(g) then return ${replaced} end
-    elseif tonumber(number) < tonumber(n) then return ${overtaken} end
+    elseif epoch == e and tonumber(number) < tonumber(n) then return ${overtaken} end
     if has ~= '' then existed = has == '1' end
   end
   if epoch == '' then epoch = '0' end
@@ -158,8 +157,84 @@ redis.call('HSET', KEYS[1], 'layout', ARGV[1], 'generation', generation)
 return generation`,
 );
 
+/**
+ * The lease of a node, and the places of those who adopt what it left. Keys: lease, space. Arguments: verb, id of the data
+ * directory, incarnation, lease time, who adopts or "", 1 or 0 (`insists`, or certainly dead). Each verb replies as
+ * `LeaseBook` says (store/shared.ts): `take` the generation, or the names of those who adopt; `renew` 1, 0
+ * (replaced) or -1 (adopted); `place` the generation or 0; `keep` 1 or 0.
+ */
+export const leaseScript = script(
+  `local verb, id, incarnation, life = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local who, flag = ARGV[5], ARGV[6] == '1'
+local call = redis.call
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function text(number) return string.format('%.0f', number) end
+local kept = call('HMGET', KEYS[1], 'id', 'incarnation', 'until', 'adopted', 'generation', 'wanted', 'places')
+local function number(at) return tonumber(kept[at] or '0') end
+local function set(...) call('HSET', KEYS[1], ...) end
+local holder, lapses, adopted, wanted = number(2), number(3), number(4), number(6)
+local places = {}
+for lapse, name in string.gmatch(kept[7] or '', '(%d+) (%S+)') do
+  if tonumber(lapse) > now then places[#places + 1] = { lapse, name } end
+end
+local function without(name)
+  local lines, found = {}, false
+  for _, place in ipairs(places) do
+    if place[2] == name then found = true else lines[#lines + 1] = place[1] .. ' ' .. place[2] end
+  end
+  return lines, found
+end
+local function give(name)
+  local lines = without(name)
+  lines[#lines + 1] = text(now + life) .. ' ' .. name
+  set('places', table.concat(lines, ' '))
+end
+local function nextGeneration()
+  local last = tonumber(call('HGET', KEYS[2], 'generation') or '0')
+  local generation = text(math.max(last + 1, now))
+  call('HSET', KEYS[2], 'generation', generation)
+  return generation
+end
+if verb == 'take' then
+  if #places > 0 then
+    if flag then set('wanted', text(incarnation)) end
+    local names = {}
+    for i, place in ipairs(places) do names[i] = place[2] end
+    return names
+  end
+  set('id', id, 'incarnation', text(incarnation), 'until', text(now + life), 'wanted', '0', 'places', '')
+  return nextGeneration()
+elseif verb == 'renew' then
+  if adopted >= incarnation then return -1 end
+  if kept[1] and (kept[1] ~= id or holder ~= incarnation) then return 0 end
+  set('id', id, 'incarnation', text(incarnation), 'until', text(now + life))
+  return 1
+elseif verb == 'release' then
+  if kept[1] == id and holder == incarnation then set('until', '0') end
+  return 1
+elseif verb == 'place' then
+  if kept[1] ~= id or math.max(holder, wanted) > incarnation then return '0' end
+  local generation = kept[5]
+  if adopted < incarnation then
+    if lapses > now and not flag then return '0' end
+    generation = nextGeneration()
+    set('adopted', text(incarnation), 'generation', generation)
+  end
+  give(who)
+  return generation
+elseif verb == 'keep' then
+  local _, found = without(who)
+  if not found or wanted > 0 or adopted ~= incarnation then return 0 end
+  give(who)
+  return 1
+end
+if adopted == incarnation then set('places', table.concat((without(who)), ' ')) end
+return 1`,
+);
+
 /** All that a server must know. */
-export const scripts = [writeScript, readScript, namesScript, openScript];
+export const scripts = [writeScript, readScript, namesScript, openScript, leaseScript];
 
 function script(text: string): Script {
   return { text, sha: createHash("sha1").update(text, "utf8").digest("hex") };

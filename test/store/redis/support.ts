@@ -4,7 +4,7 @@ import type { RedisSettings } from "../../../src/config/redis-settings.js";
 import { realClock } from "../../../src/lib/clock.js";
 import { silentLog, type Log } from "../../../src/lib/log.js";
 import type { Durability } from "../../../src/store/redis/checks.js";
-import { openRedisStore } from "../../../src/store/redis/open.js";
+import { type OpenedRedis, openRedisStore } from "../../../src/store/redis/open.js";
 import type { RedisStore } from "../../../src/store/redis/redis-store.js";
 import type { PartitionWrite, StoreFailure } from "../../../src/store/store.js";
 import type { Scope } from "../../support/redis.js";
@@ -30,13 +30,18 @@ export function redisSettings(words: Record<string, unknown>): RedisSettings {
   return configSchema.parse({ store: { redis: { ...quick, ...words } } }).store.redis;
 }
 
-/** Closed when `scope` ends. */
+/** The store of `openRedis`. */
 export async function openStore(scope: Scope, words: OpenWords): Promise<RedisStore> {
+  return (await openRedis(scope, words)).store;
+}
+
+/** Closed when `scope` ends. */
+export async function openRedis(scope: Scope, words: OpenWords): Promise<OpenedRedis> {
   const { redis, nodeName = "node@127.0.0.1", durability = "process", log = silentLog } = words;
   const settings = redisSettings(redis);
-  const store = await openRedisStore({ settings, durability, nodeName, clock: realClock, log });
-  scope.after(() => store.close());
-  return store;
+  const opened = await openRedisStore({ settings, durability, nodeName, clock: realClock, log });
+  scope.after(() => opened.store.close());
+  return opened;
 }
 
 export function put(partition: string, key: string, value = key): PartitionWrite {
