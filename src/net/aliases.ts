@@ -3,7 +3,10 @@
  * given away, only when it is sent for the second time in a while, so that topics which come but once push
  * nobody out, and one that was not used lately goes. The table lives as long as the connection.
  */
+import type { Qos } from "../protocol/publish.js";
+import type { Message } from "../routing/message.js";
 import type { Topic } from "../routing/topic.js";
+import type { FrameEncoder } from "./frames.js";
 
 /** What an alias takes in a packet, beside the topic's name. */
 export const aliasBytes = 3;
@@ -66,4 +69,42 @@ export class OutgoingAliases {
       this.used[this.hand] = 0;
     }
   }
+}
+
+/** The packet of one PUBLISH, with an alias where there is one; null: it is longer than `packetMax` in any case. */
+export function encodeAliased(
+  frames: FrameEncoder,
+  aliases: OutgoingAliases | null,
+  packetMax: number,
+  message: Message,
+  version: number,
+  qos: Qos,
+  retain: boolean,
+  dup: boolean,
+  packetId: number,
+  ids: readonly number[] | null,
+): Buffer | null {
+  if (aliases !== null) {
+    aliases.choose(message.topic);
+    const { alias } = aliases;
+    const withName = !aliases.isKnown;
+    const bytes = frames.encodeAlone(
+      message,
+      version,
+      qos,
+      retain,
+      dup,
+      packetId,
+      ids,
+      alias,
+      withName,
+    );
+    if (bytes.length <= packetMax) {
+      aliases.confirm();
+      return bytes;
+    }
+  }
+  // Without a new alias it is a little shorter.
+  const bytes = frames.encodeAlone(message, version, qos, retain, dup, packetId, ids, 0, true);
+  return bytes.length <= packetMax ? bytes : null;
 }

@@ -14,7 +14,7 @@ import { isAuth, parseAuth } from "../protocol/auth-packet.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { publishShape, type Qos } from "../protocol/publish.js";
 import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
-import { connectCheck, connectVersion, PacketType, typeOf } from "../protocol/strict.js";
+import { connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { PublishRun } from "../routing/publish-run.js";
 import type { Router } from "../routing/router.js";
@@ -30,7 +30,7 @@ import type { ListenerPolicy } from "../session/listener-policy.js";
 import type { ClientEvents } from "../session/client-events.js";
 import type { AttachedSession } from "../session/remote/near.js";
 import type { Turn } from "../session/turn.js";
-import { OutgoingAliases } from "./aliases.js";
+import { encodeAliased, OutgoingAliases } from "./aliases.js";
 import { addressText, type ClientSocket } from "./client-socket.js";
 import type { NetCounters } from "./counters.js";
 import type { FairReads } from "./fair-reads.js";
@@ -39,7 +39,7 @@ import { Inbound } from "./inbound.js";
 import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
 import { LoginExpiry } from "./login-expiry.js";
 import type { Mount } from "./mount.js";
-import { goodbye } from "./goodbye.js";
+import { goodbye, refusal } from "./goodbye.js";
 import { Output, type OutputOwner, type OutputShare } from "./output.js";
 import type { StallSubject } from "./stall-watch.js";
 import { tellOfStranger } from "./strangers.js";
@@ -216,6 +216,28 @@ export class Connection
 
   passOn(bytes: Buffer, start: number, end: number): void {
     this.output.publish(bytes, start, end, 0);
+  }
+
+  hold(done: () => void): void {
+    if (!this.halted) this.halt();
+    done();
+  }
+
+  release(): void {
+    this.readOn();
+  }
+
+  moved(node: string, epoch: number): void {
+    const { session, share } = this;
+    if (session === null || !this.isOpen) return;
+    const next = share.sessions.follow(session, this, node, epoch);
+    if (next === null) {
+      this.close(ReasonCode.UseAnotherServer);
+      return;
+    }
+    this.session = next;
+    this.inbound?.goOn(next);
+    this.readOn();
   }
 
   close(reason: number): void {
@@ -402,29 +424,21 @@ export class Connection
     ids: readonly number[] | null,
   ): boolean {
     const { version, packetMax } = this;
-    const { frames } = this.share;
     const aliases = dup ? null : this.aliases;
-    let bytes: Buffer | null = null;
-    if (aliases !== null) {
-      aliases.choose(message.topic);
-      const { alias, isKnown } = aliases;
-      bytes = frames.encodeAlone(
-        message,
-        version,
-        qos,
-        retain,
-        dup,
-        packetId,
-        ids,
-        alias,
-        !isKnown,
-      );
-      if (bytes.length <= packetMax) aliases.confirm();
-      else bytes = null;
-    }
-    // Without a new alias it is a little shorter.
-    bytes ??= frames.encodeAlone(message, version, qos, retain, dup, packetId, ids, 0, true);
-    if (bytes.length > packetMax) return false;
+    const out = this.share.frames;
+    const bytes = encodeAliased(
+      out,
+      aliases,
+      packetMax,
+      message,
+      version,
+      qos,
+      retain,
+      dup,
+      packetId,
+      ids,
+    );
+    if (bytes === null) return false;
     this.output.packet(bytes);
     return true;
   }
@@ -535,14 +549,9 @@ export class Connection
     this.close(reason);
   }
 
-  /** CONNACK for a CONNECT that went wrong, where its version is known [MQTT-3.2.2-1..6]. */
   private refuse(reason: number): void {
-    const unsupported = reason === ReasonCode.UnsupportedProtocolVersion;
-    if (this.version !== 5 && !unsupported) return;
-    const version = this.version === 5 || connectCheck.isNewer ? 5 : 4;
-    const sentence = this.sentence(reason);
-    const properties = sentence === "" ? {} : { reasonString: sentence };
-    this.send(encodeConnack(version, false, reason, properties));
+    const packet = refusal(this.version, reason, this.sentence(reason));
+    if (packet !== null) this.send(packet);
   }
 
   /** The address is asked for only when somebody reads it. */

@@ -46,7 +46,7 @@ export class Inbound {
   private readonly receiveMaximum: number;
 
   constructor(
-    private readonly session: AttachedSession,
+    private session: AttachedSession,
     private readonly version: number,
     private readonly output: Output,
     private readonly share: InboundShare,
@@ -111,6 +111,12 @@ export class Inbound {
 
   get hasWithheld(): boolean {
     return this.acks?.hasWithheld ?? false;
+  }
+
+  /** The session has moved, and this is what the connection has in place of it. */
+  goOn(session: AttachedSession): void {
+    this.session = session;
+    this.acks?.goOn(session);
   }
 
   /** The connection is gone. */

@@ -33,7 +33,7 @@ export class Acks implements AcceptanceSink {
   private withheld: object | null = null;
 
   constructor(
-    private readonly session: Pick<Session, "settleQos2">,
+    private session: Pick<Session, "settleQos2">,
     private readonly output: AckOutput,
     private readonly version: number,
     private readonly counters: { publishesRefused: number },
@@ -62,6 +62,11 @@ export class Acks implements AcceptanceSink {
       if ((this.waiting.at(i)?.refused ?? 0) !== 0) return true;
     }
     return false;
+  }
+
+  /** The session of the connection has moved. */
+  goOn(session: Pick<Session, "settleQos2">): void {
+    this.session = session;
   }
 
   /** A message was published: answers it now, or in its turn. */

@@ -29,6 +29,8 @@ export interface Channel {
   /** More waits to be sent than `limits.connection_output_bytes`; `Session.pump` follows. */
   readonly congested: boolean;
   readonly isOpen: boolean;
+  /** A publish of the client was refused, which has no word for that: it is not answered on this connection. */
+  readonly hasWithheld: boolean;
   info(): ChannelInfo;
   /**
    * Sends a PUBLISH; with QoS 0 (packet id 0) it is dropped and counted when the channel is congested.
@@ -63,6 +65,12 @@ export interface Channel {
   passOn(bytes: Buffer, start: number, end: number): void;
   /** The session was backlogged and takes requests again. */
   readOn(): void;
+  /** The session is about to move: reads the client no more. Calls back when all that was read is with the session. */
+  hold(done: () => void): void;
+  /** The session stays: reads the client again. */
+  release(): void;
+  /** The session is at `node` now, at that epoch, and this is its channel no more: the connection attaches to it there. */
+  moved(node: string, epoch: number): void;
   /** Closes the connection with a reason; the session is detached before this returns. */
   close(reason: number): void;
 }

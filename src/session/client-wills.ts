@@ -25,6 +25,8 @@ export interface ClientWillsHost extends SessionHost {
   /** What makes wall-clock time of monotonic time, now. */
   wallOffsetMs(): number;
   publish(message: Message): void;
+  /** Another time has come for what is due to happen to a session without connection. */
+  rearm(session: Session): void;
   /** Others have published the will of this session's client, as if it were gone. */
   onWillSettled(session: Session): void;
 }
@@ -77,6 +79,29 @@ export class ClientWills implements WillHost {
       if (settled.has(clientId)) stored?.drop(clientId, epoch);
     }
     return recovered.filter(({ clientId }) => !settled.has(clientId));
+  }
+
+  /**
+   * A will that an earlier process left. Its delay runs from now on if its client was connected, and is over if the
+   * session did not outlive that process [MQTT-3.1.3-9].
+   */
+  takeUp(held: HeldWill): void {
+    const { will, dueAt, clientId, epoch } = held;
+    const session = this.host.get(clientId);
+    if (session === undefined) {
+      this.publish(standIn(this.host, held));
+      return;
+    }
+    session.will = will;
+    session.epoch = Math.max(session.epoch, epoch);
+    const { clock } = this.parts.journals ?? {};
+    const leftMs = dueAt === 0 || !clock ? will.delaySeconds * 1000 : dueAt - clock.wallMs();
+    session.willDueMs = this.host.turn.refresh() + leftMs;
+    if (leftMs <= 0) this.publish(session);
+    else {
+      this.hold(session);
+      this.host.rearm(session);
+    }
   }
 
   /** A client connects with a will: `done` when that is durable, and held elsewhere. */

@@ -35,6 +35,8 @@ export class SessionCounters {
   sessionsCreated = 0;
   sessionsResumed = 0;
   sessionsExpired = 0;
+  /** Moved here while their clients were connected, whose connections went on with them. */
+  sessionsFollowed = 0;
   /** MQTT 5 sessions that are kept for a shorter time than was asked for. */
   expiryShortened = 0;
   /** Clients with a shorter keep-alive than they asked for. */

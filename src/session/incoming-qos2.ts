@@ -68,6 +68,17 @@ export class IncomingQos2 {
     this.inherited = this.open.size === 0 ? null : new Set(this.open.keys());
   }
 
+  /** Ids whose PUBLISH came on this connection, each of them. */
+  *freshIds(): Iterable<number> {
+    for (const id of this.open.keys()) if (this.inherited?.has(id) !== true) yield id;
+  }
+
+  /** The connection is the one there was at another node: these ids are of its own. */
+  onSameConnection(fresh: ReadonlySet<number>): void {
+    this.onNewConnection();
+    for (const id of fresh) this.inherited?.delete(id);
+  }
+
   /** The PUBLISH of an open id came once more. */
   again(packetId: number): void {
     this.inherited?.delete(packetId);

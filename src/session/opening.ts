@@ -36,6 +36,8 @@ export interface Opening {
   readonly done: (outcome: ConnectOutcome) => void;
   /** The node, which is down, where there is an older session of that client id: a new one begins. */
   readonly succeeds?: string;
+  /** The client is not greeted: its session has moved, and its connection comes after it. As `Attachment.continues`. */
+  readonly continues?: ReadonlySet<number>;
   /** How often its session was found to have moved elsewhere. */
   readonly moves: number;
 }
@@ -50,6 +52,11 @@ export interface Attachment {
   readonly will: WillPacket | null;
   /** The session was there before: its client may send again what was not answered. */
   readonly resumed?: boolean;
+  /**
+   * The connection had the session before, at the node from which that has come: nothing is sent again. The ids of its QoS 2
+   * publishes that are open.
+   */
+  readonly continues?: ReadonlySet<number>;
 }
 
 /** What CONNACK says when a claim is refused; 0: the connection just closes. */

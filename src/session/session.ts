@@ -25,6 +25,7 @@ import type { Attachment } from "./opening.js";
 import { SessionQueue, type WaitingMessages } from "./queue.js";
 import type { Replaying } from "./replay-turns.js";
 import { isRepeat } from "./repeats.js";
+import { resendDue } from "./resend.js";
 import { type Replay, Replays } from "./replays.js";
 import { Replies } from "./replies.js";
 import { deliverRun } from "./runs.js";
@@ -71,6 +72,10 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   private resumed = false;
   /** It is or was in a share group. */
   hadShared = false;
+  /** It has come from another node, and its client's connection is on its way to it. */
+  isArriving = false;
+  /** It lives on at another node; this is what is left of it here. */
+  isElsewhere = false;
   /** Subscriptions whose retained messages are not all sent, where that outlives the process. */
   private replaysDue: Set<string> | null = null;
 
@@ -119,7 +124,13 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   /** So many requests wait for their answers that no more should be read for now. */
   get backlogged(): boolean {
     const replies = this.replies?.length ?? 0;
-    return replies >= waitingMax || (this.replays?.length ?? 0) >= waitingMax;
+    const isFull = replies >= waitingMax || (this.replays?.length ?? 0) >= waitingMax;
+    return isFull || this.window.isHeld;
+  }
+
+  /** Retained messages are on their way to its client. */
+  get isReplaying(): boolean {
+    return this.replays !== null;
   }
 
   /** When it ends without a connection, in wall-clock milliseconds; 0: it has one. */
@@ -134,7 +145,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     return this.incomingQos2;
   }
 
-  /** A connection takes the session up; CONNACK has been sent. Sends again what was in flight. */
+  /** A connection takes the session up; CONNACK has been sent. Sends again what was in flight on another one. */
   attach(attachment: Attachment): void {
     const { channel, epoch, expiryMs, receiveMaximum, will } = attachment;
     const wasPersistent = this.persistent;
@@ -144,17 +155,35 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     this.will = will;
     this.resumed = attachment.resumed ?? false;
     this.willDueMs = this.endDueMs = Number.POSITIVE_INFINITY;
+    this.isArriving = false;
     this.host.wheel.stop(this);
     this.lastAckMs = this.host.turn.nowMs;
     // A session that ends with its connection keeps no message in flight, so it needs no cap of ours.
     const cap = this.persistent ? this.host.limits.receive_maximum : 65_535;
     this.window.restart(Math.min(receiveMaximum, cap), this.persistent || this.journal !== null);
     this.journal?.noteMeta();
-    this.incomingQos2?.onNewConnection();
+    if (attachment.continues === undefined) this.incomingQos2?.onNewConnection();
+    else this.incomingQos2?.onSameConnection(attachment.continues);
     if (wasPersistent !== this.persistent) this.renewSubscriptions(false);
     else if (this.hadShared) this.renewSubscriptions(true);
-    this.resendDue(channel);
-    for (const id of this.window.released()) channel.acknowledge(AckType.Pubrel, id, 0);
+    if (attachment.continues === undefined) {
+      resendDue(this, channel);
+      for (const id of this.window.released()) channel.acknowledge(AckType.Pubrel, id, 0);
+    } else this.window.goOn();
+    this.pump();
+  }
+
+  /** It is about to move: nothing of QoS 1 or 2 is sent any more, and its client should not be read. */
+  hold(): void {
+    this.window.hold();
+    // Whoever publishes to it does not wait for its client meanwhile.
+    this.lastAckMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** It stays after all, as it was. */
+  release(): void {
+    this.window.release();
+    this.lastAckMs = this.host.turn.refresh();
     this.pump();
   }
 
@@ -248,7 +277,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   pump(): void {
     const { channel, window } = this;
     if (channel === null) return;
-    if (window.resending) this.resendDue(channel);
+    if (window.resending) resendDue(this, channel);
     if (this.replays?.pump(this, channel)) {
       this.replays = null;
       this.readOn();
@@ -498,35 +527,6 @@ export class Session implements Subscriber, WheelEntry, Replaying {
 
   private readOn(): void {
     if (this.channel !== null && !this.backlogged) this.channel.readOn();
-  }
-
-  private resendDue(channel: Channel): void {
-    while (!channel.congested) {
-      const id = this.window.nextResend();
-      if (id === 0) return;
-      this.resend(channel, id);
-    }
-  }
-
-  private resend(channel: Channel, id: number): void {
-    const message = this.window.messageOf(id);
-    const delivery = this.window.deliveryOf(id);
-    if (message === null || delivery === null) return;
-    const qos = this.window.stateOf(id) === Awaiting.Puback ? 1 : 2;
-    if (!this.mayReceive(message.topic)) {
-      if (!giveDenied(this, message, delivery, id)) this.abandon(id);
-      return;
-    }
-    const retain = message.retain && delivery.retainAsPublished;
-    // Its delivery has begun, so it is completed even if it has expired [MQTT-4.4.0-1].
-    if (message.expiresMs !== 0) message.countDown(this.host.turn.nowMs);
-    if (channel.republish(message, qos, retain, id, delivery.subscriptionIds)) {
-      this.host.counters.resent++;
-      return;
-    }
-    // The client takes less than it did before: as if it had been delivered [MQTT-3.1.2-25].
-    this.host.counters.droppedTooLarge++;
-    this.abandon(id);
   }
 
   /** The next packet id belongs to a message that is not sent. */

@@ -8,13 +8,14 @@ import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
 import type { Channel } from "./channel.js";
 import { SessionCounters } from "./counters.js";
-import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
+import type { SessionHost, SessionRouter } from "./host.js";
 import type { SessionJournal } from "./journal/journal.js";
 import { Journals } from "./journal/journals.js";
 import { type Loaded, Recovery } from "./journal/recovery.js";
+import { Arrivals } from "./move/arrivals.js";
 import { Moves } from "./move/moves.js";
 import { willKey } from "./move/notes.js";
-import { type MoveSessions, type MovingParts, moveAgainMs } from "./move/parts.js";
+import { type MoveSessions, moveAgainMs } from "./move/parts.js";
 import {
   type ConnectOutcome,
   type ConnectRequest,
@@ -22,36 +23,19 @@ import {
   type Opening,
   refusalReason,
 } from "./opening.js";
+import type { SessionsParts } from "./parts.js";
 import { Places } from "./places.js";
-import { type EndsHost, type EndsParts, RemoteEnds } from "./remote/ends.js";
+import { type EndsHost, RemoteEnds } from "./remote/ends.js";
 import type { AttachedSession } from "./remote/near.js";
 import { ReplayTurns } from "./replay-turns.js";
 import { Session } from "./session.js";
 import { Superseded } from "./superseded/superseded.js";
 import { giveAwayStored } from "./shared.js";
 import { ClientWills } from "./client-wills.js";
-import type { WillNetwork } from "./will-holders.js";
 import type { HeldWill } from "./will-record.js";
-import { standIn } from "./wills.js";
 
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
-
-export interface SessionsParts
-  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback"> {
-  readonly router: SessionRouter;
-  readonly directory: Directory;
-  /** Null: sessions are kept in memory alone (`store.kind: memory`). */
-  readonly journals: JournalParts | null;
-  /** Where wills are held too; null: there are no other nodes. */
-  readonly willNetwork: WillNetwork | null;
-  /** Null: they never move. */
-  readonly moving?: MovingParts | null;
-  /** Null: there are no other nodes. */
-  readonly remote: RemoteParts | null;
-}
-
-export type RemoteParts = Pick<EndsParts, "port" | "clock" | "log" | "placement">;
 
 export class Sessions implements SessionHost, MoveSessions, EndsHost {
   readonly counters = new SessionCounters();
@@ -69,6 +53,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   readonly superseded: Superseded | null;
   /** Connections and sessions of which the other one is at another node. Null: there are no other nodes. */
   readonly remote: RemoteEnds | null;
+  private readonly arrivals: Arrivals;
   /** What is here of each client id, as the directory asks for it. */
   readonly places = new Places(this);
   private readonly byId = new Map<string, Session>();
@@ -95,6 +80,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     const { channels: channelsMax, channel_bytes: window } = parts.limits;
     const { remote, directory } = parts;
     this.remote = remote && new RemoteEnds(this, { ...remote, directory, channelsMax, window });
+    this.arrivals = new Arrivals(this, directory, moving?.cluster.name ?? "");
   }
 
   get size(): number {
@@ -144,31 +130,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     await this.superseded?.resume();
     for (const message of this.recovered) this.journals?.publishes.publishNow(message);
     this.recovered = [];
-    for (const held of await this.wills.recover()) this.takeUpWill(held);
-  }
-
-  /**
-   * A will that an earlier process left. Its delay runs from now on if its client was connected, and is over if the
-   * session did not outlive that process [MQTT-3.1.3-9].
-   */
-  private takeUpWill(held: HeldWill): void {
-    const { will, dueAt, clientId, epoch } = held;
-    const session = this.byId.get(clientId);
-    if (session === undefined) {
-      this.wills.publish(standIn(this, held));
-      return;
-    }
-    session.will = will;
-    session.epoch = Math.max(session.epoch, epoch);
-    const { clock } = this.journals?.parts ?? {};
-    const leftMs = dueAt === 0 || !clock ? will.delaySeconds * 1000 : dueAt - clock.wallMs();
-    const now = this.turn.refresh();
-    session.willDueMs = now + leftMs;
-    if (leftMs <= 0) this.wills.publish(session);
-    else {
-      this.wills.hold(session);
-      this.arm(session, now);
-    }
+    for (const held of await this.wills.recover()) this.wills.takeUp(held);
   }
 
   /** While this node could not be heard, others have published the will. */
@@ -229,6 +191,15 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       session.detach(willDue);
       return;
     }
+    if (this.moves?.onClosed(session, willDue)) return;
+    this.loseConnection(session, willDue);
+    const { clientId, epoch, persistent } = session;
+    if (channel.node === null) this.directory.released(clientId, epoch, persistent);
+    else this.directory.changed(clientId, epoch);
+  }
+
+  /** The session goes on without its connection, or ends. */
+  loseConnection(session: Session, willDue: boolean): void {
     session.detach();
     const now = this.turn.refresh();
     this.lastWill = null;
@@ -243,11 +214,26 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       session.willDueMs = now + delayMs;
       this.wills.hold(session);
     }
-    const { clientId, epoch, persistent } = session;
-    if (persistent) this.keepWaiting(session);
+    if (session.persistent) this.keepWaiting(session);
     else this.end(session);
-    if (channel.node === null) this.directory.released(clientId, epoch, persistent);
-    else this.directory.changed(clientId, epoch);
+  }
+
+  lose(session: Session, willDue: boolean): void {
+    this.loseConnection(session, willDue);
+    this.directory.changed(session.clientId, session.epoch);
+  }
+
+  /** The session of a connection here has moved: what it has from now on; null: it has to close. */
+  follow(...moved: Parameters<Arrivals["follow"]>): AttachedSession | null {
+    return this.arrivals.follow(...moved);
+  }
+
+  arrived(clientId: string, epoch: number): Session | null {
+    return this.arrivals.arrived(clientId, epoch);
+  }
+
+  continue(session: Session, opening: Opening): void {
+    this.arrivals.continue(session, opening);
   }
 
   closeForServer({ channel }: Session, reason: number, willGraceMs: number): void {
@@ -327,6 +313,10 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       this.wheel.set(session, moveAgainMs);
       return;
     }
+    if (session.isArriving) {
+      this.arrivals.lost(session);
+      return;
+    }
     const now = this.turn.refresh();
     if (session.willDueMs <= now) this.wills.publish(session);
     if (session.endDueMs > now) {
@@ -368,7 +358,9 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   private clear({ request }: Opening): void {
     const { clientId, clean } = request;
     // Still connected when the directory gave up waiting for its close.
-    this.byId.get(clientId)?.channel?.close(ReasonCode.SessionTakenOver);
+    const there = this.byId.get(clientId);
+    there?.channel?.close(ReasonCode.SessionTakenOver);
+    if (there?.isArriving) this.arrivals.lost(there);
     const before = this.byId.get(clientId);
     const isOver = before !== undefined && before.endDueMs <= this.turn.refresh();
     if (before !== undefined && (clean || isOver)) this.end(before); // [MQTT-3.1.2-4]
@@ -432,11 +424,11 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     }
     if (isNew && succeeds) this.superseded?.begin(session, epoch, succeeds, request.clean);
     const { journal } = session;
+    session.rules = request.rules;
     if (journal === null) {
       this.attach(opening, session, isNew);
       return;
     }
-    session.rules = request.rules;
     this.byId.set(clientId, session);
     this.attachStored(opening, session, journal, isNew);
   }
@@ -564,7 +556,8 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     const { clientId, journal } = session;
     this.byId.set(clientId, session);
     if (session.will !== null) this.wills.hold(session);
-    this.rearm(session);
+    if (session.isArriving) this.arrivals.expect(session);
+    else this.rearm(session);
     this.directory.changed(clientId, session.epoch);
     if (session.will !== null) session.whenDurable(() => journal?.note(willKey, null));
   }
@@ -594,6 +587,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
 
   private arm(session: Session, nowMs: number): void {
     const due = Math.min(session.willDueMs, session.endDueMs);
-    this.wheel.set(session, Math.max(0, due - nowMs));
+    if (due === Number.POSITIVE_INFINITY) this.wheel.stop(session);
+    else this.wheel.set(session, Math.max(0, due - nowMs));
   }
 }

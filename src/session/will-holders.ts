@@ -126,6 +126,8 @@ export class WillHolders {
 
   /** A session here has this will. `done` when its holders have it, or cannot be had. */
   hold(clientId: string, epoch: number, will: Uint8Array, done: () => void): void {
+    // The session has come from the node for which this one held it.
+    if ((this.held.get(clientId)?.epoch ?? epoch) < epoch) this.drop(clientId);
     const holders = this.holdersOf(clientId);
     this.own.set(clientId, { epoch, will, holders });
     this.tell(holders, clientId, epoch, will, done);

@@ -46,6 +46,8 @@ export class OutgoingWindow {
   /** Sent on this connection and not completed: what the client's Receive Maximum limits. */
   private outstanding = 0;
   private resendAt = 1;
+  /** `max` of a window that is held; -1: it is not. */
+  private heldMax = -1;
 
   constructor(
     private max: number,
@@ -66,6 +68,34 @@ export class OutgoingWindow {
       this.keptBytes < this.bytesMax &&
       ((this.next - this.oldest) & idMask) < spanMax
     );
+  }
+
+  /** Nothing may be sent until `release` or another connection. */
+  get isHeld(): boolean {
+    return this.heldMax !== -1;
+  }
+
+  /** Most messages that the connection takes unacknowledged. */
+  get receiveMaximum(): number {
+    return this.isHeld ? this.heldMax : this.max;
+  }
+
+  hold(): void {
+    if (this.isHeld) return;
+    this.heldMax = this.max;
+    this.max = 0;
+  }
+
+  release(): void {
+    if (!this.isHeld) return;
+    this.max = this.heldMax;
+    this.heldMax = -1;
+  }
+
+  /** After `restart`: it is the same connection as before, on which all that is in flight was sent. */
+  goOn(): void {
+    this.resending = false;
+    this.outstanding = this.inFlight;
   }
 
   /** A message leaves under `nextId`. `seq`, `body`: where the session's journal has it, if it has one. */
@@ -155,6 +185,7 @@ export class OutgoingWindow {
   /** A new connection: everything in flight is to be sent again. `max`: its Receive Maximum. */
   restart(max: number, keeps: boolean): void {
     this.max = max;
+    this.heldMax = -1;
     this.keeps = keeps;
     this.resendAt = this.oldest;
     this.resending = this.inFlight > 0;

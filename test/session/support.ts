@@ -91,6 +91,7 @@ export class FakeChannel implements Channel {
   readonly node = null;
   congested = false;
   isOpen = true;
+  readonly hasWithheld = false;
   readonly said: string[] = [];
   /** How often it was told to read on. */
   reads = 0;
@@ -137,6 +138,19 @@ export class FakeChannel implements Channel {
 
   readOn(): void {
     this.reads++;
+  }
+
+  hold(done: () => void): void {
+    this.said.push("hold");
+    done();
+  }
+
+  release(): void {
+    this.said.push("release");
+  }
+
+  moved(node: string, epoch: number): void {
+    this.said.push(`moved to ${node} ${epoch}`);
   }
 
   close(reason: number): void {

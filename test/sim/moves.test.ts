@@ -7,12 +7,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSessions } from "./sessions/checks.js";
 import { movePlants } from "./sessions/move-plants.js";
-import { type Mishap, MoveStory, moveSteps } from "./sessions/move-story.js";
+import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
 
 const seedsMax = 60;
 
-async function tell(seed: number, step: number, mishap: Mishap): Promise<MoveStory> {
-  const story = new MoveStory(seed, step, mishap);
+async function tell(
+  seed: number,
+  step: number,
+  mishap: Mishap,
+  whereabouts?: Whereabouts,
+): Promise<MoveStory> {
+  const story = new MoveStory(seed, step, mishap, whereabouts);
   await story.tell();
   await checkSessions(story);
   return story;
@@ -31,6 +36,34 @@ test("a session moves while messages flow", async () => {
       }
     }
     await checkSessions(story);
+  }
+});
+
+const places = [0, 1, 2] as const;
+
+test("a session moves while its client is connected, which does not notice", async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const story = new MoveStory(300 + seed, 0, { kind: "none" }, places[seed % 3]);
+    await story.tell();
+    assert.ok(story.isMoved, `seed ${seed}`);
+    for (const client of story.clients) {
+      for (const [{ sentMs }, times] of client.taken) {
+        assert.ok(times === 1 || sentMs < story.awayMs, "nothing comes twice");
+      }
+    }
+    const [mover] = story.clients;
+    assert.equal(mover?.connections, story.connections, "it did not connect again");
+    await checkSessions(story);
+  }
+});
+
+test("a node dies, or is cut off, at any step of the move of a connected client's session", async () => {
+  for (let step = 0; step < moveSteps; step++) {
+    for (const node of places) {
+      await tell(400 + step, step, { kind: "crash", node }, places[(step + node) % 3]);
+    }
+    const between = [step % 3, (step + 1) % 3] as const;
+    await tell(500 + step, step, { kind: "cut", between }, places[(step >> 1) % 3]);
   }
 });
 

@@ -37,7 +37,7 @@ export interface TakenSnapshot {
 }
 
 /**
- * Takes the state of a session without connection. `self`: the name of this node; `positions`: what was taken here of each
+ * Takes the state of a session without connection, or with one that is held. `self`: the name of this node; `positions`: what was taken here of each
  * origin so far.
  */
 export function takeSnapshot(
@@ -105,6 +105,7 @@ function headOf(
     ...{ clientId, user, epoch, expiryMs, inFlight, messages: 0 },
     rules: rules === null ? null : [...rules],
     endsInMs: endDueMs === Number.POSITIVE_INFINITY ? -1 : Math.max(0, endDueMs - nowMs),
+    connected: session.channel !== null,
     durable: session.journal !== null,
     will: willOf(session, nowMs),
     nextId: window.nextId,

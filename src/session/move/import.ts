@@ -54,6 +54,7 @@ export class SessionImport {
     session.expiryMs = expiryMs;
     session.endDueMs = endsInMs === -1 ? Number.POSITIVE_INFINITY : this.nowMs + endsInMs;
     session.epoch = epoch;
+    session.isArriving = head.connected;
     if (journals !== null) session.journal = journals.open(session);
     this.session = session;
     this.takeWill();

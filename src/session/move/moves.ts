@@ -1,6 +1,6 @@
 /**
- * Moves of sessions between nodes: the new owner pulls a session that has no connection from its old owner, while messages
- * flow. Its commit is the switch: a session has one owner, whoever crashes at whatever step (docs/wire.md, "Moves of
+ * Moves of sessions between nodes: the new owner pulls a session from its old owner, while messages flow. One whose client
+ * is connected is held first (hold.ts), and its connection comes after it. The new owner's commit is the switch: a session has one owner, whoever crashes at whatever step (docs/wire.md, "Moves of
  * sessions").
  */
 import { sleep } from "../../lib/clock.js";
@@ -8,6 +8,7 @@ import { Refusal } from "../../lib/refusal.js";
 import type { Session } from "../session.js";
 import { Incoming, type PullOutcome, type SizeLimits } from "./incoming.js";
 import { Confirmations } from "./confirmations.js";
+import { Hold } from "./hold.js";
 import type { MoveNote } from "./notes.js";
 import { Outgoing } from "./outgoing.js";
 import { MoveCounters, type MoveParts } from "./parts.js";
@@ -36,6 +37,8 @@ export class Moves {
   closed: string | null = null;
   private readonly outgoing = new Map<string, Outgoing>();
   private readonly incoming = new Map<string, Incoming>();
+  /** Client ids whose connections are held, while their moves have not begun. */
+  private readonly holds = new Map<string, Hold>();
   /** Who waits for a session that is on its way to this node. */
   private readonly waitingIn = new Map<string, (() => void)[]>();
   private readonly confirmations: Confirmations;
@@ -92,27 +95,57 @@ export class Moves {
   }
 
   /**
-   * Moves a session of this node to another one, which pulls it. Resolves with the number of its messages.
+   * Moves a session of this node to another one, which pulls it. Its client may be connected, and notices nothing. Resolves
+   * with the number of its messages.
    * @throws Refusal with a sentence, when it stays here
    */
   async push(clientId: string, to: string): Promise<number> {
-    const { cluster, clock, sessions } = this.parts;
+    const { clock, sessions } = this.parts;
     this.checkTarget(to);
     const session = sessions.get(clientId);
     if (session === undefined || !session.persistent) {
       throw new Refusal("there is no session of that client here that outlives its connection");
     }
-    if (session.channel !== null) {
-      throw new Refusal("its client is connected: a session moves while its client is away");
-    }
+    const { channel } = session;
+    if (channel !== null)
+      return await this.pushHeld(clientId, to, new Hold(session, channel, clock));
     const endMs = clock.monotonicMs() + detachedMs;
     while (!this.isSettled(session) && clock.monotonicMs() < endMs) await sleep(clock, pollMs);
+    return await this.askToPull(clientId, to);
+  }
+
+  /** Client and session stand still before the new owner takes what comes: what was under way might wait behind that. */
+  private async pushHeld(clientId: string, to: string, hold: Hold): Promise<number> {
+    if (this.holds.has(clientId)) throw new Refusal("it is being moved already");
+    this.holds.set(clientId, hold);
+    try {
+      const { clock } = this.parts;
+      const endMs = clock.monotonicMs() + detachedMs;
+      for (;;) {
+        const missing = hold.advance();
+        if (missing === null) break;
+        if (clock.monotonicMs() >= endMs || hold.isLate) throw new Refusal(missing);
+        await sleep(clock, pollMs);
+      }
+      return await this.askToPull(clientId, to);
+    } finally {
+      // Else the move has it.
+      if (this.holds.delete(clientId)) hold.release();
+    }
+  }
+
+  private async askToPull(clientId: string, to: string): Promise<number> {
     const question = encodeRequest({ verb: "pull", clientId });
-    const answer = await cluster.ask(to, moveService, question);
+    const answer = await this.parts.cluster.ask(to, moveService, question);
     const reply = answer === null ? null : decodeReply("pull", answer);
     if (reply === null) throw new Refusal(`the link to ${to} broke: see where the session is`);
     if ("refused" in reply) throw new Refusal(reply.refused);
     return reply.messages;
+  }
+
+  /** The connection of a session is closed. True: it is on its way to another node, which comes first. */
+  onClosed({ clientId }: Session, willDue: boolean): boolean {
+    return this.outgoing.get(clientId)?.onClosed(willDue) ?? false;
   }
 
   /** At start: an earlier process had given a session's state away. */
@@ -203,7 +236,9 @@ export class Moves {
     const session = this.parts.sessions.get(clientId);
     const refused = this.refusal(clientId, session);
     if (refused !== null || session === undefined) return { refused: refused ?? "it is not here" };
-    const move = new Outgoing(this, session, peer, id);
+    const hold = this.holds.get(clientId) ?? null;
+    this.holds.delete(clientId);
+    const move = new Outgoing(this, session, peer, id, null, hold);
     this.outgoing.set(clientId, move);
     return move.begin();
   }
@@ -214,7 +249,9 @@ export class Moves {
     if (session === undefined) return `there is no session of that client at ${name}`;
     if (this.has(clientId)) return "it is being moved already";
     if (this.confirmations.has(clientId)) return "its last move is not known to all yet";
-    if (session.channel !== null) return "its client is connected";
+    const isStill = this.holds.get(clientId)?.isStill ?? false;
+    if (session.channel !== null && !isStill) return "its client is connected";
+    if (session.isArriving) return "the connection of its client is about to come after it";
     if (!session.persistent) return "it ends with its connection";
     if (session.journal?.isAttaching) return "its client is about to connect";
     if (session.isStalled) return `the store of ${name} takes nothing at the moment`;

@@ -5,8 +5,10 @@
  */
 import type { Position } from "../../cluster/barrier.js";
 import { sleep } from "../../lib/clock.js";
+import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { Session } from "../session.js";
 import { type SnapshotParts, subscriptionsOf, takeSnapshot } from "./export.js";
+import { type Hold, unaccepted } from "./hold.js";
 import { giveLate, type LateMark } from "./late.js";
 import { encodeNote, type MoveNote, movingKey } from "./notes.js";
 import type { MoveCounters, MoveParts } from "./parts.js";
@@ -48,6 +50,8 @@ export class Outgoing {
   /** It is over, and what that means for the session is durable. */
   private isFinished = false;
   private heardMs: number;
+  /** Its connection was closed when its state had left: what that means for it waits. */
+  private lost: { readonly willDue: boolean } | null = null;
   private waiting: (() => void)[] = [];
   private confirming: (() => void)[] = [];
 
@@ -58,6 +62,8 @@ export class Outgoing {
     readonly id: number,
     /** At start: an earlier process had given the state away, and left this. */
     note: MoveNote | null = null,
+    /** Of its client's connection, if it has one. */
+    private readonly hold: Hold | null = null,
   ) {
     this.subscriptions = encodeSubscriptions(subscriptionsOf(session));
     this.heardMs = host.parts.clock.monotonicMs();
@@ -100,7 +106,7 @@ export class Outgoing {
       if (this.nowMs >= endMs) this.giveUp();
       if (this.stage !== "taking") return { refused: missing };
       await sleep(this.host.parts.clock, pollMs);
-      if (this.stage !== "taking") return { refused: "it was given up: its client came back" };
+      if (this.stage !== "taking") return { refused: "it was given up: its client came or went" };
     }
     return await this.give();
   }
@@ -122,6 +128,17 @@ export class Outgoing {
     }
   }
 
+  /**
+   * Its connection is closed. True: that is settled when it is known where the session is; false: now, as it stays here.
+   */
+  onClosed(willDue: boolean): boolean {
+    this.giveUp();
+    if (this.stage !== "sent") return false;
+    this.lost = { willDue };
+    this.session.channel = null;
+    return true;
+  }
+
   /** The session stays here. `isSure`: the new owner has said so. */
   giveUp(isSure = false): void {
     if (this.stage === "over" || (this.stage === "sent" && !isSure)) return;
@@ -131,7 +148,9 @@ export class Outgoing {
     const { session } = this;
     if (wasSent) session.journal?.note(movingKey, null);
     this.host.onOver(this);
-    this.host.parts.sessions.rearm(session);
+    this.hold?.release();
+    if (this.lost !== null) this.host.parts.sessions.lose(session, this.lost.willDue);
+    else if (session.channel === null) this.host.parts.sessions.rearm(session);
     this.finish();
   }
 
@@ -174,9 +193,7 @@ export class Outgoing {
     if (session.journal?.isGiving) {
       return "messages of its share groups are being given to other members";
     }
-    for (const [, message] of session.openPublishes()) {
-      if (message !== null) return "a QoS 2 message of its client is not accepted everywhere yet";
-    }
+    for (const [, message] of session.openPublishes()) if (message !== null) return unaccepted;
     return null;
   }
 
@@ -186,8 +203,11 @@ export class Outgoing {
     while (this.stage !== "over") {
       await sleep(clock, askAgainMs);
       if (this.stage === "begun" || this.stage === "taking") {
-        if (this.nowMs - this.heardMs > idleMs) this.giveUp();
-      } else if (this.stage === "sent" && this.nowMs - this.heardMs >= askAgainMs) {
+        if (this.nowMs - this.heardMs > idleMs || this.hold?.isLong) this.giveUp();
+        continue;
+      }
+      if (this.hold?.isTooLong) this.session.channel?.close(ReasonCode.UseAnotherServer);
+      if (this.nowMs - this.heardMs >= askAgainMs) {
         const isMember = cluster.members.others().some(({ name }) => name === this.to);
         // One that was removed has taken with it what it had, and what is here is all there is.
         if (isMember) await this.ask();
@@ -217,12 +237,22 @@ export class Outgoing {
     const { session, host } = this;
     host.counters.movedOut++;
     host.counters.messagesOut += session.queued + session.window.inFlight;
+    this.sendOn();
     giveLate(session, this.late, () => {
       host.parts.sessions.letGo(session, () => {
         host.onOver(this);
         this.finish();
       });
     });
+  }
+
+  /** The connection goes on with the session at its new node. */
+  private sendOn(): void {
+    const { session, to } = this;
+    const { channel } = session;
+    session.isElsewhere = true;
+    session.channel = null;
+    channel?.moved(to, session.epoch + 1);
   }
 
   private finish(): void {

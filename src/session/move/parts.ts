@@ -26,12 +26,14 @@ export interface MoveSessions extends SessionHost {
   get(clientId: string): Session | undefined;
   /** The end of an earlier session of that client id is not stored yet. */
   isEnding(clientId: string): boolean;
-  /** A session has come: it is one of ours from now on, without a connection. */
+  /** A session has come: it is one of ours from now on, without a connection; or its connection will come. */
   takeIn(session: Session): void;
   /**
    * A session is elsewhere: it goes without its will, and without giving anything away. `done` when that is durable.
    */
   letGo(session: Session, done: () => void): void;
+  /** The connection of a session is gone: it goes on without, or ends. */
+  lose(session: Session, willDue: boolean): void;
   /** The session stays: what was due to happen to it meanwhile happens now. */
   rearm(session: Session): void;
 }

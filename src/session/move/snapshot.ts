@@ -67,6 +67,8 @@ const headSchema = z.object({
   expiryMs: z.number().positive(),
   /** Milliseconds until it ends; -1: never. */
   endsInMs: z.number(),
+  /** Its client is connected: its connection comes after it. */
+  connected: z.boolean().default(false),
   /** It is stored at its old owner. */
   durable: z.boolean(),
   will: willSchema.nullable(),

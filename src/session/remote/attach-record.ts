@@ -26,6 +26,8 @@ const schema = z.object({
   address: z.string(),
   keepAliveSeconds: count,
   connectedAtMs: count,
+  /** The connection had the session at the node from which that has come: nothing is sent to it again. */
+  continues: z.boolean().default(false),
 });
 
 export type AttachRecord = Omit<z.infer<typeof schema>, "will"> & {

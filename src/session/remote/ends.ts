@@ -57,6 +57,10 @@ export interface EndsHost extends SessionHost {
   whenWillAccepted(done: () => void): void;
   /** Ends the session, if there is one; calls back when that is durable. */
   discard(clientId: string, done: () => void): void;
+  /** A session that has moved here and waits for this connection of its client; null: there is none. */
+  arrived(clientId: string, epoch: number): Session | null;
+  /** That connection takes it up where it left off. */
+  continue(session: Session, opening: Opening): void;
 }
 
 export interface EndsParts {
@@ -102,6 +106,8 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     discarded: 0,
     /** Attaching met a session that had moved. */
     moved: 0,
+    /** Connections here that went on with their sessions at another node, as those had moved there. */
+    followed: 0,
     /** Refused because of `limits.channels`. */
     refusedFull: 0,
     /** Connections here closed because the link to their session's node, or that node, was gone. */
@@ -169,6 +175,15 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     this.tryFetch(opening, place, deadlineMs);
   }
 
+  /**
+   * A connection here goes on with its session, which has moved to `node`: it is told to close when it cannot. Null: there
+   * is no link to that node.
+   */
+  goOn(opening: Opening, node: string): RemoteSession | null {
+    const link = this.parts.port.channels.to(node);
+    return link === null ? null : this.attach(opening, link);
+  }
+
   /** Ends the session of a connection here, at an operator's wish. False: its node could not be asked. */
   async endFar({ node, clientId, epoch }: RemoteSession): Promise<boolean> {
     const body = encodeDiscard(clientId, epoch);
@@ -223,6 +238,11 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
       return;
     }
     this.forget(near);
+    if (opening.continues !== undefined) {
+      opening.channel.close(reasonToLeave(answer));
+      this.parts.directory.released(near.clientId, near.epoch, false);
+      return;
+    }
     switch (answer.kind) {
       case "lost":
         this.parts.clock.setTimer(retryMs, () => this.fetch(opening, placeOf(near.node)));
@@ -236,6 +256,10 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
         else this.giveUp(opening, answer.reason);
         return;
     }
+  }
+
+  onMoved(near: RemoteSession): void {
+    this.forget(near);
   }
 
   onOver(end: RemoteSession | RemoteChannel): void {
@@ -256,7 +280,10 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
   }
 
   whenDetached(session: Session, done: () => void): void {
-    this.sessions.whenWillAccepted(() => session.whenDurable(done));
+    this.sessions.whenWillAccepted(() => {
+      // What is on its way to another node is detached when it stays, and lives on there if not.
+      this.sessions.settle(session.clientId, () => session.whenDurable(done));
+    });
   }
 
   onWithheld(): void {
@@ -264,7 +291,7 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
   }
 
   isKept(session: Session): boolean {
-    return this.sessions.get(session.clientId) === session;
+    return session.isElsewhere || this.sessions.get(session.clientId) === session;
   }
 
   onBug({ record }: RemoteChannel, error: unknown): void {
@@ -349,7 +376,7 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     }
   }
 
-  private attach(opening: Opening, link: ChannelLink): void {
+  private attach(opening: Opening, link: ChannelLink): RemoteSession {
     const { request, epoch, channel } = opening;
     const { clientId, user, rules, expiryMs, receiveMaximum, will } = request;
     const near = new RemoteSession(opening, link, link.nextNumber(), this);
@@ -366,6 +393,7 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
         expiryMs,
         receiveMaximum,
         will,
+        continues: opening.continues !== undefined,
       },
       ...{ address, version, keepAliveSeconds, connectedAtMs, takesMessages, window: this.window },
       // What is cut from a topic by a mount point is not known where packets are measured.
@@ -373,17 +401,23 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     });
     const at = link.room(near.number, Kind.attach, record.length, false);
     link.bytes.set(record, at);
+    return near;
   }
 
   private onAttached(near: RemoteSession): void {
     this.counters.nearAttached++;
     const { channel, opening, clientId, epoch } = near;
+    const { continues } = opening;
     if (!channel.isOpen) {
-      // The client is gone, and was not greeted.
-      near.detach(false);
+      // The client is gone; one that was not greeted never was there.
+      near.detach(continues !== undefined);
       return;
     }
-    opening.done({ session: near, present: true });
+    if (continues === undefined) opening.done({ session: near, present: true });
+    else {
+      this.counters.followed++;
+      channel.readOn();
+    }
     this.parts.directory.attached(clientId, epoch);
   }
 
@@ -428,12 +462,27 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
       }
     };
     const opening: Opening = { request, channel: far, epoch, done, moves: 0 };
+    if (record.continues) {
+      this.onContinued(far, opening);
+      return;
+    }
     this.sessions.settle(clientId, (hasGone) => {
       const session = this.sessions.get(clientId);
       if (hasGone) far.refuse(movedReason);
       else if (session !== undefined && session.epoch > epoch) far.refuse(0);
       else this.sessions.openFor(opening);
     });
+  }
+
+  /** The connection of a session that has moved here comes after it. */
+  private onContinued(far: RemoteChannel, opening: Opening): void {
+    const session = this.sessions.arrived(opening.request.clientId, opening.epoch);
+    if (session === null) {
+      far.refuse(0);
+      return;
+    }
+    far.attached(session);
+    this.sessions.continue(session, { ...opening, continues: new Set() });
   }
 
   private forget(near: RemoteSession): void {
@@ -449,6 +498,13 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     }
     return ends;
   }
+}
+
+/** With what a connection closes that cannot go on with its session at another node. */
+function reasonToLeave(answer: AttachAnswer): number {
+  const reason = answer.kind === "refused" ? answer.reason : -1;
+  if (reason === 0) return ReasonCode.SessionTakenOver;
+  return reason > 0 ? reason : ReasonCode.UseAnotherServer;
 }
 
 const placeOf = (node: string): SessionPlace => ({ node, isUp: true });

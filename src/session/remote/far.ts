@@ -32,6 +32,7 @@ import {
   decodeUnsubscribe,
   deliveryBytes,
   detachBytes,
+  encodeMoved,
   Kind,
   readPublish,
   requestCost,
@@ -68,6 +69,8 @@ export class RemoteChannel implements Channel, AcksOwner {
   private readonly unanswered: number[] = [];
   private acks: Acks | null = null;
   private readonly packetMax: number;
+  /** Its connection was told to wait, and has not said that it does. */
+  private onHeld: (() => void) | null = null;
 
   constructor(
     readonly link: ChannelLink,
@@ -193,6 +196,27 @@ export class RemoteChannel implements Channel, AcksOwner {
     this.giveCredit();
   }
 
+  hold(done: () => void): void {
+    if (!this.isOpen) return;
+    this.onHeld = done;
+    this.link.room(this.number, Kind.hold, 0, false);
+  }
+
+  release(): void {
+    this.onHeld = null;
+    if (this.isOpen) this.link.room(this.number, Kind.release, 0, false);
+  }
+
+  moved(node: string, epoch: number): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.acks?.close();
+    this.far.onOver(this);
+    const record = encodeMoved(node, epoch);
+    const at = this.link.room(this.number, Kind.moved, record.length, false);
+    this.link.bytes.set(record, at);
+  }
+
   close(reason: number): void {
     const { session } = this;
     if (!this.isOpen) return;
@@ -262,6 +286,10 @@ export class RemoteChannel implements Channel, AcksOwner {
       case Kind.skip:
         this.owed += end - start;
         for (let at = start; at + 2 <= end; at += 2) session.onSkipped(bytes.readUInt16BE(at));
+        return;
+      case Kind.held:
+        this.onHeld?.();
+        this.onHeld = null;
         return;
       case Kind.detach:
         if (end - start !== detachBytes) throw new WireError("channel: detach");

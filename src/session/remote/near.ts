@@ -16,6 +16,7 @@ import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
 import {
   ackRecordBytes,
+  decodeMoved,
   detachBytes,
   encodeSubscribe,
   encodeUnsubscribe,
@@ -45,6 +46,8 @@ export interface NearHost {
   /** What may be under way to a connection here without a credit. */
   readonly window: number;
   onAnswer(near: RemoteSession, answer: AttachAnswer): void;
+  /** The session has moved, and this end of the channel is no more. */
+  onMoved(near: RemoteSession): void;
   /** The channel is over and the session's node knows it, or cannot be asked. */
   onOver(near: RemoteSession): void;
 }
@@ -54,6 +57,8 @@ type State = "attaching" | "attached" | "detaching" | "over";
 export class RemoteSession {
   expiryMs: number;
   private state: State = "attaching";
+  /** The session is about to move: nothing more goes to it. */
+  private isHeld = false;
   /** Bytes sent and not yet credited, and how many may be. */
   private uncredited = 0;
   private farWindow = 0;
@@ -62,7 +67,7 @@ export class RemoteSession {
   /** Packet ids of QoS 2 publishes of an MQTT 5 client on this connection, until PUBREL. */
   private readonly openIds: Set<number> | null;
   private kept: boolean | null = null;
-  private waiting: (() => void)[] = [];
+  private readonly waiting: (() => void)[] = [];
 
   constructor(
     readonly opening: Opening,
@@ -71,7 +76,7 @@ export class RemoteSession {
     private readonly near: NearHost,
   ) {
     this.expiryMs = opening.request.expiryMs;
-    this.openIds = opening.channel.version === 5 ? new Set() : null;
+    this.openIds = opening.channel.version === 5 ? new Set(opening.continues) : null;
   }
 
   get isRemote(): true {
@@ -114,7 +119,8 @@ export class RemoteSession {
 
   /** The connection has it, or had it and the session's node does not know yet that it is gone. */
   get isAttached(): boolean {
-    return this.state === "attached" || this.state === "detaching";
+    if (this.state === "attaching") return this.opening.continues !== undefined;
+    return this.state !== "over";
   }
 
   get persistent(): boolean {
@@ -123,7 +129,7 @@ export class RemoteSession {
 
   /** So much is under way to the session that the client should not be read for now. */
   get backlogged(): boolean {
-    return this.uncredited >= this.farWindow;
+    return this.uncredited >= this.farWindow || this.isHeld;
   }
 
   /** Its node looks after what waits there. */
@@ -133,6 +139,10 @@ export class RemoteSession {
 
   get freshQos2(): number {
     return this.openIds === null ? 0 : this.openIds.size;
+  }
+
+  freshIds(): Iterable<number> {
+    return this.openIds ?? [];
   }
 
   onPuback(packetId: number): void {
@@ -234,6 +244,16 @@ export class RemoteSession {
         if (end - start !== 2) throw new WireError("channel: close");
         this.end(bytes[start + 1] === 1, bytes[start] as number); // two bytes
         return;
+      case Kind.hold:
+        this.onHold();
+        return;
+      case Kind.release:
+        this.isHeld = false;
+        if (this.state === "attached") this.channel.release();
+        return;
+      case Kind.moved:
+        this.onMoved(bytes, start, end);
+        return;
       case Kind.detached:
         if (end - start !== 1) throw new WireError("channel: detached");
         this.end(bytes[start] === 1, 0);
@@ -241,6 +261,26 @@ export class RemoteSession {
       default:
         throw new WireError(`channel: kind ${kind}`);
     }
+  }
+
+  private onHold(): void {
+    if (this.state !== "attached") return;
+    this.isHeld = true;
+    this.channel.hold(() => {
+      if (this.state === "attached") this.link.room(this.number, Kind.held, 0, false);
+    });
+  }
+
+  private onMoved(bytes: Buffer, start: number, end: number): void {
+    const { node, epoch } = decodeMoved(bytes, start, end);
+    if (this.state !== "attached") {
+      // Its new node waits in vain for a connection that is closed.
+      this.end(true, 0);
+      return;
+    }
+    this.state = "over";
+    this.near.onMoved(this);
+    this.channel.moved(node, epoch);
   }
 
   private onRefused(reason: number): void {
@@ -251,6 +291,7 @@ export class RemoteSession {
     if (this.state !== "attaching") return;
     this.state = answer.kind === "attached" ? "attached" : "over";
     this.near.onAnswer(this, answer);
+    if (answer.kind !== "attached") this.tellWaiting();
   }
 
   /** The far end is gone, or knows that we are. `reason` is for a connection that is still open. */
@@ -262,9 +303,11 @@ export class RemoteSession {
     // Its end is told to the host by `detach`, within this call.
     if (wasAttached) this.channel.close(reason);
     else this.near.onOver(this);
-    const { waiting } = this;
-    this.waiting = [];
-    for (const done of waiting) done();
+    this.tellWaiting();
+  }
+
+  private tellWaiting(): void {
+    for (const done of this.waiting.splice(0)) done();
   }
 
   private onMessage(bytes: Buffer, start: number, end: number): void {

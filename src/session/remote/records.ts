@@ -22,6 +22,7 @@ export const Kind = {
   detach: 6,
   skip: 7,
   credit: 8,
+  held: 9,
   attached: 64,
   refused: 65,
   packets: 66,
@@ -30,6 +31,9 @@ export const Kind = {
   detached: 69,
   farCredit: 70,
   settled: 71,
+  hold: 72,
+  release: 73,
+  moved: 74,
 } as const;
 
 /** Is it of a channel that the sender of the entry serves, and not of one that it has opened? */
@@ -38,6 +42,27 @@ export const isOfFarEnd = (kind: number): boolean => kind >= Kind.attached;
 export const ackRecordBytes = 4;
 /** `u8` will due, `f64` expiry. */
 export const detachBytes = 9;
+
+const movedHeadBytes = 8;
+
+/** MOVED: `f64` the epoch of the session at its new node, and that node's name. */
+export function encodeMoved(node: string, epoch: number): Buffer {
+  const bytes = Buffer.allocUnsafe(movedHeadBytes + Buffer.byteLength(node));
+  bytes.writeDoubleBE(epoch, 0);
+  bytes.write(node, movedHeadBytes);
+  return bytes;
+}
+
+/** @throws WireError when it makes no sense */
+export function decodeMoved(
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { readonly node: string; readonly epoch: number } {
+  const epoch = end - start > movedHeadBytes ? bytes.readDoubleBE(start) : -1;
+  if (!Number.isSafeInteger(epoch) || epoch < 0) throw new WireError("channel: moved");
+  return { node: bytes.toString("utf8", start + movedHeadBytes, end), epoch };
+}
 
 const noExpiry = 0xffff_ffff;
 const qosMask = 3;

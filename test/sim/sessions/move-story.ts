@@ -16,6 +16,9 @@ export type Mishap =
   | { readonly kind: "crash"; readonly node: 0 | 1 | 2 }
   | { readonly kind: "cut"; readonly between: readonly [number, number] };
 
+/** Where the client of the session is while that moves: away, or connected to the node at that place. */
+export type Whereabouts = "away" | 0 | 1 | 2;
+
 /** Questions and answers of a move that goes well; the mishap comes with one of them, or soon after. */
 export const moveSteps = 12;
 
@@ -29,8 +32,10 @@ export class MoveStory {
   /** Steps that were taken. */
   steps = 0;
   isMoved = false;
-  /** When the client of the session had left. */
+  /** When the client of the session had left, or had come to where it is during the move. */
   awayMs = 0;
+  /** How often the client had connected when the move began, if it was connected then. */
+  connections = 0;
   private readonly dice: Dice;
   private readonly publishers: SimClient[] = [];
   private mover: SimClient | null = null;
@@ -41,8 +46,10 @@ export class MoveStory {
     readonly seed: number,
     private readonly step: number,
     private readonly mishap: Mishap,
+    private readonly whereabouts: Whereabouts = "away",
   ) {
-    this.world = new World(seed, `move of seed ${seed}, step ${step}, ${JSON.stringify(mishap)}`);
+    const what = `client ${whereabouts}, ${JSON.stringify(mishap)}`;
+    this.world = new World(seed, `move of seed ${seed}, step ${step}, ${what}`);
     this.dice = this.world.dice.fork(9);
   }
 
@@ -52,10 +59,8 @@ export class MoveStory {
     for (const client of this.publishers) this.publishOn(client);
     await world.run(dice.between(20, 80));
     mover.staysOnline = false;
-    mover.disconnect(false);
-    const isAway = (): boolean => this.nodes[0]?.process?.sessions.get(movingId)?.channel === null;
-    await world.until(isAway, 5_000, "its client is away");
-    this.awayMs = world.nowMs;
+    if (this.whereabouts === "away") await this.leave(mover);
+    else await this.stay(mover, this.whereabouts);
     await world.run(dice.between(0, 50));
     this.watchSteps();
     this.push();
@@ -76,11 +81,40 @@ export class MoveStory {
     this.throwFaults();
   }
 
+  private async leave(mover: SimClient): Promise<void> {
+    mover.disconnect(false);
+    const isAway = (): boolean => this.nodes[0]?.process?.sessions.get(movingId)?.channel === null;
+    await this.world.until(isAway, 5_000, "its client is away");
+    this.awayMs = this.world.nowMs;
+  }
+
+  /** The session stays at the first node, its client is at another, and publishes. */
+  private async stay(mover: SimClient, at: 0 | 1 | 2): Promise<void> {
+    const { world, dice } = this;
+    this.publishers[1]?.subscribe("u/#", 2);
+    mover.sessionNode = () => this.owner() ?? this.nodes[0] ?? mover.node;
+    if (at !== 0) {
+      mover.disconnect(false);
+      mover.node = this.nodes[at] as SessionNode; // there are three
+      mover.connect();
+    }
+    const isThere = (): boolean => mover.state === "online" && this.owner() === this.nodes[0];
+    await world.until(isThere, 5_000, "its client is connected");
+    this.awayMs = world.nowMs;
+    this.publishOn(mover, ["u/a"]);
+    await world.run(dice.between(20, 80));
+    this.connections = mover.connections;
+  }
+
+  private owner(): SessionNode | undefined {
+    return this.nodes.find(({ process }) => process?.sessions.get(movingId)?.isElsewhere === false);
+  }
+
   private async begin(): Promise<SimClient> {
     const { world, dice } = this;
     const atomic = dice.chance(0.5);
     for (let i = 0; i < 3; i++) {
-      const node = new SessionNode(world, nodeName(i), {});
+      const node = new SessionNode(world, nodeName(i), { session: { placement: "stay" } });
       node.store.atomic = atomic;
       node.store.readMsMax = dice.pick([0, 2]);
       node.store.writeMsMax = dice.pick([1, 5, 20]);
@@ -119,13 +153,13 @@ export class MoveStory {
     return client;
   }
 
-  private publishOn(client: SimClient): void {
+  private publishOn(client: SimClient, topics: readonly string[] = ["t/a", "t/b"]): void {
     if (!this.flows) return;
     const { dice } = this;
-    if (client.state === "online") client.publish(dice.pick(["t/a", "t/b"]), dice.pick([1, 1, 2]));
+    if (client.state === "online") client.publish(dice.pick(topics), dice.pick([1, 1, 2]));
     // Later it matters that there are some, not how many.
     const pauseMs = this.isStruck ? dice.between(50, 400) : dice.between(1, 12);
-    client.life.clock.setTimer(pauseMs, () => this.publishOn(client));
+    client.life.clock.setTimer(pauseMs, () => this.publishOn(client, topics));
   }
 
   /** Counts what the nodes say to each other of the move. */
@@ -211,8 +245,11 @@ export class MoveStory {
       30_000,
       () => `the session has one owner: ${seen()}`,
     );
-    mover.node = owners()[0] as SessionNode; // there is one
-    world.trace.note(`the session is at ${mover.node.name}`);
+    const owner = owners()[0] as SessionNode; // there is one
+    if (this.whereabouts === "away") mover.node = owner;
+    // When all nodes start at once another one would give it a new session.
+    mover.chooseNode = () => owner;
+    world.trace.note(`the session is at ${owner.name}`);
   }
 
   private throwFaults(): void {

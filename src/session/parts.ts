@@ -1,0 +1,22 @@
+/** What the sessions of a node are made of. */
+import type { Directory } from "../cluster/directory-types.js";
+import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
+import type { MovingParts } from "./move/parts.js";
+import type { EndsParts } from "./remote/ends.js";
+import type { WillNetwork } from "./will-holders.js";
+
+export interface SessionsParts
+  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback"> {
+  readonly router: SessionRouter;
+  readonly directory: Directory;
+  /** Null: sessions are kept in memory alone (`store.kind: memory`). */
+  readonly journals: JournalParts | null;
+  /** Where wills are held too; null: there are no other nodes. */
+  readonly willNetwork: WillNetwork | null;
+  /** Null: they never move. */
+  readonly moving?: MovingParts | null;
+  /** Null: there are no other nodes. */
+  readonly remote: RemoteParts | null;
+}
+
+export type RemoteParts = Pick<EndsParts, "port" | "clock" | "log" | "placement">;
