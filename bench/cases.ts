@@ -24,6 +24,10 @@ export interface Case {
   readonly both?: true;
   /** Measured at most so many times: its figures hardly differ. */
   readonly runsMax?: number;
+  /** What the generator does first, with these arguments, uncounted. */
+  readonly lead?: readonly string[];
+  /** The warm-up is that long at least: with few messages a second, code takes longer to be compiled. */
+  readonly warmUpMinMs?: number;
   /** A second generator that loads the broker meanwhile, with these arguments; its own figures are noted. */
   readonly flood?: readonly string[];
   /** No broker and no clients: the figure of this name in what bench/routes.ts prints. */
@@ -55,6 +59,8 @@ function routes(id: string, title: string, unit: Unit, figure: string): Case {
   return { id, title, unit, nodes: 1, args: [], routes: figure };
 }
 
+/** Two nodes have twice the code to compile, and the second one sees a third of the messages that one alone does. */
+const nodes = { nodes: 2, warmUpMinMs: 3000 } as const;
 const both = { both: true } as const;
 const wide = ["--window", "1000"];
 
@@ -78,22 +84,25 @@ export const cases: readonly Case[] = [
     ["throughput", ...thousand, "--own-topic", "--qos", "1", ...wideBacklog, ...longDrain],
     both,
   ),
-  messages("rate-qos1", "10 → 10, QoS 1, 2,000 msg/s", [
-    ...["latency", "--rate", "2000", "--qos", "1", ...mixed.slice(1)],
-  ]),
+  messages(
+    "rate-qos1",
+    "10 → 10, QoS 1, 2,000 msg/s",
+    ["latency", "--rate", "2000", "--qos", "1", ...mixed.slice(1)],
+    { warmUpMinMs: 5000 },
+  ),
   messages(
     "large-qos1",
     "1 → 1, QoS 1, 16 KiB",
     ["throughput", "--qos", "1", "--size", "16384", "--backlog", "1000"],
     { unit: "MB/s" },
   ),
-  messages("nodes-qos0", "node A → node B, QoS 0", ["throughput", "--qos", "0"], { nodes: 2 }),
-  messages("nodes-qos1", "node A → node B, QoS 1", ["throughput", "--qos", "1"], { nodes: 2 }),
+  messages("nodes-qos0", "node A → node B, QoS 0", ["throughput", "--qos", "0"], nodes),
+  messages("nodes-qos1", "node A → node B, QoS 1", ["throughput", "--qos", "1"], nodes),
   messages(
     "nodes-qos1-w1000",
     "node A → node B, QoS 1, 1,000 in flight",
     ["throughput", "--qos", "1", ...wide],
-    { nodes: 2 },
+    nodes,
   ),
   messages(
     "fair-qos1",
@@ -104,6 +113,7 @@ export const cases: readonly Case[] = [
   ),
   messages("connect", "connects, 10,000 clients", ["connect", "--clients", "10000"], {
     unit: "connects/s",
+    lead: ["connect", "--clients", "5000"],
   }),
   messages(
     "idle",

@@ -26,6 +26,8 @@ const overheadMs = 90_000;
 /** From the start of the flood until it runs at full speed. */
 const floodLeadMs = 1500;
 const floodSetUpMs = 30_000;
+/** Until the broker has seen the last of the clients that led go. */
+const afterLeadMs = 500;
 
 export interface MeasureOptions {
   readonly durationMs: number;
@@ -43,14 +45,19 @@ export async function measure(
   const running = await broker.start(realClock, one.nodes);
   try {
     if (one.flood !== undefined) return await floodedLoad(one, one.flood, running, options);
-    const args = argumentsOf(one.args, running, options);
-    const { mqttload } = options;
+    const warmUpMs = Math.max(options.warmUpMs, one.warmUpMinMs ?? 0);
+    const { durationMs, mqttload } = options;
+    if (one.lead !== undefined) {
+      await generate(one.lead, running, { durationMs, warmUpMs });
+      await sleep(realClock, afterLeadMs);
+    }
+    const args = argumentsOf(one.args, running, { durationMs, warmUpMs });
     const theirs = mqttload === null ? null : mqttloadArguments(args);
     const load =
       mqttload === null || theirs === null
         ? ownGenerator(args)
         : new Child(realClock, mqttload, theirs, core.load);
-    const line = await lastLine(load, options.durationMs + options.warmUpMs + overheadMs);
+    const line = await lastLine(load, durationMs + warmUpMs + overheadMs);
     // Our own generator's line: its form is that of its results.
     return theirs === null
       ? figuresOf(one, JSON.parse(line) as LoadResult | ConnectResult)

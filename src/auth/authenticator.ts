@@ -88,11 +88,10 @@ export class Authenticator {
       done({ user: certificateUser });
       return;
     }
-    const walk: Walk = { credentials, isWanted, done, unknown: false };
     const isAsked =
       name !== "" || (password !== null && this.chain.some(({ takesNameless }) => takesNameless));
-    if (isAsked) this.askChain(0, walk);
-    else this.admitAnonymous(walk);
+    if (isAsked) this.askChain(0, { credentials, isWanted, done, unknown: false });
+    else this.admitAnonymous(credentials, done);
   }
 
   /** Begins an enhanced authentication; null: the method is not offered. */
@@ -159,25 +158,25 @@ export class Authenticator {
   /** Nobody had a verdict: where names are not checked at all, they are as good as none. */
   private finish(walk: Walk): void {
     const { users } = this.parts;
-    if (!walk.unknown && !users.kept && this.allowsAnonymous(walk)) {
-      this.admitAnonymous(walk);
+    if (!walk.unknown && !users.kept && this.allowsAnonymous(walk.credentials)) {
+      this.admitAnonymous(walk.credentials, walk.done);
       return;
     }
     this.counters.refusedUnknownUser++;
     refuse(walk, ReasonCode.BadUserNameOrPassword);
   }
 
-  private admitAnonymous(walk: Walk): void {
-    if (this.allowsAnonymous(walk)) {
+  private admitAnonymous(credentials: Credentials, done: (verdict: Verdict) => void): void {
+    if (this.allowsAnonymous(credentials)) {
       this.counters.anonymousAccepted++;
-      walk.done({ user: "" });
+      done({ user: "" });
     } else {
       this.counters.refusedAnonymous++;
-      refuse(walk, ReasonCode.NotAuthorized);
+      done({ user: null, reason: ReasonCode.NotAuthorized });
     }
   }
 
-  private allowsAnonymous({ credentials }: Walk): boolean {
+  private allowsAnonymous(credentials: Credentials): boolean {
     return credentials.anonymous ?? this.parts.settings.anonymous ?? false;
   }
 }

@@ -53,12 +53,43 @@ class Grant {
   waiting: (() => void)[] | null = null;
 
   constructor(
+    readonly clientId: string,
     readonly epoch: number,
     readonly user: string,
   ) {}
 
   end(): void {
     if (this.waiting !== null) for (const close of this.waiting) close();
+  }
+}
+
+/** Grants by client id. Most end in the turn in which they began, so the latest one is not put into the map. */
+class Grants {
+  private latest: Grant | null = null;
+  private readonly others = new Map<string, Grant>();
+
+  get(clientId: string): Grant | undefined {
+    const { latest, others } = this;
+    if (latest !== null && latest.clientId === clientId) return latest;
+    return others.size === 0 ? undefined : others.get(clientId);
+  }
+
+  /** Adds one, or puts it in the place of an earlier one of its client id. */
+  set(grant: Grant): void {
+    const { latest, others } = this;
+    if (latest !== null && latest.clientId !== grant.clientId) others.set(latest.clientId, latest);
+    if (others.size > 0) others.delete(grant.clientId);
+    this.latest = grant;
+  }
+
+  delete(grant: Grant): void {
+    if (this.latest === grant) this.latest = null;
+    else this.others.delete(grant.clientId);
+  }
+
+  *all(): Iterable<Grant> {
+    yield* this.others.values();
+    if (this.latest !== null) yield this.latest;
   }
 }
 
@@ -77,7 +108,7 @@ export class DirectoryService implements Directory, HomeNetwork {
   readonly home: Home;
   private host: ConnectionHost = nobody;
   private readonly claims = new Map<string, OwnClaim>();
-  private readonly grants = new Map<string, Grant>();
+  private readonly grants = new Grants();
   private live: readonly string[] = [];
   private listHash = 0;
   /** Members that must hear at the end of the turn what we have. */
@@ -135,12 +166,29 @@ export class DirectoryService implements Directory, HomeNetwork {
 
   claim(claim: Claim, done: (result: ClaimResult) => void): void {
     this.counters.claims++;
+    const epoch = this.grantAtOnce(claim);
+    if (epoch !== 0) {
+      done({ granted: true, epoch, sessionAt: null });
+      return;
+    }
     const deadlineMs = this.network.clock.monotonicMs() + claimTimeoutMs;
     const own = new OwnClaim(claim, done, deadlineMs);
     const before = this.claims.get(claim.clientId);
     if (before !== undefined) this.supersede(before);
     this.claims.set(claim.clientId, own);
     this.ask(own);
+  }
+
+  /**
+   * What most claims are: their home is here, and nobody in the cluster has anything of the client id. Returns the
+   * epoch of the grant, 0 when it is not so simple.
+   */
+  private grantAtOnce({ clientId, user }: Claim): number {
+    const isFree = !this.claims.has(clientId) && this.grants.get(clientId) === undefined;
+    if (!isFree || !this.isHome(clientId) || (this.host.isOwed?.(clientId) ?? true)) return 0;
+    const epoch = this.home.grantNew(this.self, clientId, user);
+    if (epoch !== 0) this.grants.set(new Grant(clientId, epoch, user));
+    return epoch;
   }
 
   attached(clientId: string, epoch: number): void {
@@ -295,7 +343,7 @@ export class DirectoryService implements Directory, HomeNetwork {
     if (!result.granted) this.tellHeld(clientId, own.givenEpoch);
     else {
       const before = this.grants.get(clientId);
-      this.grants.set(clientId, new Grant(result.epoch, user));
+      this.grants.set(new Grant(clientId, result.epoch, user));
       before?.end();
     }
     own.done(result);
@@ -313,7 +361,7 @@ export class DirectoryService implements Directory, HomeNetwork {
   private endGrant(clientId: string, epoch: number): void {
     const grant = this.grants.get(clientId);
     const isOver = grant !== undefined && grant.epoch <= epoch;
-    if (isOver) this.grants.delete(clientId);
+    if (isOver) this.grants.delete(grant);
     this.tellHeld(clientId, epoch);
     if (isOver) grant.end();
   }
@@ -386,7 +434,7 @@ export class DirectoryService implements Directory, HomeNetwork {
 
   private *ownEntries(): Iterable<DirectoryEntry> {
     for (const entry of this.host.entries()) yield entry;
-    for (const [clientId, grant] of this.grants) yield claimEntry(clientId, grant, null);
+    for (const grant of this.grants.all()) yield claimEntry(grant.clientId, grant, null);
     for (const [clientId, { claim, epoch }] of this.claims) {
       yield claimEntry(clientId, { user: claim.user, epoch }, null);
     }

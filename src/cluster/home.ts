@@ -114,6 +114,21 @@ export class Home {
     }
   }
 
+  /**
+   * Grants a claim of a client id of which nothing is known. Returns its epoch; 0: something is, or may be, and `claim`
+   * has to answer.
+   */
+  grantNew(claimant: string, clientId: string, user: string): number {
+    if (this.asking.has(clientId) || this.entries.has(clientId) || !this.isComplete()) return 0;
+    const epoch = this.network.nextEpoch();
+    const entry = new HomeEntry(user);
+    entry.epoch = epoch;
+    entry.connections = [{ node: claimant, epoch }];
+    this.entries.set(clientId, entry);
+    this.counters.grants++;
+    return epoch;
+  }
+
   /** Answers a claim, at once unless all members must be asked first. */
   claim(claimant: string, body: CallBody<"claim">, reply: (answer: ClaimReply) => void): void {
     if (body.list !== this.network.list()) {
@@ -142,8 +157,10 @@ export class Home {
   }
 
   private isComplete(): boolean {
-    const list = this.network.list();
-    return this.network.members().every((node) => this.announced.get(node) === list);
+    const { announced, network } = this;
+    const list = network.list();
+    for (const node of network.members()) if (announced.get(node) !== list) return false;
+    return true;
   }
 
   /** Whoever is granted the claim publishes after the will of a connection that died with its node. */

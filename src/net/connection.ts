@@ -310,7 +310,7 @@ export class Connection
     const { limits } = this.share.config;
     this.version = connectVersion(bytes[first] ?? 0, bytes, start, end);
     if (start - first > 2) this.checkLength(bytes, start);
-    const parsed = parseConnect(bytes, first, start, end, limits.user_properties);
+    const parsed = parseConnect(bytes, first, start, end, this.version, limits.user_properties);
     const packet = this.share.mount?.connect(parsed) ?? parsed;
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);
     this.packetMax = packet.packetMax;

@@ -15,7 +15,7 @@ import {
   type SubscribePacket,
   type UnsubscribePacket,
 } from "./requests.js";
-import { checkConnect, connectCheck, connectVersion, PacketType } from "./strict.js";
+import { checkConnect, connectCheck, PacketType } from "./strict.js";
 
 // Its cache of all two-byte numbers would cost 6 MiB for a few packets a second.
 mqttPacket.writeToStream.cacheNumbers = false;
@@ -70,17 +70,18 @@ export type {
 export type ControlPacket = SubscribePacket | UnsubscribePacket | DisconnectPacket;
 
 /**
- * Decodes the CONNECT in `bytes`: its first byte at `first`, its variable header from `start` to `end`.
- * @throws ProtocolError see `connectVersion` and `checkConnect`
+ * Decodes the CONNECT in `bytes`: its first byte at `first`, its variable header from `start` to `end`; `version` is what
+ * `connectVersion` said.
+ * @throws ProtocolError see `checkConnect`
  */
 export function parseConnect(
   bytes: Buffer,
   first: number,
   start: number,
   end: number,
+  version: number,
   userPropertiesMax: number,
 ): ConnectPacket {
-  const version = connectVersion(bytes[first] ?? 0, bytes, start, end);
   checkConnect(bytes, start, end, version, userPropertiesMax);
   if (connectCheck.isPlain) return plainConnect(bytes, version);
   const { willPropertiesStart, willPropertiesEnd } = connectCheck;
@@ -226,8 +227,7 @@ export function encodeConnack(
   properties: ConnackProperties,
 ): Buffer {
   if (version < 5) {
-    const isPresent = sessionPresent && version > 3;
-    return Buffer.from([0x20, 2, isPresent ? 1 : 0, connackReturnCode(reason)]);
+    return shortConnack(sessionPresent && version > 3, connackReturnCode(reason));
   }
   const codes = { reasonCode: reason };
   return mqttPacket.generate(
@@ -239,6 +239,16 @@ export function encodeConnack(
     },
     { protocolVersion: version },
   );
+}
+
+/** Every CONNACK of MQTT 3 so far, by its two bytes. */
+const shortConnacks: Buffer[] = [];
+
+function shortConnack(isPresent: boolean, code: number): Buffer {
+  const flags = isPresent ? 1 : 0;
+  const at = (code << 1) | flags;
+  shortConnacks[at] ??= Buffer.from([0x20, 2, flags, code]);
+  return shortConnacks[at];
 }
 
 /** Properties that come first in a CONNACK, in this order, so that equal limits are equal bytes. */

@@ -47,10 +47,7 @@ export function typeOf(first: number, version: number): number {
 }
 
 const cursor = new Cursor();
-const levels: ReadonlyMap<string, readonly number[]> = new Map([
-  ["MQIsdp", [3]],
-  ["MQTT", [4, 5]],
-]);
+const names = [Buffer.from("MQTT"), Buffer.from("MQIsdp")] as const;
 /** Set by bridges between brokers of one kind; they connect again without it when they are refused. */
 const bridgeBit = 0x80;
 
@@ -61,25 +58,26 @@ const bridgeBit = 0x80;
  */
 export function connectVersion(first: number, bytes: Buffer, start: number, end: number): number {
   cursor.set(bytes, start, end);
-  const name = first >> 4 === PacketType.Connect >> 4 ? protocolName() : "";
-  const allowed = levels.get(name);
-  if (allowed === undefined || (first !== PacketType.Connect && name === "MQTT")) {
+  const isFirst = isNamed(names[0]);
+  const isOld = !isFirst && isNamed(names[1]);
+  const isConnect = isFirst ? first === PacketType.Connect : first >> 4 === PacketType.Connect >> 4;
+  if (!isConnect || !(isFirst || isOld)) {
     throw new ProtocolError(ReasonCode.ProtocolError, "not a CONNECT"); // [MQTT-3.1.0-1]
   }
   const level = cursor.byte();
-  if (allowed.includes(level)) return level;
-  connectCheck.isNewer = name === "MQTT" && (level & ~bridgeBit) >= 5;
+  if (isOld ? level === 3 : level === 4 || level === 5) return level;
+  connectCheck.isNewer = isFirst && (level & ~bridgeBit) >= 5;
   throw new ProtocolError(ReasonCode.UnsupportedProtocolVersion);
 }
 
-/** The protocol name at the cursor; "" when there cannot be one. */
-function protocolName(): string {
+/** Is this the protocol name at the cursor? If so it moves on behind it. */
+function isNamed(name: Buffer): boolean {
   const { bytes, at, end } = cursor;
-  if (at + 2 > end) return "";
-  const length = cursor.uint16();
-  if (length > 6 || cursor.at + length > end) return "";
-  cursor.skip(length);
-  return bytes.toString("latin1", at + 2, cursor.at);
+  const { length } = name;
+  if (at + 2 + length > end || bytes[at] !== 0 || bytes[at + 1] !== length) return false;
+  for (let i = 0; i < length; i++) if (bytes[at + 2 + i] !== name[i]) return false;
+  cursor.skip(2 + length);
+  return true;
 }
 
 /**
@@ -96,7 +94,7 @@ export function checkConnect(
   userPropertiesMax: number,
 ): void {
   cursor.set(bytes, start, end);
-  cursor.text();
+  cursor.skip(cursor.uint16());
   cursor.byte();
   connectCheck.flagsAt = cursor.at;
   const flags = cursor.byte();

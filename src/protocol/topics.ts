@@ -41,16 +41,23 @@ export function text(bytes: Buffer, start: number, end: number): string {
  * [MQTT5 1.5.4] lets a server refuse, are refused too.
  */
 export function isText(bytes: Buffer, start: number, end: number): boolean {
-  if (!isUtf8(bytes.subarray(start, end))) return false;
-  for (let i = start; i < end; i++) {
+  let ascii = start;
+  while (ascii < end && isPrintable(bytes[ascii] as number)) ascii++; // below end
+  if (ascii === end) return true;
+  if (!isUtf8(bytes.subarray(ascii, end))) return false;
+  for (let i = ascii; i < end; i++) {
     const byte = bytes[i] as number; // below end
-    if (byte >= 0x20 && byte < 0x7f) continue;
+    if (isPrintable(byte)) continue;
     if (byte < 0x80) return false;
     // What follows a lead byte is there: it is UTF-8.
     if (byte === 0xc2 && (bytes[i + 1] as number) < 0xa0) return false;
     if (byte >= 0xef && isNonCharacter(bytes, i)) return false;
   }
   return true;
+}
+
+function isPrintable(byte: number): boolean {
+  return byte >= 0x20 && byte < 0x7f;
 }
 
 /** U+FDD0 to U+FDEF, and the last two of each plane; the lead byte at `at` is 0xef or more. */

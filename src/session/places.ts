@@ -48,6 +48,10 @@ export class Places implements ConnectionHost {
     else holders.beforeGrant(clientId, done);
   }
 
+  isOwed(clientId: string): boolean {
+    return this.sessions.wills.holders?.isOwed(clientId) ?? false;
+  }
+
   supersede(clientId: string, epoch: number, by: string): void {
     this.sessions.superseded?.supersede(clientId, epoch, by);
   }
@@ -79,15 +83,13 @@ export class Places implements ConnectionHost {
   }
 }
 
+/** Made at every CONNECT and at its end: a literal with a spread would be another kind of object each time. */
 function entryOf(session: Session): DirectoryEntry {
   const { clientId, user, epoch, channel, persistent } = session;
   const isConnected = channel !== null && channel.node === null;
   const isConnectedElsewhere = channel !== null && channel.node !== null;
-  return {
-    ...{ clientId, user },
-    connection: isConnected ? epoch : null,
-    session: persistent || isConnectedElsewhere ? epoch : null,
-  };
+  const connection = isConnected ? epoch : null;
+  return { clientId, user, connection, session: persistent || isConnectedElsewhere ? epoch : null };
 }
 
 function nearEntryOf(near: RemoteSession, beside: Session | undefined): DirectoryEntry {

@@ -168,6 +168,11 @@ export class WillHolders {
   }
 
   /** As home, before a claim is granted: what a node that is down left is published or void first. */
+  /** Has `beforeGrant` something to do for this client id? */
+  isOwed(clientId: string): boolean {
+    return this.inherited.has(clientId);
+  }
+
   beforeGrant(clientId: string, done: () => void): void {
     const entry = this.inherited.get(clientId);
     if (entry === undefined) done();

@@ -7,7 +7,7 @@ import { FrameReader } from "../../src/protocol/framing.js";
 import { parseConnect, parseControl } from "../../src/protocol/packets.js";
 import { ProtocolError } from "../../src/protocol/protocol-error.js";
 import { decodePublish, PublishView } from "../../src/protocol/publish.js";
-import { typeOf } from "../../src/protocol/strict.js";
+import { connectVersion, typeOf } from "../../src/protocol/strict.js";
 import { topicName } from "../../src/protocol/topics.js";
 import { streams } from "./packets.js";
 
@@ -46,7 +46,10 @@ class Reading {
   private decode(bytes: Buffer, first: number, start: number, end: number): unknown {
     const { version } = this;
     const head = bytes[first] ?? 0;
-    if (head >> 4 === 1) return parseConnect(bytes, first, start, end, userPropertiesMax);
+    if (head >> 4 === 1) {
+      const named = connectVersion(head, bytes, start, end);
+      return parseConnect(bytes, first, start, end, named, userPropertiesMax);
+    }
     if (head >> 4 === 3) {
       decodePublish(bytes, head, start, end, version, userPropertiesMax, view);
       const topic = topicName(bytes, view.topicStart, view.topicEnd);

@@ -12,6 +12,7 @@ import {
   parseControl,
 } from "../../src/protocol/packets.js";
 import { ProtocolError } from "../../src/protocol/protocol-error.js";
+import { connectVersion } from "../../src/protocol/strict.js";
 
 /** Where the variable header of a whole packet starts. */
 function bodyStart(bytes: Buffer): number {
@@ -19,7 +20,9 @@ function bodyStart(bytes: Buffer): number {
   while ((bytes[at] ?? 0) >= 0x80) at++;
   return at + 1;
 }
-const connectOf = (bytes: Buffer) => parseConnect(bytes, 0, bodyStart(bytes), bytes.length, 64);
+const parseWhole = (bytes: Buffer, start: number, end: number) =>
+  parseConnect(bytes, 0, start, end, connectVersion(bytes[0] ?? 0, bytes, start, end), 64);
+const connectOf = (bytes: Buffer) => parseWhole(bytes, bodyStart(bytes), bytes.length);
 const controlOf = (bytes: Buffer, version: number) =>
   parseControl(bytes[0] ?? 0, bytes, bodyStart(bytes), bytes.length, version, 64);
 
@@ -253,7 +256,7 @@ test("changed and cut control packets throw nothing but ProtocolErrors", () => {
         bytes[1] = end - 2;
         const whole = bytes.subarray(0, end);
         try {
-          if (bytes[0] === 0x10) parseConnect(whole, 0, 2, end, 64);
+          if (bytes[0] === 0x10) parseWhole(whole, 2, end);
           else parseControl(bytes[0] ?? 0, whole, 2, end, version, 64);
         } catch (error) {
           assert.ok(error instanceof ProtocolError, String(error));
