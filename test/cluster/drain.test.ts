@@ -77,9 +77,13 @@ test("a drained node refuses clients, gives all away, and is in service again wh
   // That it takes sessions again comes with its heartbeats.
   const plan = () => b.ctl<{ gives: number }>("rebalance plan");
   await until("the plan", async () => ((await plan()).gives > 0 ? true : undefined));
+  const stays = await b.connect(persistent("online"));
   await b.ctl("rebalance start");
   await until("the share of each", async () =>
     (await a.ctl<{ total: number }>("sessions list")).total >= 2 ? true : undefined,
   );
   await assert.rejects(a.ctl("drain undo"), /not being drained/);
+  // Wherever its session is now, its client has not noticed.
+  await (await b.connect()).publish("online", "wherever");
+  assert.deepEqual(await stays.payloads(1), ["wherever"]);
 });

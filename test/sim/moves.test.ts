@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSessions } from "./sessions/checks.js";
-import { movePlants } from "./sessions/move-plants.js";
+import { type MovePlant, movePlants } from "./sessions/move-plants.js";
 import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
 
 const seedsMax = 60;
@@ -93,11 +93,11 @@ for (const between of [
 }
 
 /** The first move that says so. */
-async function findFault(fault: RegExp, mishap: Mishap | null): Promise<string> {
+async function findFault({ fault, mishap, whereabouts }: MovePlant): Promise<string> {
   for (let seed = 1; seed <= seedsMax; seed++) {
     const step = mishap === null ? -1 : seed % moveSteps;
     try {
-      await tell(seed, step, mishap ?? { kind: "none" });
+      await tell(seed, step, mishap ?? { kind: "none" }, whereabouts);
     } catch (error) {
       const [what = ""] = error instanceof Error ? error.message.split("\n") : [];
       if (fault.test(what)) return `seed ${seed}, step ${step}`;
@@ -106,10 +106,10 @@ async function findFault(fault: RegExp, mishap: Mishap | null): Promise<string> 
   assert.fail(`not found in ${seedsMax} moves`);
 }
 
-for (const { name, fault, mishap, plant } of movePlants) {
-  test(`found: ${name}`, async (t) => {
-    const undo = plant();
+for (const plant of movePlants) {
+  test(`found: ${plant.name}`, async (t) => {
+    const undo = plant.plant();
     t.after(undo);
-    t.diagnostic(await findFault(fault, mishap));
+    t.diagnostic(await findFault(plant));
   });
 }

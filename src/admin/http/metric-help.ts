@@ -134,6 +134,8 @@ const counters: Readonly<Record<string, string>> = {
   "remote.discarded": "Sessions that ended at other nodes, for a CONNECT here with Clean Start",
   "remote.far_attached": "Times that a client connected to another node took up a session here",
   "remote.far_lost": "Sessions here whose client's node was gone",
+  "remote.followed":
+    "Connections here that went on with their sessions at the nodes to which those had moved",
   "remote.moved": "Sessions that had moved on when a client was to be attached to them",
   "remote.near_attached": "Times that a client here was attached to its session at another node",
   "remote.near_lost": "Clients here that were closed because their session's node was gone",
@@ -215,6 +217,8 @@ const counters: Readonly<Record<string, string>> = {
   "session.sent_qos1": "Messages of QoS 1 sent to clients",
   "session.sent_qos2": "Messages of QoS 2 sent to clients",
   "session.sessions_created": "Sessions begun",
+  "session.sessions_followed":
+    "Sessions that moved here while their clients were connected, whose connections went on with them",
   "session.sessions_expired": "Sessions ended by their expiry",
   "session.sessions_resumed": "Sessions whose client came back",
   "session.subscriptions_refused": "Subscriptions refused because of a limit or a fault",

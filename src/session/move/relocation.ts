@@ -5,7 +5,6 @@
 import { type Clock, sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
 import { hashString, mix32 } from "../../lib/hash.js";
-import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { Session } from "../session.js";
 import type { Moves } from "./moves.js";
 
@@ -66,7 +65,8 @@ export class Relocation {
       const before = this.moved;
       for (const session of this.persistent()) {
         if (!this.goesOn(run)) break;
-        await this.takeAway(session, reason);
+        this.close(session, reason);
+        await this.takeAway(session);
       }
       if (this.left === 0) break;
       if (this.moved > before) round = 0;
@@ -82,12 +82,15 @@ export class Relocation {
     return this.left;
   }
 
-  /** Moves so many sessions without a connection, or closes their connections and moves them. */
+  /** Moves so many sessions, those without connection first; the clients of the others stay connected here. */
   async give(count: number): Promise<void> {
     const run = this.begin();
-    for (const session of this.persistent()) {
+    // One whose client is connected costs more: every message for it crosses to here afterwards.
+    const isAway = ({ channel }: Session): boolean => channel === null;
+    const all = this.persistent();
+    for (const session of [...all.filter(isAway), ...all.filter((one) => !isAway(one))]) {
       if (this.moved >= count || !this.goesOn(run)) break;
-      await this.takeAway(session, ReasonCode.UseAnotherServer);
+      await this.takeAway(session);
     }
     this.end(run);
   }
@@ -133,10 +136,8 @@ export class Relocation {
     if (this.goesOn(run)) this.state = "done";
   }
 
-  private async takeAway(session: Session, reason: number): Promise<void> {
+  private async takeAway({ clientId }: Session): Promise<void> {
     const { moves, log } = this.parts;
-    const { clientId } = session;
-    this.close(session, reason);
     const to = this.targetOf(clientId);
     try {
       if (to === null) throw new Error("there is no other node that is up");

@@ -5,12 +5,15 @@ import { SessionImport } from "../../../src/session/move/import.js";
 import { Moves } from "../../../src/session/move/moves.js";
 import { MovingIn } from "../../../src/session/move/moving-in.js";
 import { Outgoing } from "../../../src/session/move/outgoing.js";
-import type { Mishap } from "./move-story.js";
+import { Connection } from "../../../src/net/connection.js";
+import type { Mishap, Whereabouts } from "./move-story.js";
 import { type Plant, replace } from "./plants.js";
 
 export interface MovePlant extends Plant {
   /** What must go wrong for it to show; null: nothing. */
   readonly mishap: Mishap | null;
+  /** Where the client of the session is connected; absent: it is away. */
+  readonly whereabouts?: Whereabouts;
 }
 
 /** A method that only its own class may call. */
@@ -64,5 +67,12 @@ export const movePlants: readonly MovePlant[] = [
     fault: /has one owner|never got|again, with QoS|before under/,
     mishap: { kind: "crash", node: 0 },
     plant: () => replace(Moves.prototype, "restoreOutgoing", () => () => undefined),
+  },
+  {
+    name: "a connection is read while its session moves",
+    fault: /again, with QoS|never got|unanswered|before under/,
+    mishap: null,
+    whereabouts: 0,
+    plant: () => replace(Connection.prototype, "hold", () => (done: () => void) => done()),
   },
 ];
