@@ -21,8 +21,8 @@ class Space {
   adopted = 0;
   /** The generation that those who adopt write with. */
   adopters = 0;
-  /** A start with this incarnation waits for the lease: nobody gets a place. */
-  wanted = 0;
+  /** A start waits for the lease, and nobody gets a place, until then or until it has said so again. */
+  wantedUntilMs = 0;
   /** Until when those who adopt have their places, by name. */
   readonly places = new Map<string, number>();
 }
@@ -89,12 +89,12 @@ export class MemoryAccess implements LeaseBook {
     return this.reach(holder.node, (space, nowMs) => {
       for (const [name, untilMs] of space.places) if (untilMs <= nowMs) space.places.delete(name);
       if (space.places.size > 0) {
-        if (insists) space.wanted = holder.incarnation;
+        if (insists) space.wantedUntilMs = nowMs + this.memory.leaseMs;
         return { kind: "adopting", by: [...space.places.keys()] };
       }
       space.holder = holder;
       space.untilMs = nowMs + this.memory.leaseMs;
-      space.wanted = 0;
+      space.wantedUntilMs = 0;
       // Above that of everybody who adopted before.
       this.own.generation = ++space.generation;
       return { kind: "held" };
@@ -121,10 +121,13 @@ export class MemoryAccess implements LeaseBook {
     return this.reach(of.node, (space, nowMs) => {
       const { holder } = space;
       if (holder === null || holder.dataId !== of.dataId) return 0;
-      if (Math.max(holder.incarnation, space.wanted) > of.incarnation) return 0;
-      if (space.adopted < of.incarnation) {
-        if (space.untilMs > nowMs && !certainlyDead) return 0;
-        space.adopted = of.incarnation;
+      if (space.wantedUntilMs > nowMs) return 0;
+      // A later start, of which others have not heard, has died too if its lease has lapsed.
+      const isLater = holder.incarnation > of.incarnation;
+      const incarnation = Math.max(holder.incarnation, of.incarnation);
+      if (space.adopted < incarnation) {
+        if (space.untilMs > nowMs && (isLater || !certainlyDead)) return 0;
+        space.adopted = incarnation;
         space.adopters = ++space.generation;
       }
       space.places.set(adopter, nowMs + this.memory.leaseMs);
@@ -134,8 +137,8 @@ export class MemoryAccess implements LeaseBook {
 
   renewPlace(of: Holder, adopter: string): Promise<boolean> {
     return this.reach(of.node, (space, nowMs) => {
-      const isHeld = (space.places.get(adopter) ?? 0) > nowMs && space.wanted === 0;
-      if (!isHeld || space.adopted !== of.incarnation) return false;
+      const isHeld = (space.places.get(adopter) ?? 0) > nowMs && space.wantedUntilMs <= nowMs;
+      if (!isHeld || space.adopted < of.incarnation) return false;
       space.places.set(adopter, nowMs + this.memory.leaseMs);
       return true;
     });
@@ -143,7 +146,7 @@ export class MemoryAccess implements LeaseBook {
 
   giveBack(of: Holder, adopter: string): Promise<void> {
     return this.reach(of.node, (space) => {
-      if (space.adopted === of.incarnation) space.places.delete(adopter);
+      if (space.adopted >= of.incarnation) space.places.delete(adopter);
     });
   }
 

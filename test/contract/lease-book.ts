@@ -108,15 +108,30 @@ function places(check: Check): void {
     assert.notEqual(await b.takePlace(second, "b@h", false), 0);
   });
 
-  check("another data directory, or another start, is not adopted", async (books) => {
+  check("another data directory is not adopted", async (books) => {
     const { book } = await books.open(nodeA);
     await book.take(second, false);
     await book.release(second);
-    assert.equal(await book.takePlace(first, "b@h", true), 0, "an older start");
     assert.equal(await book.takePlace({ ...second, dataId: "d2" }, "b@h", true), 0);
     assert.notEqual(await book.takePlace(second, "b@h", true), 0);
-    assert.equal(await book.renewPlace(first, "b@h"), false);
   });
+
+  check(
+    "a later start that nobody has heard of is adopted when its lease has lapsed",
+    async (books) => {
+      const { book } = await books.open(nodeA);
+      await book.take(second, false);
+      assert.equal(await book.takePlace(first, "b@h", true), 0, "what is certain is of the older");
+      await book.release(second);
+      assert.notEqual(await book.takePlace(first, "b@h", false), 0);
+      assert.equal(await book.renew(second), "adopted");
+      assert.equal(await book.renewPlace(first, "b@h"), true);
+      await book.giveBack(first, "b@h");
+      const third = { ...second, incarnation: 300 };
+      assert.equal((await book.take(third, false)).kind, "held");
+      assert.equal(await book.renew(third), "held");
+    },
+  );
 }
 
 function returns(check: Check): void {

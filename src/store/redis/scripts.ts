@@ -198,7 +198,7 @@ local function nextGeneration()
 end
 if verb == 'take' then
   if #places > 0 then
-    if flag then set('wanted', text(incarnation)) end
+    if flag then set('wanted', text(now + life)) end
     local names = {}
     for i, place in ipairs(places) do names[i] = place[2] end
     return names
@@ -214,10 +214,11 @@ elseif verb == 'release' then
   if kept[1] == id and holder == incarnation then set('until', '0') end
   return 1
 elseif verb == 'place' then
-  if kept[1] ~= id or math.max(holder, wanted) > incarnation then return '0' end
-  local generation = kept[5]
+  if kept[1] ~= id or wanted > now then return '0' end
+  local generation, isLater = kept[5], holder > incarnation
+  incarnation = math.max(holder, incarnation)
   if adopted < incarnation then
-    if lapses > now and not flag then return '0' end
+    if lapses > now and (isLater or not flag) then return '0' end
     generation = nextGeneration()
     set('adopted', text(incarnation), 'generation', generation)
   end
@@ -225,11 +226,11 @@ elseif verb == 'place' then
   return generation
 elseif verb == 'keep' then
   local _, found = without(who)
-  if not found or wanted > 0 or adopted ~= incarnation then return 0 end
+  if not found or wanted > now or adopted < incarnation then return 0 end
   give(who)
   return 1
 end
-if adopted == incarnation then set('places', table.concat((without(who)), ' ')) end
+if adopted >= incarnation then set('places', table.concat((without(who)), ' ')) end
 return 1`,
 );
 
