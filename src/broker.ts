@@ -28,11 +28,12 @@ import { Bans } from "./auth/bans/bans.js";
 import type { ScryptCost } from "./auth/password-hash.js";
 import { UsersFile } from "./auth/users-file.js";
 import { Cluster } from "./cluster/cluster.js";
-import type { ClusterSettings } from "./cluster/context.js";
+import { clusterSettings } from "./cluster/settings.js";
 import { Discovery, openStrategies } from "./cluster/discovery/index.js";
 import { Joiner } from "./cluster/joiner.js";
+import { clusterLease } from "./cluster/lease.js";
 import type { ClusterState } from "./cluster/member-list.js";
-import { parseHostPort, parseNodeName } from "./cluster/names.js";
+import { parseNodeName } from "./cluster/names.js";
 import { tcpTransport } from "./cluster/tcp.js";
 import { memberSchema } from "./cluster/wire/messages.js";
 import { fileDescriptorLimit } from "./config/file-descriptors.js";
@@ -50,9 +51,12 @@ import { Router } from "./routing/router.js";
 import { ClientEvents } from "./session/client-events.js";
 import { TopicTable } from "./routing/topic.js";
 import { serveWills, willNetwork } from "./session/will-network.js";
+import { Adopter } from "./store/adoption.js";
 import { type DirectoryLock, lockDirectory } from "./store/directory-lock.js";
+import type { Lease } from "./store/lease.js";
 import { NodeStore } from "./store/node-store.js";
 import { DiskStateFile } from "./store/state-file.js";
+import type { LeaseTimes } from "./store/shared.js";
 import type { StoreFailure } from "./store/store.js";
 
 export interface BrokerOptions {
@@ -142,6 +146,9 @@ class Node implements Broker {
   readonly bans: Bans;
   readonly frontEnd: FrontEnd;
   readonly events: ClientEvents;
+  /** Null, both: no other node reaches what is stored. */
+  readonly lease: Lease | null;
+  readonly adopter: Adopter | null;
   private readonly joiner: Joiner;
   private readonly drain: Drain;
   private readonly discovery: Discovery;
@@ -207,8 +214,9 @@ class Node implements Broker {
       host: this.frontEnd.sessions.places,
       load: () => this.load(),
     });
-    const { holders } = this.frontEnd.sessions.wills;
-    if (holders !== null) serveWills(this.cluster, holders);
+    serveWills(this.cluster, this.frontEnd.sessions.wills.holders);
+    this.lease = this.nodeLease();
+    this.adopter = adopterOf(options, kept);
     if (kept !== null) kept.onStall = (stalled) => this.frontEnd.stallWatch.setStalled(stalled);
     offerWaiting(this.cluster);
     this.joiner = new Joiner(this.cluster);
@@ -220,6 +228,23 @@ class Node implements Broker {
       onFound: (found) => this.onFound(found),
     });
     this.parts = this.buildParts();
+  }
+
+  private nodeLease(): Lease | null {
+    const { cluster, clock, kept, frontEnd } = this;
+    const { config, log } = this.options;
+    if (kept === null || kept.leases === null) return null;
+    const { start_timeout: startTimeoutMs } = config.store.redis;
+    const lease = clusterLease(cluster, {
+      ...{ book: kept.leases, clock, log, startTimeoutMs, times: leaseTimes(config) },
+      onSuspended: (why) => {
+        kept.commits.suspend(why);
+        frontEnd.silenceStored(why !== null);
+      },
+      onEnded: (why) => this.leaveForGood(why),
+    });
+    frontEnd.beforeFlush = () => void lease.look();
+    return lease;
   }
 
   private clientEvents(): ClientEvents {
@@ -244,7 +269,7 @@ class Node implements Broker {
   }
 
   /**
-   * Order: users and rules, what is stored (of peers in `cluster.start`), links, members, clients, control socket.
+   * Order: users and rules, the lease, what is stored (of peers in `cluster.start`), links, members, clients, control socket.
    * Nobody is let in, and nobody links, before all is there that was acknowledged.
    */
   async start(): Promise<void> {
@@ -252,6 +277,7 @@ class Node implements Broker {
     await this.openAdmin();
     await this.users.open();
     await this.acl.open();
+    if (this.lease !== null) await this.takeLease(this.lease);
     if (this.kept !== null) await this.loadStored(this.kept);
     this.cluster.holdsStreams = true;
     await this.cluster.start();
@@ -288,6 +314,14 @@ class Node implements Broker {
     return [...(store === null ? [] : [store]), ...lostAlarms(this.cluster)];
   }
 
+  /** Nothing of what is stored is read before it is this node's. */
+  private async takeLease(lease: Lease): Promise<void> {
+    const { members } = this.cluster;
+    await members.load();
+    await members.store();
+    await lease.take();
+  }
+
   private async loadStored({ store }: NodeStore): Promise<void> {
     const { clock, router } = this;
     const { log } = this.options;
@@ -321,11 +355,24 @@ class Node implements Broker {
 
   /** Nothing can be stored any more: out of service, without another word that somebody could rely on. */
   onBroken({ why }: StoreFailure): void {
-    const failure = new Error(`the store is broken: ${why}`);
-    this.service.set("broken", failure.message);
+    this.leaveForGood(`the store is broken: ${why}`);
+  }
+
+  private leaveForGood(why: string): void {
+    const failure = new Error(why);
+    this.service.set("broken", why);
+    if (this.lease !== null) this.beSilent(this.lease);
     const ended = this.leaveService().catch(() => undefined);
     const late = sleep(this.clock, failMs);
     void Promise.race([ended, late]).then(() => this.onFailed(failure));
+  }
+
+  /** What is stored is another's by now, or may be: what clients and peers are told is that this node is gone, no more. */
+  private beSilent(lease: Lease): void {
+    lease.close();
+    this.frontEnd.silenceAll();
+    this.cluster.stop();
+    void this.kept?.store.close();
   }
 
   private async metSiblings(): Promise<void> {
@@ -357,7 +404,8 @@ class Node implements Broker {
     // What clients left behind, such as their wills, is stored before the links go.
     if (this.kept !== null && this.kept.commits.stalled === null) await this.settleWills(this.kept);
     await this.closeLinks();
-    await this.kept?.close();
+    await this.kept?.close(async () => this.lease?.release());
+    this.lease?.close();
     await this.lock.release();
     this.onStopped();
   }
@@ -507,31 +555,17 @@ function scryptCost({ auth }: Config): ScryptCost {
   return { costExponent, blockSize, parallelism };
 }
 
+function adopterOf({ config, log }: BrokerOptions, kept: NodeStore | null): Adopter | null {
+  const book = kept?.leases ?? null;
+  const { name: self } = config.node;
+  return book && new Adopter({ self, book, times: leaseTimes(config), clock: realClock, log });
+}
+
+function leaseTimes({ store }: Config): LeaseTimes {
+  return { intervalMs: store.redis.lease_interval, leaseMs: store.redis.lease_time };
+}
+
 function retainedLimits(config: Config): RetainedLimits {
   const { retained_messages: messages, retained_bytes: bytes, retained_ttl: ttlMs } = config.limits;
   return { messages, bytes, ttlMs, forgetAfterMs: config.cluster.forget_after };
-}
-
-function clusterSettings(config: Config): ClusterSettings {
-  const { cluster, limits } = config;
-  const advertise = cluster.advertise === "" ? null : parseHostPort(cluster.advertise);
-  return {
-    bind: cluster.bind,
-    portRange: cluster.port_range,
-    advertiseHost: advertise?.host ?? null,
-    advertisePort: advertise?.port ?? null,
-    heartbeatIntervalMs: cluster.heartbeat_interval,
-    suspectAfterMs: cluster.suspect_after,
-    confirmTimeoutMs: cluster.confirm_timeout,
-    redialMaxMs: cluster.redial_max,
-    outputBytes: cluster.output_bytes,
-    ackTimeoutMs: config.publish.ack_timeout,
-    syncTimeoutMs: config.subscribe.sync_timeout,
-    takeoverTimeoutMs: config.takeover.timeout,
-    outboxMessages: limits.outbox_messages,
-    outboxBytes: limits.outbox_bytes,
-    forgetAfterMs: cluster.forget_after,
-    outboxAgeMs: cluster.forget_after,
-    frameMax: Math.max(16 * 1024 * 1024, limits.max_packet + 1024 * 1024),
-  };
 }

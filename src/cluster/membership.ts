@@ -36,8 +36,9 @@ export class Membership {
 
   constructor(private readonly options: MembershipOptions) {}
 
-  /** Loads the state, or begins a new one. Rejects when it is there and cannot be read. */
+  /** Loads the state, or begins a new one, once. Rejects when it is there and cannot be read. */
   async load(): Promise<void> {
+    if (this.id !== "") return;
     const { stateFile, log, random, stamps, wallMs } = this.options;
     const { value, damaged } = await stateFile.load();
     if (damaged !== null) {

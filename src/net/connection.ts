@@ -3,10 +3,6 @@
  * turn. It is the channel of its session. A client's mistake is caught here and nowhere else, and
  * ends this connection only; so does a bug of ours that shows itself while its bytes are handled.
  */
-import type { Config } from "../config/schema.js";
-import type { Clock } from "../lib/clock.js";
-import type { Log } from "../lib/log.js";
-import type { TimerWheel } from "../lib/timer-wheel.js";
 import { type AckType, AckType as Ack, ack, decodeAck, pingrespFrame } from "../protocol/acks.js";
 import { type FrameHandler, FrameReader } from "../protocol/framing.js";
 import { encodeConnack, parseConnect, parseControl } from "../protocol/packets.js";
@@ -17,53 +13,26 @@ import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
 import { connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { PublishRun } from "../routing/publish-run.js";
-import type { Router } from "../routing/router.js";
 import type { AcksOwner } from "../session/acks.js";
 import type { Channel, ChannelInfo } from "../session/channel.js";
 import type { EnhancedAuth } from "../session/handlers/auth.js";
 import { keepAliveOf } from "../session/handlers/connack.js";
-import { type ConnectParts, connect, type Greeting } from "../session/handlers/connect.js";
+import { connect, type Greeting } from "../session/handlers/connect.js";
 import { disconnect } from "../session/handlers/disconnect.js";
 import { subscribe } from "../session/handlers/subscribe.js";
 import { unsubscribe } from "../session/handlers/unsubscribe.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
-import type { ClientEvents } from "../session/client-events.js";
 import type { AttachedSession } from "../session/remote/near.js";
-import type { Turn } from "../session/turn.js";
 import { encodeAliased, OutgoingAliases } from "./aliases.js";
 import { addressText, type ClientSocket } from "./client-socket.js";
-import type { NetCounters } from "./counters.js";
-import type { FairReads } from "./fair-reads.js";
-import type { FrameEncoder } from "./frames.js";
 import { Inbound } from "./inbound.js";
 import { KeepAlive, type KeepAliveOwner, type Overdue } from "./keepalive.js";
 import { LoginExpiry } from "./login-expiry.js";
-import type { Mount } from "./mount.js";
 import { goodbye, refusal } from "./goodbye.js";
-import { Output, type OutputOwner, type OutputShare } from "./output.js";
+import type { ConnectionShare } from "./connection-share.js";
+import { Output, type OutputOwner } from "./output.js";
 import type { StallSubject } from "./stall-watch.js";
 import { tellOfStranger } from "./strangers.js";
-
-/** What all connections of a front end share. */
-export interface ConnectionShare extends ConnectParts {
-  readonly config: Config;
-  readonly router: Pick<Router, "publish" | "topics">;
-  /** Of the listener, if it has a mount point. */
-  readonly mount: Pick<Mount, "connect" | "control" | "inbound"> | null;
-  readonly clock: Clock;
-  readonly wheel: TimerWheel;
-  readonly turn: Turn;
-  readonly log: Log;
-  readonly counters: NetCounters;
-  readonly output: OutputShare;
-  readonly frames: FrameEncoder;
-  readonly fairReads: FairReads;
-  /** A publish was refused to a client that cannot be told. */
-  onWithheld(): void;
-  readonly events: ClientEvents | null;
-  /** The connection's socket is closed. */
-  onGone(connection: Connection): void;
-}
 
 export class Connection
   implements Channel, FrameHandler, OutputOwner, KeepAliveOwner, AcksOwner, StallSubject
@@ -113,7 +82,14 @@ export class Connection
   }
 
   get congested(): boolean {
-    return this.output.congested;
+    return this.output.congested || this.output.isSilent;
+  }
+
+  silence(isSilent: boolean): void {
+    this.output.isSilent = isSilent;
+    if (isSilent || !this.isOpen) return;
+    this.output.flush();
+    this.session?.pump();
   }
 
   /** Enough is answered, and the client takes what it is sent. */

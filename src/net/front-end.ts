@@ -22,7 +22,8 @@ import type { WillNetwork } from "../session/will-holders.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
 import { closeBanned } from "./banned.js";
-import { Connection, type ConnectionShare } from "./connection.js";
+import { Connection } from "./connection.js";
+import type { ConnectionShare } from "./connection-share.js";
 import type { ClientSocket } from "./client-socket.js";
 import { NetCounters } from "./counters.js";
 import { type Door, type DoorInfo, Doors } from "./doors.js";
@@ -138,6 +139,23 @@ export class FrontEnd {
     for (const { clientId, user, isOpen } of this.connections) {
       if (clientId !== undefined && isOpen) yield { clientId, user: user ?? "" };
     }
+  }
+
+  /** Nothing leaves to clients whose sessions are stored, for now or again: others may have those sessions. */
+  silenceStored(isSilent: boolean): void {
+    for (const { journal, channel } of this.sessions.all()) {
+      if (journal !== null) channel?.silence(isSilent);
+    }
+  }
+
+  /** Nothing more leaves to any client: what is said on closing is not heard either. */
+  silenceAll(): void {
+    for (const connection of this.connections) connection.silence(true);
+  }
+
+  /** Called at the end of a turn, before anything leaves to clients. */
+  set beforeFlush(look: () => void) {
+    this.share.output.beforeFlush = look;
   }
 
   /** The listeners and how many are connected through each. */

@@ -21,7 +21,10 @@ export class OutputShare {
   readonly buffers = new BufferPool();
   private dirty: Output[] = [];
   private spare: Output[] = [];
+  /** Called at the end of a turn, before anything leaves. */
+  beforeFlush: () => void = () => undefined;
   private readonly flushAll = (): void => {
+    this.beforeFlush();
     const flushing = this.dirty;
     this.dirty = this.spare;
     for (let i = 0; i < flushing.length; i++) (flushing[i] as Output).flush(); // below length
@@ -57,6 +60,8 @@ export class Output {
   congested = false;
   /** Twice that: answers alone have filled it, so the client should not be read. */
   overfull = false;
+  /** Nothing may leave for now: it waits here, and the connection ends when that is too much. */
+  isSilent = false;
   private buffer: Buffer | null = null;
   private used = 0;
   /** How much left in the write before: as much is likely to come together again. */
@@ -147,7 +152,7 @@ export class Output {
   /** Hands everything to the socket. */
   flush(): void {
     this.dirty = false;
-    this.writeOut();
+    if (!this.isSilent) this.writeOut();
   }
 
   /** Bytes that wait in the socket. */
@@ -251,6 +256,7 @@ export class Output {
    */
   private write(bytes: Buffer): boolean {
     const { socket } = this;
+    if (this.isSilent) socket.destroy();
     if (socket.destroyed) return false;
     this.share.counters.bytesOut += bytes.length;
     const pins = bytes.buffer.byteLength > 2 * bytes.length && socket.copiesWrites !== true;

@@ -31,6 +31,8 @@ export interface Channel {
   readonly isOpen: boolean;
   /** A publish of the client was refused, which has no word for that: it is not answered on this connection. */
   readonly hasWithheld: boolean;
+  /** Nothing leaves to the client for now (it is congested), or again. */
+  silence(isSilent: boolean): void;
   info(): ChannelInfo;
   /**
    * Sends a PUBLISH; with QoS 0 (packet id 0) it is dropped and counted when the channel is congested.

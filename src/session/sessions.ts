@@ -463,7 +463,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       else if (session.epoch > epoch) superseded();
       // It has expired, or an operator has ended it.
       else if (this.byId.get(session.clientId) !== session) this.open(opening);
-      else if (isLoaded) this.attach(opening, session, isNew);
+      else if (isLoaded && journal.journals.stalled === null) this.attach(opening, session, isNew);
       else {
         done({ session: null, reason: ReasonCode.ServerUnavailable });
         this.leave(opening, session, isNew);

@@ -19,7 +19,8 @@ export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
 }
 
 /** Has the holders answer peers, and hear of members that come and go. Before the cluster starts. */
-export function serveWills(cluster: Cluster, holders: WillHolders): void {
+export function serveWills(cluster: Cluster, holders: WillHolders | null): void {
+  if (holders === null) return;
   cluster.services.offer(willService, (peer, body, reply) => {
     reply(holders.onQuestion(peer, body));
   });

@@ -34,7 +34,7 @@ interface Part {
   readonly waiting: Journaled[];
 }
 
-type Reason = "held" | "slow" | "space";
+type Reason = "held" | "slow" | "space" | "lease";
 
 /** Rarely enough to cost nothing, often enough that what is left free of a disk lasts from one look to the next. */
 const spaceIntervalMs = 50;
@@ -54,9 +54,9 @@ export class Commits {
   private retryTimer: Timer | undefined;
   private retryDue = false;
   private watch: Timer | undefined;
-  /** Why nothing is to be taken: a write failed for now, a commit does not come back, space runs out. */
+  /** Why nothing is to be taken: a write failed for now, a commit does not come back, space runs out, the lease is overdue. */
   private readonly reasons: Record<Reason, StoreFailure | null> = {
-    ...{ held: null, slow: null, space: null },
+    ...{ held: null, slow: null, space: null, lease: null },
   };
   private sinceMs: number | null = null;
   private spaceTimer: Timer | undefined;
@@ -68,8 +68,8 @@ export class Commits {
 
   /** Why nothing is taken at present, or null. While it is set, nothing new that has to be durable may be taken. */
   get stalled(): StoreFailure | null {
-    const { held, slow, space } = this.reasons;
-    return this.broken ?? held ?? slow ?? space;
+    const { held, slow, space, lease } = this.reasons;
+    return this.broken ?? lease ?? held ?? slow ?? space;
   }
 
   /** Wall-clock time at which the present stall began, milliseconds since 1970; null when there is none. */
@@ -95,6 +95,11 @@ export class Commits {
   /** Resolves when all that was touched so far is durable: not before the end of a stall, never when the store breaks. */
   idle(): Promise<void> {
     return new Promise((resolve) => this.whenCommitted(resolve));
+  }
+
+  /** What is stored may be another node's by now (why), or is this one's again (null). */
+  suspend(why: string | null): void {
+    this.set("lease", why === null ? null : { kind: "unavailable", why });
   }
 
   /** Begins nothing more. Whoever wants what was touched to be durable waits for `idle` first. */

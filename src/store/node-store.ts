@@ -72,14 +72,18 @@ export class NodeStore {
     };
   }
 
-  /** Makes durable what was done so far, as far as the store takes it; nothing may be touched afterwards. */
-  async close(): Promise<void> {
+  /**
+   * Makes durable what was done so far, as far as the store takes it; nothing may be touched afterwards. `whenDone` is called
+   * when nothing more is written.
+   */
+  async close(whenDone: () => Promise<void> = async () => undefined): Promise<void> {
     const { clock, log } = this.options;
     const idle = this.commits.idle().then(() => true);
     const inTime = await Promise.race([idle, sleep(clock, stopMs).then(() => false)]);
     if (!inTime) log.error({}, "not everything could be stored; none of that was acknowledged");
     this.commits.close();
     if (inTime) await this.store.flush();
+    if (inTime) await whenDone();
     await this.store.close();
   }
 

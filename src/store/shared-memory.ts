@@ -104,7 +104,7 @@ export class MemoryAccess implements LeaseBook {
   renew(holder: Holder): Promise<RenewAnswer> {
     return this.reach(holder.node, (space, nowMs) => {
       if (space.adopted >= holder.incarnation) return "adopted";
-      if (space.holder !== null && !isSame(space.holder, holder)) return "replaced";
+      if (space.holder !== null && !isSameStart(space.holder, holder)) return "replaced";
       space.holder = holder;
       space.untilMs = nowMs + this.memory.leaseMs;
       return "held";
@@ -113,7 +113,7 @@ export class MemoryAccess implements LeaseBook {
 
   release(holder: Holder): Promise<void> {
     return this.reach(holder.node, (space) => {
-      if (space.holder !== null && isSame(space.holder, holder)) space.untilMs = 0;
+      if (space.holder !== null && isSameStart(space.holder, holder)) space.untilMs = 0;
     });
   }
 
@@ -229,6 +229,5 @@ class SpaceStore implements Store {
   }
 }
 
-function isSame(a: Holder, b: Holder): boolean {
-  return a.dataId === b.dataId && a.incarnation === b.incarnation;
-}
+/** Whose data directory may have got another id meanwhile. */
+const isSameStart = (a: Holder, b: Holder): boolean => a.incarnation === b.incarnation;

@@ -59,6 +59,7 @@ export type RenewAnswer = "held" | "adopted" | "replaced";
 export interface LeaseBook {
   /** For a start: takes the lease, whoever had it. `insists`: nobody gets a place, or keeps one, from now on. */
   take(holder: Holder, insists: boolean): Promise<TakeAnswer>;
+  /** For another lease time. The id of its data directory may be another than before. */
   renew(holder: Holder): Promise<RenewAnswer>;
   /** The lease lapses now. */
   release(holder: Holder): Promise<void>;

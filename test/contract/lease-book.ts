@@ -53,7 +53,9 @@ function leases(check: Check): void {
     await book.release(first);
     assert.equal(await later.book.renew(second), "held");
     assert.equal(await book.takePlace(second, "b@h", false), 0);
-    assert.equal(await book.renew({ ...second, dataId: "d2" }), "replaced");
+    assert.equal(await book.takePlace({ ...second, dataId: "d2" }, "b@h", true), 0);
+    assert.equal(await book.renew({ ...second, dataId: "d2" }), "held");
+    assert.equal(await book.takePlace(second, "b@h", true), 0);
   });
 
   check("a lease that lapsed and that nobody cared for is renewed", async (books) => {

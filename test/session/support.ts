@@ -103,6 +103,10 @@ export class FakeChannel implements Channel {
     this.version = version;
   }
 
+  silence(isSilent: boolean): void {
+    this.congested = isSilent;
+  }
+
   info(): ChannelInfo {
     return {
       address: "fake",

@@ -43,6 +43,9 @@ const gauges: Readonly<Record<string, string>> = {
   "store.lmdb.max_bytes": "Size that the file of the store may reach, bytes",
   "store.lmdb.records": "Records in the store",
   "store.lmdb.unflushed": "Commits that the disk has not confirmed",
+  "store.lease.held": "1: this node's lease in the shared store is renewed in time",
+  "store.lease.suspended":
+    "1: this node's lease could not be renewed in time, and its persistent sessions are not served",
   "store.redis.breaker": "0: Redis is asked, 1: one call tries it, 2: it is left alone for now",
   "store.stalled": "1: the store takes nothing at the moment",
   "users.held": "Users in the users file",
@@ -235,6 +238,17 @@ const counters: Readonly<Record<string, string>> = {
   "store.commits": "Group commits begun",
   "store.damaged": "Records that are damaged",
   "store.fenced": "Writes refused because another node has taken over",
+  "store.lease.adopters_awaited":
+    "Starts that waited until others had adopted what was left of the one before",
+  "store.lease.places_lost":
+    "Times that adopting what a node left ended early, as it came back or the store did not answer",
+  "store.lease.places_refused":
+    "Times that what a node left was not to be adopted yet, or not any more",
+  "store.lease.places_taken": "Times that this node began to adopt what another one left",
+  "store.lease.renewals": "Renewals of this node's lease in the shared store",
+  "store.lease.renewals_failed": "Renewals of this node's lease that failed",
+  "store.lease.suspensions":
+    "Times that persistent sessions were not served, as the lease could not be renewed in time",
   "store.lmdb.commits": "Commits of the file",
   "store.lmdb.deletes": "Records deleted from the file",
   "store.lmdb.failures": "Commits of the file that failed",

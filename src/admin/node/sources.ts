@@ -7,6 +7,8 @@ import type { LoopDelay } from "../../lib/clock.js";
 import type { FrontEnd } from "../../net/front-end.js";
 import type { Router } from "../../routing/router.js";
 import type { ClientEvents } from "../../session/client-events.js";
+import type { Adopter } from "../../store/adoption.js";
+import type { Lease } from "../../store/lease.js";
 import type { NodeStore } from "../../store/node-store.js";
 import type { AdminServer } from "../http/server.js";
 import { type CounterSource, collectMetrics } from "./metrics.js";
@@ -19,24 +21,17 @@ export interface CountingParts {
   readonly acl: Acl;
   readonly bans: Bans;
   readonly kept: NodeStore | null;
+  /** Null, both: no other node reaches what is stored. */
+  readonly lease: Pick<Lease, "counters" | "gauges"> | null;
+  readonly adopter: Pick<Adopter, "counters"> | null;
   readonly loopDelay: LoopDelay;
   readonly events: ClientEvents;
   /** Null: it is not offered. */
   readonly admin: Pick<AdminServer, "counters"> | null;
 }
 
-export function nodeMetrics({
-  cluster,
-  router,
-  frontEnd,
-  users,
-  acl,
-  bans,
-  kept,
-  loopDelay,
-  events,
-  admin,
-}: CountingParts): Record<string, number> {
+export function nodeMetrics(parts: CountingParts): Record<string, number> {
+  const { cluster, router, frontEnd, users, acl, bans, kept, loopDelay, events, admin } = parts;
   const { directory, acceptor, members, table } = cluster;
   const { sessions, authenticator } = frontEnd;
   const { heapUsed, rss } = process.memoryUsage();
@@ -79,7 +74,7 @@ export function nodeMetrics({
     link_port: { ...acceptor.counters },
     directory: { ...directory.counters, home: { ...directory.home.counters } },
     process: { heap_used: heapUsed, rss, ...loopDelay.read() },
-    ...(kept === null ? {} : { store: kept.counters }),
+    ...(kept === null ? {} : { store: kept.counters, "store.lease": leaseCounters(parts) }),
     presence: presenceCounters(events),
     ...(admin === null ? {} : { admin: { ...admin.counters } }),
   };
@@ -94,6 +89,10 @@ export function nodeMetrics({
   }
   return collectMetrics(sources);
 }
+
+const leaseCounters = ({ lease, adopter }: CountingParts): CounterSource => ({
+  ...{ ...lease?.counters, ...lease?.gauges, ...adopter?.counters },
+});
 
 const presenceCounters = ({ counters, copies, waitingCount }: ClientEvents): CounterSource => ({
   ...{ ...counters, ...copies.counters, waiting: waitingCount, held: copies.size },

@@ -62,6 +62,7 @@ export class RemoteChannel implements Channel, AcksOwner {
   isOpen = true;
   session: Session | null = null;
   readonly version: number;
+  private isSilent = false;
   /** Bytes sent and not yet credited. */
   private uncredited = 0;
   /** Cost of what was received and not yet credited, and of requests in it that are not answered. */
@@ -88,7 +89,12 @@ export class RemoteChannel implements Channel, AcksOwner {
   }
 
   get congested(): boolean {
-    return this.uncredited >= this.record.window || this.link.isFull;
+    return this.isSilent || this.uncredited >= this.record.window || this.link.isFull;
+  }
+
+  silence(isSilent: boolean): void {
+    this.isSilent = isSilent;
+    if (!isSilent) this.session?.pump();
   }
 
   /** What its client waits for the longest; null: nothing. */

@@ -207,11 +207,11 @@ if verb == 'take' then
   return nextGeneration()
 elseif verb == 'renew' then
   if adopted >= incarnation then return -1 end
-  if kept[1] and (kept[1] ~= id or holder ~= incarnation) then return 0 end
+  if kept[1] and holder ~= incarnation then return 0 end
   set('id', id, 'incarnation', text(incarnation), 'until', text(now + life))
   return 1
 elseif verb == 'release' then
-  if kept[1] == id and holder == incarnation then set('until', '0') end
+  if holder == incarnation then set('until', '0') end
   return 1
 elseif verb == 'place' then
   if kept[1] ~= id or wanted > now then return '0' end

@@ -11,7 +11,8 @@ import type { Config } from "../../../src/config/schema.js";
 import { Backoff } from "../../../src/lib/backoff.js";
 import { silentLog } from "../../../src/lib/log.js";
 import { TimerWheel } from "../../../src/lib/timer-wheel.js";
-import { Connection, type ConnectionShare } from "../../../src/net/connection.js";
+import { Connection } from "../../../src/net/connection.js";
+import type { ConnectionShare } from "../../../src/net/connection-share.js";
 import { NetCounters } from "../../../src/net/counters.js";
 import { FairReads } from "../../../src/net/fair-reads.js";
 import { FrameEncoder } from "../../../src/net/frames.js";
@@ -156,7 +157,7 @@ export class SessionNode {
       },
       moving: { cluster, clock, log },
     });
-    if (sessions.wills.holders !== null) serveWills(cluster, sessions.wills.holders);
+    serveWills(cluster, sessions.wills.holders);
     const counters = new NetCounters();
     const { remote } = sessions;
     const waiters = (): StallSubject[] => [...this.open, ...(remote?.allFar() ?? [])];
