@@ -31,6 +31,7 @@ import { Replies } from "./replies.js";
 import { deliverRun } from "./runs.js";
 import { giveAway, giveAwayStored, giveDenied } from "./shared.js";
 import { Subscriptions } from "./subscriptions.js";
+import type { Succession } from "./superseded/succession.js";
 import { Awaiting, OutgoingWindow, outOfOrder } from "./window.js";
 
 /** A client that acknowledged something so lately is slow, not gone: its publishers are slowed down. */
@@ -76,6 +77,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   isArriving = false;
   /** It lives on at another node; this is what is left of it here. */
   isElsewhere = false;
+  /** It began while an older session of its client could not be reached; null: it did not. */
+  succession: Succession | null = null;
   /** Subscriptions whose retained messages are not all sent, where that outlives the process. */
   private replaysDue: Set<string> | null = null;
 

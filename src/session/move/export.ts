@@ -8,6 +8,7 @@ import type { Message } from "../../routing/message.js";
 import type { Marks } from "../journal/marks.js";
 import type { Session } from "../session.js";
 import { SessionQueue } from "../queue.js";
+import type { Succession } from "../superseded/succession.js";
 import { Awaiting } from "../window.js";
 import type { LateMark } from "./late.js";
 import {
@@ -106,6 +107,7 @@ function headOf(
     rules: rules === null ? null : [...rules],
     endsInMs: endDueMs === Number.POSITIVE_INFINITY ? -1 : Math.max(0, endDueMs - nowMs),
     connected: session.channel !== null,
+    succession: session.succession && plainSuccession(session.succession),
     durable: session.journal !== null,
     will: willOf(session, nowMs),
     nextId: window.nextId,
@@ -115,6 +117,11 @@ function headOf(
     taken: [],
   };
 }
+
+const plainSuccession = ({ node, cuts, takenId }: Succession): SnapshotHead["succession"] => ({
+  ...{ node, takenId },
+  cuts: cuts === null ? null : [...cuts],
+});
 
 function willOf({ will, willDueMs }: Session, nowMs: number): SnapshotHead["will"] {
   if (will === null) return null;

@@ -12,6 +12,7 @@ import type { Journals } from "../journal/journals.js";
 import { Marks } from "../journal/marks.js";
 import { replayOf } from "../replays.js";
 import { Session } from "../session.js";
+import { encodeSuccession, successionKey } from "../superseded/succession.js";
 import { Awaiting } from "../window.js";
 import { readMessages, type SnapshotHead, type SnapshotSubscription } from "./snapshot.js";
 
@@ -56,6 +57,10 @@ export class SessionImport {
     session.epoch = epoch;
     session.isArriving = head.connected;
     if (journals !== null) session.journal = journals.open(session);
+    session.succession = head.succession;
+    if (head.succession !== null) {
+      session.journal?.note(successionKey, encodeSuccession(head.succession));
+    }
     this.session = session;
     this.takeWill();
   }

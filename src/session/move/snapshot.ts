@@ -13,6 +13,7 @@ import type { TopicTable } from "../../routing/topic.js";
 import { recordHead } from "../../store/record.js";
 import { ByteReader, ByteWriter } from "../journal/bytes.js";
 import { MessageReader, MessageWriter } from "../journal/message-codec.js";
+import { succession } from "../superseded/succession.js";
 
 /** Of this page of the protocol; others are refused. */
 export const snapshotVersion = 1;
@@ -69,6 +70,8 @@ const headSchema = z.object({
   endsInMs: z.number(),
   /** Its client is connected: its connection comes after it. */
   connected: z.boolean().default(false),
+  /** What it knows of an older session of its client, in whose place it is. */
+  succession: succession.nullable().default(null),
   /** It is stored at its old owner. */
   durable: z.boolean(),
   will: willSchema.nullable(),

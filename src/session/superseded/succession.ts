@@ -7,7 +7,8 @@ import type { Cut } from "./wire.js";
 export const successionKey = "succession";
 const version = 1;
 
-const schema = z.object({
+/** As plain data. */
+export const succession = z.object({
   /** Where the older session is. */
   node: z.string(),
   /** Up to where everybody had published when its first subscription was in force; null: there was none yet. */
@@ -24,11 +25,10 @@ export interface Succession {
   readonly takenId: number;
 }
 
-export const encodeSuccession = (succession: Succession): Buffer =>
-  encodeRecord(version, succession);
+export const encodeSuccession = (note: Succession): Buffer => encodeRecord(version, note);
 
 /** Null: it cannot be read. */
 export function decodeSuccession(record: Buffer): Succession | null {
-  const parsed = schema.safeParse(decodeRecord(version, record)?.value);
+  const parsed = succession.safeParse(decodeRecord(version, record)?.value);
   return parsed.success ? parsed.data : null;
 }

@@ -71,6 +71,12 @@ interface Legacy {
   readonly parts: readonly Buffer[];
 }
 
+/** An older session on its way to the younger one. */
+interface Leaving {
+  /** Where that is. */
+  by: string;
+}
+
 /** Messages of an older session on their way here. */
 interface Coming {
   readonly peer: string;
@@ -91,8 +97,7 @@ export class Superseded {
     leftToYounger: 0,
   };
   /** Client ids whose older session here is being handed over. */
-  private readonly leaving = new Set<string>();
-  private readonly successions = new WeakMap<Session, Succession>();
+  private readonly leaving = new Map<string, Leaving>();
   private readonly coming = new Map<string, Coming>();
 
   constructor(
@@ -150,27 +155,25 @@ export class Superseded {
 
   /** At start: what an earlier process had noted of a session. */
   restore(session: Session, record: Buffer): void {
-    const succession = decodeSuccession(record);
-    if (succession !== null) this.successions.set(session, succession);
+    session.succession = decodeSuccession(record);
   }
 
   /** The session's first subscription is in force: from now on it gets everything itself. `ready` when that is noted. */
   subscribed(session: Session, ready: () => void): void {
-    const succession = this.successions.get(session);
-    if (succession === undefined || succession.cuts !== null) {
+    if (session.succession === null || session.succession.cuts !== null) {
       ready();
       return;
     }
     void this.cutsNow().then((cuts) => {
-      const now = this.successions.get(session);
-      if (now?.cuts === null) this.note(session, { ...now, cuts });
+      const { succession } = session;
+      if (succession?.cuts === null) this.note(session, { ...succession, cuts });
       session.whenDurable(ready);
     });
   }
 
   /** A session has ended: an older one, to which it had succeeded, has too. */
   onEnded(session: Session): void {
-    if (this.successions.has(session)) this.noteEnded(session.clientId, session.epoch);
+    if (session.succession !== null) this.noteEnded(session.clientId, session.epoch);
   }
 
   /** As its home has found out, the client id has a younger session at node `by`. */
@@ -182,10 +185,14 @@ export class Superseded {
   private follow(clientId: string, epoch: number, by: string, cuts: readonly Cut[] | null): void {
     const session = this.host.get(clientId);
     if (session === undefined || session.epoch >= epoch || by === this.parts.cluster.name) return;
-    if (this.leaving.has(clientId) || this.isMoving(clientId)) return;
-    this.leaving.add(clientId);
+    const under = this.leaving.get(clientId);
+    // The younger one has moved.
+    if (under !== undefined) under.by = by;
+    if (under !== undefined || this.isMoving(clientId)) return;
+    const leaving = { by };
+    this.leaving.set(clientId, leaving);
     const remainder = cuts === null ? null : this.remainderOf(session, cuts);
-    void this.leave(session, by, remainder).then(() => this.leaving.delete(clientId));
+    void this.leave(session, leaving, remainder).then(() => this.leaving.delete(clientId));
   }
 
   private isMoving(clientId: string): boolean {
@@ -213,7 +220,7 @@ export class Superseded {
   }
 
   private note(session: Session, succession: Succession): void {
-    this.successions.set(session, succession);
+    session.succession = succession;
     session.journal?.note(successionKey, encodeSuccession(succession));
   }
 
@@ -257,7 +264,7 @@ export class Superseded {
       reply({ kind: "unknown" });
     } else if (session.isStalled || this.isMoving(clientId)) reply({ kind: "later" });
     else if (question.kind === "begin") {
-      reply({ kind: "take", cuts: [...(this.successions.get(session)?.cuts ?? [])] });
+      reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])] });
     } else this.take(session, peer, question, reply);
   }
 
@@ -265,8 +272,7 @@ export class Superseded {
   private successorsOf(node: string, after: string): Answer {
     const found: { clientId: string; epoch: number; cuts: Cut[] }[] = [];
     for (const session of this.host.all()) {
-      const succession = this.successions.get(session);
-      const { clientId, epoch } = session;
+      const { succession, clientId, epoch } = session;
       if (succession?.node !== node || clientId <= after) continue;
       found.push({ clientId, epoch, cuts: [...(succession.cuts ?? [])] });
     }
@@ -282,7 +288,7 @@ export class Superseded {
     { clientId, id, first, last, part }: Question & { kind: "give" },
     reply: (answer: Answer) => void,
   ): void {
-    if (this.successions.get(session)?.takenId === id) {
+    if (session.succession?.takenId === id) {
       session.whenDurable(() => reply({ kind: "taken" }));
       return;
     }
@@ -304,7 +310,7 @@ export class Superseded {
       reply({ kind: "later" });
       return;
     }
-    const { node = peer, cuts = null } = this.successions.get(session) ?? {};
+    const { node = peer, cuts = null } = session.succession ?? {};
     this.note(session, { node, cuts, takenId: id });
     session.pump();
     session.whenDurable(() => reply({ kind: "taken" }));
@@ -320,14 +326,18 @@ export class Superseded {
   }
 
   /** Sees the older session off. */
-  private async leave(session: Session, by: string, first: Remainder | null): Promise<void> {
+  private async leave(session: Session, leaving: Leaving, first: Remainder | null): Promise<void> {
     const { clientId, epoch } = session;
-    this.parts.log.info({ clientId, by }, "a younger session takes the place of one here");
+    this.parts.log.info(
+      { clientId, by: leaving.by },
+      "a younger session takes the place of one here",
+    );
     let remainder = first;
     let legacy: Legacy | null = null;
     while (this.host.get(clientId) === session) {
+      const { by } = leaving;
       const answer = await this.ask(by, { kind: "begin", clientId, epoch });
-      if (answer?.kind === "unknown") {
+      if (answer?.kind === "unknown" && leaving.by === by) {
         // It is the only one again, or its home will say who is.
         remainder?.giveBack();
         return;
