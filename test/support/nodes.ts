@@ -128,6 +128,15 @@ export class TestNode {
     return true;
   }
 
+  /** It stays connected and says nothing more, until `resume`. */
+  pause(): void {
+    this.child?.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.child?.kill("SIGCONT");
+  }
+
   /** Its data directory. */
   get dataDirectory(): string {
     return join(this.folder, "data", this.name);
@@ -272,6 +281,8 @@ export interface ClusterOptions {
   /** Join them with ctl (default), or leave each alone. */
   readonly joined?: boolean;
   readonly settings?: readonly string[];
+  /** Further settings of one node, by its index. */
+  readonly settingsOf?: (index: number) => readonly string[];
   /** By node index; default: one cookie for all. */
   readonly cookies?: readonly string[];
 }
@@ -283,7 +294,8 @@ export async function startNodes(t: Scope, options: ClusterOptions): Promise<Tes
   const nodes: TestNode[] = [];
   for (let i = 0; i < options.nodes; i++) {
     const cookie = options.cookies?.[i] ?? "k".repeat(32);
-    nodes.push(new TestNode(t, `n${i + 1}@127.0.0.1`, folder, options.settings ?? [], cookie));
+    const settings = [...(options.settings ?? []), ...(options.settingsOf?.(i) ?? [])];
+    nodes.push(new TestNode(t, `n${i + 1}@127.0.0.1`, folder, settings, cookie));
   }
   await Promise.all(nodes.map((node) => node.start()));
   const [first, ...others] = nodes;
