@@ -71,6 +71,13 @@ interface Inherited extends Held {
   publishing: (() => void)[] | null;
 }
 
+/** What of a will is not inherited any more: all that was held for earlier processes of its owner. */
+interface Returned {
+  readonly epoch: number;
+  /** Infinite: until its owner has it held again. */
+  readonly before: number;
+}
+
 /** A will of our own that is due, while we may be on the smaller side. */
 interface Due {
   readonly clientId: string;
@@ -106,7 +113,7 @@ export class WillHolders {
   /** By client id: up to which epoch of that owner's connections wills are settled. */
   private readonly settled = new Map<string, { readonly owner: string; readonly epoch: number }>();
   /** By client id: up to which epoch the owner has been told that it may publish. */
-  private readonly returned = new Map<string, number>();
+  private readonly returned = new Map<string, Returned>();
   private waiting: Due[] = [];
   private live: readonly string[];
   /** The links over which peers have heard of our wills. */
@@ -301,6 +308,10 @@ export class WillHolders {
       const before = this.held.get(clientId);
       if (before !== undefined && before.epoch > epoch) continue;
       if (before !== undefined && (will !== null || before.owner === peer)) this.drop(clientId);
+      const returned = this.returned.get(clientId);
+      if (will !== null && returned !== undefined && returned.epoch <= epoch) {
+        this.returned.set(clientId, { epoch: returned.epoch, before: incarnation });
+      }
       if (will !== null) this.keep(clientId, { owner: peer, incarnation, epoch, will });
     }
   }
@@ -359,7 +370,8 @@ export class WillHolders {
     const known = this.inherited.get(clientId);
     if (this.isSettled(clientId, entry.epoch)) return;
     // Its owner is back, and was told that nobody else would.
-    if ((this.returned.get(clientId) ?? -1) >= entry.epoch) return;
+    const returned = this.returned.get(clientId);
+    if (returned && returned.epoch >= entry.epoch && entry.incarnation < returned.before) return;
     if (known !== undefined && known.epoch >= entry.epoch) return;
     if (known !== undefined) this.take(clientId, known);
     const dueMs = this.nowMs + Math.max(0, this.host.delayMs(entry.will) - agoMs);
@@ -448,7 +460,7 @@ export class WillHolders {
         settled.push(clientId);
         continue;
       }
-      setBounded(this.returned, clientId, epoch);
+      setBounded(this.returned, clientId, { epoch, before: Number.POSITIVE_INFINITY });
       if (inherited?.owner === peer && inherited.epoch <= epoch) this.take(clientId, inherited);
     }
     return settled;

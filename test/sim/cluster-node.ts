@@ -336,10 +336,11 @@ export async function allUp(
   await world.until(up, deadlineMs, seen);
 }
 
-/** Names `a@ha`, `b@hb`, … */
+/** Names `a@ha`, `b@hb`, … `z@hz`, `a1@ha1`, … */
 export function nodeName(index: number): string {
-  const letter = String.fromCharCode(97 + index);
-  return `${letter}@h${letter}`;
+  const round = Math.floor(index / 26);
+  const label = String.fromCharCode(97 + (index % 26)) + (round === 0 ? "" : round);
+  return `${label}@h${label}`;
 }
 
 /** Nodes that run and have joined the first of them. */

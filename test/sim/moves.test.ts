@@ -1,15 +1,11 @@
 /**
  * Moves of sessions in a simulated cluster (sessions/move-story.ts): whoever dies or is cut off at whatever step, the session
- * has one owner in the end, and nothing acknowledged is lost, doubled at QoS 2 or out of order. And the proof that the
- * simulation sees what it is there for.
+ * has one owner in the end, and nothing acknowledged is lost, doubled at QoS 2 or out of order.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSessions } from "./sessions/checks.js";
-import { type MovePlant, movePlants } from "./sessions/move-plants.js";
 import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
-
-const seedsMax = 60;
 
 async function tell(
   seed: number,
@@ -89,27 +85,5 @@ for (const between of [
     for (let step = 0; step < moveSteps; step += 3) {
       await tell(200 + step, step, { kind: "cut", between });
     }
-  });
-}
-
-/** The first move that says so. */
-async function findFault({ fault, mishap, whereabouts }: MovePlant): Promise<string> {
-  for (let seed = 1; seed <= seedsMax; seed++) {
-    const step = mishap === null ? -1 : seed % moveSteps;
-    try {
-      await tell(seed, step, mishap ?? { kind: "none" }, whereabouts);
-    } catch (error) {
-      const [what = ""] = error instanceof Error ? error.message.split("\n") : [];
-      if (fault.test(what)) return `seed ${seed}, step ${step}`;
-    }
-  }
-  assert.fail(`not found in ${seedsMax} moves`);
-}
-
-for (const plant of movePlants) {
-  test(`found: ${plant.name}`, async (t) => {
-    const undo = plant.plant();
-    t.after(undo);
-    t.diagnostic(await findFault(plant));
   });
 }

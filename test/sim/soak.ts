@@ -1,53 +1,29 @@
 /**
- * Tells histories of a range of seeds: `npx tsx test/sim/soak.ts FIRST [LAST] [sessions|cluster|roams]`, the first two kinds
- * unless one is named; in `roams` clients come back at other nodes. Stops at the first that breaks a promise, and says how
- * to tell it again.
+ * Tells histories: `npx tsx test/sim/soak.ts [FIRST [LAST [KIND]]]`, of 10,000 seeds and all kinds (kinds.ts) unless said otherwise.
+ * Stops at the first that breaks a promise, with a trace of who did what, and says how to tell it again.
  */
-import { checkStory } from "./checks.js";
-import { checkSessions } from "./sessions/checks.js";
-import { OwnerDown, SessionStory } from "./sessions/story.js";
-import { Story } from "./story.js";
+import { isKind, type Kind, kinds, soaked } from "./kinds.js";
 
-const [firstText = "1", lastText = firstText, kind = ""] = process.argv.slice(2);
+const [firstText = "1", lastText = process.argv.length > 2 ? firstText : "10000", kind = ""] =
+  process.argv.slice(2);
 const [first, last] = [Number(firstText), Number(lastText)];
-
+if (kind !== "" && !isKind(kind)) {
+  process.stderr.write(`${kind} is none of ${Object.keys(kinds).join(", ")}\n`);
+  process.exit(2);
+}
+const told: readonly Kind[] = isKind(kind) ? [kind] : soaked;
 let turns = 0;
 
-async function tellCluster(seed: number): Promise<void> {
-  const story = new Story(seed);
-  await story.tell();
-  await checkStory(story);
-  turns += story.world.timeline.turns;
-}
-
-async function tellSessions(seed: number): Promise<void> {
-  const story = new SessionStory(seed);
-  await story.tell();
-  await checkSessions(story);
-  turns += story.world.timeline.turns;
-}
-
-/** Clients come back at other nodes; a history in which one could not, as its node was down, is not told to its end. */
-async function tellRoams(seed: number): Promise<void> {
-  const story = new SessionStory(seed, { roams: true });
-  try {
-    await story.tell();
-    await checkSessions(story);
-  } catch (error) {
-    if (!(error instanceof OwnerDown)) throw error;
-  }
-  turns += story.world.timeline.turns;
-}
-
 for (let seed = first; seed <= last; seed++) {
-  try {
-    if (kind === "cluster" || kind === "") await tellCluster(seed);
-    if (kind === "sessions" || kind === "") await tellSessions(seed);
-    if (kind === "roams") await tellRoams(seed);
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exit(1);
+  for (const one of told) {
+    try {
+      turns += await kinds[one](seed);
+    } catch (error) {
+      const what = error instanceof Error ? error.message : String(error);
+      process.stderr.write(`${what}\nagain: npx tsx test/sim/soak.ts ${seed} ${seed} ${one}\n`);
+      process.exit(1);
+    }
   }
   if (seed % 100 === 0) process.stdout.write(`${seed} `);
 }
-process.stdout.write(`\nseeds ${first} to ${last}, ${turns} turns, no fault\n`);
+process.stdout.write(`\n${told.join(", ")}: seeds ${first} to ${last}, ${turns} turns, no fault\n`);

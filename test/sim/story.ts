@@ -85,7 +85,7 @@ export class Story {
   private linksBefore = 0;
 
   constructor(readonly seed: number) {
-    this.world = new World(seed, `node --import tsx test/sim/soak.ts ${seed} ${seed}`);
+    this.world = new World(seed);
     this.dice = this.world.dice;
     const some = (most: number): number => (this.dice.chance(0.5) ? this.dice.between(0, most) : 0);
     this.mix = {

@@ -9,6 +9,7 @@ import { WireError } from "../../cluster/wire/frames.js";
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
+import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { SessionHost } from "../host.js";
 import { takeSnapshot } from "../move/export.js";
 import { readMessages } from "../move/snapshot.js";
@@ -191,6 +192,8 @@ export class Superseded {
     if (under !== undefined || this.isMoving(clientId)) return;
     const leaving = { by };
     this.leaving.set(clientId, leaving);
+    // Its client may be here, and not where the younger one is: it has to find that.
+    session.channel?.close(ReasonCode.SessionTakenOver);
     const remainder = cuts === null ? null : this.remainderOf(session, cuts);
     void this.leave(session, leaving, remainder).then(() => this.leaving.delete(clientId));
   }

@@ -27,6 +27,13 @@ export interface ClientOptions {
   readonly window: number;
 }
 
+/** What CONNECT says of a will. */
+export interface WillSpec {
+  readonly topic: string;
+  readonly payload: string;
+  readonly qos: Qos;
+}
+
 interface Unanswered {
   readonly sent: Sent;
   isReleased: boolean;
@@ -58,6 +65,8 @@ export class SimClient extends SimConnection {
   delayMsMax = 0;
   /** It got a new session, as the node of its own was down. */
   lostOwner = false;
+  /** The will of the next connection. */
+  nextWill: () => WillSpec | null = () => null;
   /** It connects again by itself. */
   staysOnline = true;
   /** How long it takes to acknowledge, at most. */
@@ -193,9 +202,13 @@ export class SimClient extends SimConnection {
     const expiry = options.persistent ? { sessionExpiryInterval: 86_400 } : {};
     const properties =
       version === 5 ? { ...expiry, receiveMaximum: options.receiveMaximum } : undefined;
+    const will = this.nextWill();
     this.send({
       ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: version, keepalive: 0 },
       ...{ clientId, clean, ...(properties === undefined ? {} : { properties }) },
+      ...(will === null
+        ? {}
+        : { will: { ...will, payload: Buffer.from(will.payload), retain: false } }),
     });
   }
 
@@ -396,10 +409,13 @@ export class SimClient extends SimConnection {
   /** Had it to do with this message at all? */
   private checkDue(sent: Sent, qos: Qos): void {
     if (sent.isRefused) this.fault(`got ${inWords(sent)}, which was refused`);
+    // What waited for a node goes to whoever is subscribed when it comes.
+    const reachedMs = sent.reachedMs.get(this.sessionNode().name) ?? never;
     const due = this.interests.filter(
       ({ filter, askedMs, overMs }) =>
         // What other members of a group leave may be older.
         (askedMs <= sent.acknowledgedMs + this.delayMsMax ||
+          askedMs <= reachedMs ||
           isShared(filter) ||
           maybePublishedAgain(sent)) &&
         matches(filter, sent.topic) &&

@@ -36,6 +36,8 @@ const topics = ["t/a", "t/b", "t/a/x", "u"];
 const filters = ["t/a", "t/b", "t/+", "t/#", "#", "u"];
 const shareFilters = ["$share/g/t/#", "$share/g/t/#", "$share/g/u"];
 const quietMs = 3_000;
+/** So long may something be on its way between two nodes (world/network.ts). */
+const wayMsMax = 100;
 const cutMsMax = 1_000;
 /** So long after a crash a client that comes elsewhere may be given a new session. */
 const ownerDownMs = 15_000;
@@ -63,7 +65,7 @@ export class SessionStory {
     readonly seed: number,
     private readonly options: SessionStoryOptions = {},
   ) {
-    this.world = new World(seed, `npx tsx test/sim/soak.ts ${seed} ${seed} sessions`);
+    this.world = new World(seed);
     this.dice = this.world.dice.fork(7);
     this.life = this.world.node("clients@clients").boot();
     const some = (most: number): number => (this.dice.chance(0.6) ? this.dice.between(0, most) : 0);
@@ -169,7 +171,7 @@ export class SessionStory {
       return this.dice.pick(this.nodes);
     };
     // QoS 0 is not waited for.
-    if (this.mix.cuts > 0) client.delayMsMax = cutMsMax;
+    client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
     client.mayBeWithoutOwner = () => this.world.nowMs - this.lastCrashMs < ownerDownMs;
   }
 
@@ -297,6 +299,8 @@ export class SessionStory {
       const { process } = client.sessionNode();
       // What its CONNACK says may be older.
       if (process === null || client.state === "greeting") return;
+      // One that is being moved stays.
+      if (process.sessions.moves?.has(client.clientId)) return;
       client.doubtSession();
       this.world.trace.note(`${client.clientId} is deleted`);
       process.sessions.delete(client.clientId);

@@ -185,9 +185,10 @@ export class End implements Pipe {
 
   write(bytes: Buffer): boolean {
     if (this.state === "open" && !this.life.dead && bytes.length > 0) {
-      this.out.push({ kind: "bytes", bytes });
+      // A copy: writers take large buffers for few bytes, and get them back.
+      this.out.push({ kind: "bytes", bytes: Buffer.from(bytes) });
     }
-    return false;
+    return true;
   }
 
   close(): void {

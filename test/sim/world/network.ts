@@ -21,7 +21,7 @@ export class Network {
   readonly connections = new Set<Connection>();
   nextConnectionId = 1;
   /** How likely an arrival is to be cut into pieces. */
-  readonly chunking = 0.25;
+  chunking = 0.25;
   private readonly listeners = new Map<string, Listener>();
   /** Names of the nodes by host: several may share one. */
   private readonly hosts = new Map<string, Set<string>>();

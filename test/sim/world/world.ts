@@ -37,6 +37,11 @@ export class World {
     return this.timeline.nowMs;
   }
 
+  /** How likely what arrives is cut into pieces. */
+  set chunking(probability: number) {
+    this.network.chunking = probability;
+  }
+
   /** A new node, which does not run yet. Its host is in its name, `name@host`. */
   node(name: string, options: NodeOptions = {}): WorldNode {
     const { timeline, network, trace, dice } = this;

@@ -1,4 +1,4 @@
-/** Rules of moves, broken on purpose: the simulation is worth something only as long as it finds each of these. */
+/** Rules of moves, broken on purpose. */
 import { Barriers } from "../../../src/cluster/barrier.js";
 import { Incoming } from "../../../src/session/move/incoming.js";
 import { SessionImport } from "../../../src/session/move/import.js";
@@ -6,27 +6,16 @@ import { Moves } from "../../../src/session/move/moves.js";
 import { MovingIn } from "../../../src/session/move/moving-in.js";
 import { Outgoing } from "../../../src/session/move/outgoing.js";
 import { Connection } from "../../../src/net/connection.js";
-import type { Mishap, Whereabouts } from "./move-story.js";
-import { type Plant, replace } from "./plants.js";
+import { type Rule, replace, replaceHidden } from "./rule.js";
 
-export interface MovePlant extends Plant {
-  /** What must go wrong for it to show; null: nothing. */
-  readonly mishap: Mishap | null;
-  /** Where the client of the session is connected; absent: it is away. */
-  readonly whereabouts?: Whereabouts;
-}
-
-/** A method that only its own class may call. */
-function replaceHidden(prototype: object, name: string, broken: unknown): () => void {
-  // Tests know what is there.
-  return replace(prototype as Record<string, unknown>, name, () => broken);
-}
-
-export const movePlants: readonly MovePlant[] = [
+export const moveRules: readonly Rule[] = [
   {
+    section: 6,
+    rule: "the new owner takes only what came after its rows were known",
     name: "the new owner does not ask what the old one was sent alone",
+    kind: "moves",
+    seed: 3,
     fault: /never got/,
-    mishap: { kind: "cut", between: [0, 2] },
     plant: () =>
       replace(
         Barriers.prototype,
@@ -35,44 +24,66 @@ export const movePlants: readonly MovePlant[] = [
       ),
   },
   {
+    section: 6,
+    rule: "the new owner holds what comes until the old one is done",
     name: "the new owner does not hold what comes meanwhile",
+    kind: "moves",
+    seed: 5,
     fault: /never got/,
-    mishap: null,
     plant: () => replace(MovingIn.prototype, "deliver", () => () => true),
   },
   {
+    section: 6,
+    rule: "marks move with the session",
     name: "the snapshot has no marks",
+    kind: "moves",
+    seed: 6,
     fault: /again, with QoS|before under/,
-    mishap: null,
-    plant: () => replaceHidden(SessionImport.prototype, "restoreMarks", () => undefined),
+    plant: () => replaceHidden(SessionImport.prototype, "restoreMarks", () => () => undefined),
   },
   {
+    section: 6,
+    rule: "the commit at the new owner is the switch",
     name: "the session is here before its write is durable",
+    kind: "moves",
+    seed: 58,
     fault: /never got|session present|has one owner/,
-    mishap: { kind: "crash", node: 1 },
     plant: () =>
-      replaceHidden(Incoming.prototype, "commit", function (this: { isCommitting: boolean }) {
-        this.isCommitting = true;
-        return Promise.resolve();
-      }),
+      replaceHidden(
+        Incoming.prototype,
+        "commit",
+        () =>
+          function (this: { isCommitting: boolean }) {
+            this.isCommitting = true;
+            return Promise.resolve();
+          },
+      ),
   },
   {
+    section: 6,
+    rule: "an old owner that did not hear the outcome asks, and waits",
     name: "an old owner that did not hear the outcome does not ask",
+    kind: "moves",
+    seed: 2,
     fault: /has one owner/,
-    mishap: { kind: "crash", node: 1 },
     plant: () => replace(Outgoing.prototype, "watch", () => () => Promise.resolve()),
   },
   {
+    section: 6,
+    rule: "an old owner that was restarted treats the session as moved until it knows",
     name: "an old owner that starts again goes on as if nothing had left",
+    kind: "moves",
+    seed: 43,
     fault: /has one owner|never got|again, with QoS|before under/,
-    mishap: { kind: "crash", node: 0 },
     plant: () => replace(Moves.prototype, "restoreOutgoing", () => () => undefined),
   },
   {
+    section: 6,
+    rule: "a live session is detached, moved and attached again without resending",
     name: "a connection is read while its session moves",
+    kind: "moves",
+    seed: 127,
     fault: /again, with QoS|never got|unanswered|before under/,
-    mishap: null,
-    whereabouts: 0,
     plant: () => replace(Connection.prototype, "hold", () => (done: () => void) => done()),
   },
 ];

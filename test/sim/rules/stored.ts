@@ -1,7 +1,4 @@
-/**
- * Rules of durable sessions, broken on purpose: the simulation is worth something only as long as it finds each of
- * these.
- */
+/** Rules of what is stored before it is answered, broken on purpose. */
 import { AckType } from "../../../src/protocol/acks.js";
 import type { Message } from "../../../src/routing/message.js";
 import { SessionJournal } from "../../../src/session/journal/journal.js";
@@ -9,31 +6,24 @@ import { LogState } from "../../../src/session/journal/log-state.js";
 import { Marks } from "../../../src/session/journal/marks.js";
 import { Pages } from "../../../src/session/journal/pages.js";
 import { Session } from "../../../src/session/session.js";
+import { type Rule, replace } from "./rule.js";
 
-export interface Plant {
-  /** What the node does from now on. */
-  readonly name: string;
-  /** What the simulation says of it. */
-  readonly fault: RegExp;
-  readonly plant: () => () => void;
-}
-
-/** Puts `broken` in place of a method, for all objects of the class; returns how to put it back. */
-export function replace<T extends object, K extends keyof T>(
-  prototype: T,
-  name: K,
-  broken: (sound: T[K]) => T[K],
-): () => void {
-  const sound = prototype[name];
-  prototype[name] = broken(sound);
-  return () => {
-    prototype[name] = sound;
-  };
-}
-
-export const plants: readonly Plant[] = [
+export const storedRules: readonly Rule[] = [
   {
+    section: 4,
+    rule: "accepted means committed to the store",
+    name: "the store says that a commit is durable when it has only begun",
+    kind: "early",
+    seed: 12,
+    fault: /never got|no member|granted|session present/,
+    plant: () => () => undefined,
+  },
+  {
+    section: 4,
+    rule: "accepted means committed to the store",
     name: "a session accepts messages before the commit",
+    kind: "sessions",
+    seed: 20,
     fault: /never got|no member/,
     plant: () =>
       replace(
@@ -46,7 +36,11 @@ export const plants: readonly Plant[] = [
       ),
   },
   {
+    section: 6,
+    rule: "the PUBREL state is committed before PUBREL leaves",
     name: "PUBREL leaves before its commit",
+    kind: "sessions",
+    seed: 160,
     fault: /again, with QoS 2|before under/,
     plant: () =>
       replace(
@@ -59,7 +53,11 @@ export const plants: readonly Plant[] = [
       ),
   },
   {
+    section: 6,
+    rule: "what a PUBREL ended is committed before PUBCOMP leaves",
     name: "PUBCOMP leaves before its commit",
+    kind: "sessions",
+    seed: 14,
     fault: /open|again/,
     plant: () =>
       replace(
@@ -73,7 +71,11 @@ export const plants: readonly Plant[] = [
       ),
   },
   {
+    section: 6,
+    rule: "the packet id is committed before a QoS 2 PUBLISH leaves",
     name: "a QoS 2 message leaves before its packet id is committed",
+    kind: "sessions",
+    seed: 21,
     fault: /again|under id|open for|not within/,
     plant: () =>
       replace(
@@ -89,12 +91,20 @@ export const plants: readonly Plant[] = [
       ),
   },
   {
+    section: 4,
+    rule: "the highest number taken of each origin is written with the messages",
     name: "marks are not stored",
+    kind: "sessions",
+    seed: 20,
     fault: /again, with QoS 2|before under/,
     plant: () => replace(Marks.prototype, "writeDue", () => () => undefined),
   },
   {
+    section: 6,
+    rule: "what was committed is forwarded after a crash under the same number",
     name: "what was committed is published again without its identity",
+    kind: "sessions",
+    seed: 20,
     fault: /again, with QoS 2|before under/,
     plant: () =>
       replace(
@@ -109,17 +119,29 @@ export const plants: readonly Plant[] = [
       ),
   },
   {
+    section: 6,
+    rule: "the window is the session's: it is there before the client is",
     name: "a client is attached before what is in flight is read",
+    kind: "sessions",
+    seed: 1,
     fault: /never got|no member|in flight|not within/,
     plant: () => replace(Pages.prototype, "loadWindow", () => () => Promise.resolve(true)),
   },
   {
+    section: 6,
+    rule: "SUBACK and CONNACK of persistent sessions leave after their commit",
     name: "SUBACK and CONNACK leave before their commit",
+    kind: "sessions",
+    seed: 23,
     fault: /session present|granted|never got|no member|subscribed/,
     plant: () => replace(Session.prototype, "whenDurable", () => (done: () => void) => done()),
   },
   {
+    section: 6,
+    rule: "Clean Start discards",
     name: "the end of a session is not stored",
+    kind: "sessions",
+    seed: 4,
     fault: /session present|not asked for|by nobody/,
     plant: () =>
       replace(

@@ -1,0 +1,92 @@
+/** The kinds of histories that are told from seeds, and how each is told and checked. */
+import { checkStory } from "./checks.js";
+import { tellConnects } from "./connects.js";
+import { checkSessions } from "./sessions/checks.js";
+import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
+import { OwnerDown, SessionStory } from "./sessions/story.js";
+import { Story } from "./story.js";
+import { checkWills } from "./wills/checks.js";
+import { WillStory } from "./wills/story.js";
+
+/** Tells a history and checks it. Returns how many turns it took; throws with the seed and a trace at a broken promise. */
+export type Tell = (seed: number) => Promise<number>;
+
+async function tellCluster(seed: number): Promise<number> {
+  const story = new Story(seed);
+  await story.tell();
+  await checkStory(story);
+  return story.world.timeline.turns;
+}
+
+async function tellSessions(seed: number): Promise<number> {
+  const story = new SessionStory(seed);
+  await story.tell();
+  await checkSessions(story);
+  return story.world.timeline.turns;
+}
+
+async function tellRoams(seed: number): Promise<number> {
+  const story = new SessionStory(seed, { roams: true });
+  try {
+    await story.tell();
+    await checkSessions(story);
+  } catch (error) {
+    if (!(error instanceof OwnerDown)) throw error;
+  }
+  return story.world.timeline.turns;
+}
+
+const mishaps: readonly Mishap[] = [
+  { kind: "none" },
+  { kind: "crash", node: 0 },
+  { kind: "crash", node: 1 },
+  { kind: "crash", node: 2 },
+  { kind: "cut", between: [0, 1] },
+  { kind: "cut", between: [0, 2] },
+  { kind: "cut", between: [1, 2] },
+];
+
+async function tellWills(seed: number): Promise<number> {
+  const story = new WillStory(seed);
+  await story.tell();
+  await checkWills(story);
+  return story.world.timeline.turns;
+}
+
+const places: readonly Whereabouts[] = ["away", 0, 1, 2];
+
+/** One move; what goes wrong at which step of it, and where its client is, are in the seed. */
+async function tellMoves(seed: number): Promise<number> {
+  const mishap = mishaps[seed % mishaps.length] ?? { kind: "none" };
+  const steps = Math.floor(seed / mishaps.length);
+  const whereabouts = places[Math.floor(steps / moveSteps) % places.length];
+  const story = new MoveStory(seed, steps % moveSteps, mishap, whereabouts);
+  await story.tell();
+  await checkSessions(story);
+  return story.world.timeline.turns;
+}
+
+/** Stores say that a write is durable when it has only begun. */
+async function tellEarly(seed: number): Promise<number> {
+  const story = new SessionStory(seed, { answersEarly: true });
+  await story.tell();
+  await checkSessions(story);
+  return story.world.timeline.turns;
+}
+
+export const kinds = {
+  cluster: tellCluster,
+  sessions: tellSessions,
+  roams: tellRoams,
+  moves: tellMoves,
+  wills: tellWills,
+  early: tellEarly,
+  /** The seed is the number of nodes. */
+  connects: tellConnects,
+} satisfies Record<string, Tell>;
+export type Kind = keyof typeof kinds;
+
+/** Those in which nothing is broken on purpose. */
+export const soaked: readonly Kind[] = ["cluster", "sessions", "roams", "moves", "wills"];
+
+export const isKind = (name: string): name is Kind => Object.hasOwn(kinds, name);

@@ -1,0 +1,24 @@
+/**
+ * Every rule of the design's sections 4, 6, 7 and 8 with a switch that breaks it: the simulation is worth something only as
+ * long as it finds each of these. `npx tsx test/sim/rules/find.ts` looks for histories that do.
+ */
+import { kinds } from "../kinds.js";
+import { moveRules } from "./moves.js";
+import type { Rule } from "./rule.js";
+import { storedRules } from "./stored.js";
+
+export const rules: readonly Rule[] = [...storedRules, ...moveRules];
+
+/** Tells a history with the rule's switch thrown. Returns what the simulation says; null: nothing that fits. */
+export async function tellBroken(rule: Rule, seed: number): Promise<string | null> {
+  const undo = rule.plant();
+  try {
+    await kinds[rule.kind](seed);
+    return null;
+  } catch (error) {
+    const [what = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    return rule.fault.test(what) ? what : null;
+  } finally {
+    undo();
+  }
+}

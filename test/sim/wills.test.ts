@@ -1,0 +1,10 @@
+/**
+ * Random histories of clients with wills (wills/story.ts): whatever happens to clients, nodes and links, each will that is due
+ * comes once, no other comes, and none comes after what its client has published since.
+ */
+import { test } from "node:test";
+import { range, tell } from "./told.js";
+
+test("wills keep to their rules in the histories 1 to 40", async () => {
+  await tell("wills", range(1, 40));
+});
