@@ -45,6 +45,11 @@ test("what does not go together is refused", () => {
   assert.match(problem("mode=sentinel", two), /sentinel_name must be given/);
   assert.match(problem("mode=cluster", two, "db=1"), /db must be 0/);
   assert.match(problem("tls.certificate=c.pem"), /tls\.key must be given together/);
+  assert.match(
+    problem("lease_interval=2s", "lease_time=7s"),
+    /lease_time must be at least four times store\.redis\.lease_interval/,
+  );
+  load(["store.redis.lease_interval=2s", "store.redis.lease_time=8s"]);
   load(["store.redis.mode=cluster", `store.redis.${two}`]);
 });
 
@@ -52,6 +57,7 @@ test("values that cannot be right are refused", () => {
   const wrong = [
     ...["addresses=redis", "addresses=redis:0", "addresses=redis://h:1", "prefix={x}", "prefix="],
     ...["mode=other", "db=-1", "call_timeout=1ms", "wait_replicas=-1", "username=a b"],
+    ...["lease_interval=10ms", "lease_time=100ms"],
   ];
   for (const setting of wrong) {
     const key = `store.redis.${setting.replace(/=.*/, "")}`;

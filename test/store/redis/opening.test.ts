@@ -4,7 +4,7 @@ import { Refusal } from "../../../src/lib/refusal.js";
 import { Authority } from "../../net/listeners/support.js";
 import { until } from "../../support/nodes.js";
 import { freePort, redisTest, RedisServer, startRedisCluster } from "../../support/redis.js";
-import { listLog, openStore, put, write } from "./support.js";
+import { listLog, openRedis, openStore, put, write } from "./support.js";
 
 const secret = "s3cret-that-nobody-may-see";
 
@@ -76,15 +76,18 @@ redisTest("a wrong password of a Cluster is refused at once", async (t) => {
 
 redisTest("a user of Redis's ACL, without CONFIG, in a database with a prefix", async (t) => {
   const scripts = "+evalsha +eval +script|load +hget +hmget +hset +hdel +zadd +zrem +zrangebylex";
-  const others = "+exists +pexpire +persist +info +select";
+  const others = "+exists +pexpire +persist +info +select +time";
   const rights = `on ~own:* ${scripts} ${others}`.split(" ");
   const rules = [...rights, `>${secret}`];
   const server = await RedisServer.start(t, ["--user", "broker", ...rules]);
   const login = { addresses: [server.address], username: "broker", password: secret, db: 3 };
-  const store = await openStore(t, { redis: { ...login, prefix: "own" } });
+  const { store, leases } = await openRedis(t, { redis: { ...login, prefix: "own" } });
   assert.equal(await write(store, put("p", "k")), null);
+  const holder = { node: "node@127.0.0.1", dataId: "d", incarnation: 1 };
+  assert.equal((await leases.take(holder, false)).kind, "held");
+  assert.notEqual(await leases.takePlace(holder, "b@h", true), 0);
   assert.deepEqual(await store.partitions(""), ["p"]);
-  assert.match(String(await server.command("INFO", "keyspace")), /db3:keys=4/);
+  assert.match(String(await server.command("INFO", "keyspace")), /db3:keys=5/);
   const sentence = await refusal(openStore(t, { redis: { ...login, prefix: "others" } }));
   assert.match(sentence, /NOPERM/);
 });
