@@ -1,4 +1,5 @@
 /** The book of leases in Redis: each node's lease is a key beside its partitions, changed by one script. */
+import { GatheringStore } from "../gathering-store.js";
 import {
   adoptedSentence,
   type Holder,
@@ -61,11 +62,12 @@ export class RedisLeases implements LeaseBook {
 
   storeOf(node: string, generation: number): Store {
     const { exchange, prefix } = this.options;
-    return new RedisStore({
+    const store = new RedisStore({
       ...{ exchange, generation, keys: new KeySpace(prefix, node), adopts: true },
       whyReplaced: async () => "",
       close: () => undefined,
     });
+    return new GatheringStore(store);
   }
 
   /** Why a later generation has written to this node's partitions. */
