@@ -14,25 +14,35 @@ import { World } from "./world/world.js";
 const keeperId = "keeper";
 const count = 12;
 
-test("a session that moves right after it superseded another has nothing twice", async () => {
-  const world = new World(11, "a session that superseded another moves");
-  const nodes = [0, 1, 2].map(
-    (i) => new SessionNode(world, nodeName(i), { session: { placement: "stay" } }),
-  );
-  const [older, younger, newest] = nodes as [SessionNode, SessionNode, SessionNode];
-  for (const node of nodes) void node.boot();
-  await world.until(() => nodes.every(({ isListening }) => isListening), 30_000, "listening");
-  for (const node of [younger, newest]) await node.join(older);
-  const up = (of: readonly SessionNode[]) => (): boolean =>
-    of.every((node) => node.namesUp().length === of.length);
-  await world.until(up(nodes), 30_000, "all are up");
+const up = (of: readonly SessionNode[]) => (): boolean =>
+  of.every((node) => node.namesUp().length === of.length);
 
-  const ledger = new Ledger();
-  const client = (clientId: string, node: SessionNode): SimClient => {
+const clientsOf =
+  (world: World, ledger: Ledger) =>
+  (clientId: string, node: SessionNode): SimClient => {
     const life = world.node(`${clientId}@clients-${clientId}`).boot();
     const options = { clientId, version: 5, persistent: true } as const;
     return new SimClient(life, node, { ...options, receiveMaximum: 100, window: 4 }, ledger);
   };
+
+/** Joined, up and listening. */
+async function threeNodes(world: World): Promise<[SessionNode, SessionNode, SessionNode]> {
+  const make = (i: number): SessionNode =>
+    new SessionNode(world, nodeName(i), { session: { placement: "stay" } });
+  const nodes: [SessionNode, SessionNode, SessionNode] = [make(0), make(1), make(2)];
+  for (const node of nodes) void node.boot();
+  await world.until(() => nodes.every(({ isListening }) => isListening), 30_000, "listening");
+  for (const node of nodes.slice(1)) await node.join(nodes[0]);
+  await world.until(up(nodes), 30_000, "all are up");
+  return nodes;
+}
+
+test("a session that moves right after it superseded another has nothing twice", async () => {
+  const world = new World(11, "a session that superseded another moves");
+  const nodes = await threeNodes(world);
+  const [older, younger, newest] = nodes;
+  const ledger = new Ledger();
+  const client = clientsOf(world, ledger);
   const settled = (one: SimClient): Promise<void> =>
     world.until(
       () => one.isSettled,
