@@ -59,7 +59,7 @@ function routes(id: string, title: string, unit: Unit, figure: string): Case {
   return { id, title, unit, nodes: 1, args: [], routes: figure };
 }
 
-/** Two nodes have twice the code to compile, and the second one sees a third of the messages that one alone does. */
+/** Two nodes share a core, and each has its own code to compile. */
 const nodes = { nodes: 2, warmUpMinMs: 3000 } as const;
 const both = { both: true } as const;
 const wide = ["--window", "1000"];

@@ -43,8 +43,8 @@ export const realClock: Clock = {
   defer: (callback) => void setImmediate(callback),
 };
 
-/** Of the timer by which delays of the event loop are seen. */
-const loopResolutionMs = 10;
+/** Of the timer by which delays of the event loop are seen, so much too short at most. It wakes an idle node. */
+const loopResolutionMs = 50;
 const loopWindowMs = 30_000;
 
 /** How long the event loop was held up lately: within the last 30 to 60 seconds. */

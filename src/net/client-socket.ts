@@ -19,6 +19,9 @@ export interface ClientSocket {
   on(event: "drain" | "error" | "close", listener: () => void): unknown;
   /** False: "drain" follows when there is room again. */
   write(bytes: Buffer): boolean;
+  /** Writes are held back and leave together with `uncork`; left out: that cannot be had. */
+  cork?(): void;
+  uncork?(): void;
   /** No "data" until `resume`. */
   pause(): unknown;
   resume(): unknown;

@@ -15,6 +15,8 @@ import type { NetCounters } from "./counters.js";
 const runBytesMax = 65_536;
 /** Frames from this size on are written from where they are, without a copy. */
 export const largeBytes = 16_384;
+/** Large frames of a turn leave in one system call for each so many bytes: what a slow client may pin of the reads. */
+const gatheredBytesMax = 65_536;
 
 /** What all connections share: free buffers, and the list of those that have something to send. */
 export class OutputShare {
@@ -67,7 +69,11 @@ export class Output {
   /** How much left in the write before: as much is likely to come together again. */
   private usedBefore = 0;
   private dirty = false;
+  /** The socket holds back what is written: large frames that are to leave in one system call. */
+  private gathering = false;
   private runBytes: Buffer | null = null;
+  /** It begins with a large frame, and has no packet ids: it leaves from where it is. */
+  private runIsLarge = false;
   private runStart = 0;
   private runEnd = 0;
   private runFirstId = 0;
@@ -95,11 +101,13 @@ export class Output {
       return;
     }
     if (this.runBytes !== null) this.copyRun();
-    if (end - start >= largeBytes) {
+    const isLarge = end - start >= largeBytes;
+    if (isLarge && packetId !== 0) {
       this.publishLarge(bytes, start, end, packetId);
       return;
     }
     this.runBytes = bytes;
+    this.runIsLarge = isLarge;
     this.runStart = start;
     this.runEnd = end;
     this.runFirstId = packetId;
@@ -118,6 +126,7 @@ export class Output {
     if (!goesOn) {
       if (this.runBytes !== null) this.copyRun();
       this.runBytes = bytes;
+      this.runIsLarge = false;
       this.runStart = start;
       this.runFirstId = packetId;
       if (!this.dirty) this.touch();
@@ -151,8 +160,10 @@ export class Output {
 
   /** Hands everything to the socket. */
   flush(): void {
-    this.dirty = false;
     if (!this.isSilent) this.writeOut();
+    if (this.gathering) this.endGathering();
+    // Not before: what copying a run puts into the buffer leaves now, and needs no flush of its own.
+    this.dirty = false;
   }
 
   /** Bytes that wait in the socket. */
@@ -208,6 +219,10 @@ export class Output {
     const source = this.runBytes;
     if (source === null) return;
     this.runBytes = null;
+    if (this.runIsLarge) {
+      this.writeLarge(source.subarray(this.runStart, this.runEnd));
+      return;
+    }
     const length = this.runEnd - this.runStart;
     const buffer = this.reserve(length);
     const at = this.used;
@@ -218,18 +233,36 @@ export class Output {
   }
 
   private publishLarge(bytes: Buffer, start: number, end: number, packetId: number): void {
-    let from = start;
-    if (packetId !== 0) {
-      const idAt = packetIdAt(bytes, start);
-      from = idAt + 2;
-      const buffer = this.reserve(from - start);
-      buffer.set(bytes.subarray(start, from), this.used);
-      this.used += from - start;
-      buffer[this.used - 2] = packetId >> 8;
-      buffer[this.used - 1] = packetId & 0xff;
-    }
+    const from = packetIdAt(bytes, start) + 2;
+    const buffer = this.reserve(from - start);
+    buffer.set(bytes.subarray(start, from), this.used);
+    this.used += from - start;
+    buffer[this.used - 2] = packetId >> 8;
+    buffer[this.used - 1] = packetId & 0xff;
+    this.writeLarge(bytes.subarray(from, end));
+  }
+
+  /** Writes what is gathered and then these bytes, from where they are. */
+  private writeLarge(bytes: Buffer): void {
+    this.gather();
     this.writeOut();
-    this.write(bytes.subarray(from, end));
+    this.write(bytes);
+    if (this.gathering && this.socket.writableLength >= gatheredBytesMax) this.endGathering();
+  }
+
+  /** A large frame and what precedes it leave with its neighbours, if they are likely to be taken at once. */
+  private gather(): void {
+    const { socket } = this;
+    if (this.gathering || socket.cork === undefined || socket.writableLength > 0) return;
+    this.gathering = true;
+    socket.cork();
+    if (!this.dirty) this.touch();
+  }
+
+  private endGathering(): void {
+    this.gathering = false;
+    this.socket.uncork?.();
+    if (this.socket.writableLength > 0) this.measure();
   }
 
   private writeOut(): void {
@@ -241,6 +274,7 @@ export class Output {
     const buffer = this.buffer;
     if (buffer === null) return;
     const { used } = this;
+    if (this.gathering && used >= largeBytes) this.endGathering();
     this.buffer = null;
     this.used = 0;
     this.usedBefore = used;
@@ -260,8 +294,10 @@ export class Output {
     if (socket.destroyed) return false;
     this.share.counters.bytesOut += bytes.length;
     const pins = bytes.buffer.byteLength > 2 * bytes.length && socket.copiesWrites !== true;
-    const copies = pins && socket.writableLength > 0;
-    if (!socket.write(copies ? Buffer.from(bytes) : bytes)) this.measure();
+    // While large frames are held back what leaves between them is copied, so that its buffer is free again.
+    const copies = this.gathering ? bytes.length < largeBytes : pins && socket.writableLength > 0;
+    const isTaken = socket.write(copies ? Buffer.from(bytes) : bytes);
+    if (!isTaken && !this.gathering) this.measure();
     return copies;
   }
 }

@@ -31,6 +31,32 @@ class FakeSocket {
   }
 }
 
+/** One that can hold back what is written until `uncork`, as streams do. */
+class CorkingSocket extends FakeSocket {
+  private corked: Buffer[] | null = null;
+
+  cork(): void {
+    assert.equal(this.corked, null);
+    this.corked = [];
+  }
+
+  uncork(): void {
+    const all = this.corked;
+    assert.ok(all !== null);
+    this.corked = null;
+    this.writes++;
+    this.written.push(...(this.holds ? all : all.map((bytes) => Buffer.from(bytes))));
+    if (!this.holds) this.writableLength = 0;
+  }
+
+  override write(bytes: Buffer): boolean {
+    if (this.corked === null) return super.write(bytes);
+    this.corked.push(bytes);
+    this.writableLength += bytes.length;
+    return this.writableLength < 16_384;
+  }
+}
+
 const none = Buffer.alloc(0);
 
 /** A whole PUBLISH. */
@@ -46,12 +72,12 @@ function frame(topic: string, qos: Qos, packetId: number, payload: Buffer): Buff
   return out;
 }
 
-function outputs(count: number, holds = false) {
+function outputs(count: number, holds = false, Kind: typeof FakeSocket = FakeSocket) {
   const clock = new ManualClock();
   const share = new OutputShare(clock, new NetCounters(), 1_000_000, () => undefined);
   const congestion: boolean[] = [];
   const all = Array.from({ length: count }, () => {
-    const socket = new FakeSocket();
+    const socket = new Kind();
     socket.holds = holds;
     const owner = { onCongestion: (congested: boolean) => void congestion.push(congested) };
     // Output uses only the three members that FakeSocket has.
@@ -109,8 +135,9 @@ test("whatever is sent arrives byte for byte, in order, with its packet ids", ()
       fc.array(packet, { minLength: 1, maxLength: 40 }),
       fc.integer({ min: 1, max: 65_535 }),
       fc.boolean(),
-      (packets, firstId, holds) => {
-        const { clock, all } = outputs(2, holds);
+      fc.constantFrom(FakeSocket, CorkingSocket),
+      (packets, firstId, holds, Kind) => {
+        const { clock, all } = outputs(2, holds, Kind);
         const expected: Buffer[][] = [[], []];
         const expectedAcks: Buffer[][] = [[], []];
         const ids = [firstId, 1];
@@ -177,6 +204,39 @@ test("everything of a turn leaves in one write per connection", () => {
   for (const { socket } of all) assert.equal(socket.writes, 1);
   clock.advance(0);
   for (const { socket } of all) assert.equal(socket.writes, 1);
+});
+
+test("a flush that copies a run asks for no other", () => {
+  const { clock, all } = outputs(1);
+  let flushes = 0;
+  const defer = clock.defer.bind(clock);
+  clock.defer = (callback) => {
+    flushes++;
+    defer(callback);
+  };
+  const bytes = frame("t", 1, 1, Buffer.alloc(100));
+  for (let turn = 1; turn <= 3; turn++) {
+    all[0]?.output.publish(bytes, 0, bytes.length, turn);
+    for (let i = 0; i < 3; i++) clock.advance(0);
+    assert.deepEqual([flushes, all[0]?.socket.writes], [turn, turn]);
+  }
+});
+
+test("large frames leave together, without a copy, and are no congestion", () => {
+  for (const qos of [0, 1] as const) {
+    const { clock, all, congestion, share } = outputs(1, false, CorkingSocket);
+    const bytes = frame("t", qos, 1, Buffer.alloc(20_000));
+    const chunk = Buffer.concat(Array.from({ length: 7 }, () => bytes));
+    for (let i = 0; i < 7; i++) {
+      const id = qos === 0 ? 0 : i + 1;
+      all[0]?.output.publish(chunk, i * bytes.length, (i + 1) * bytes.length, id);
+    }
+    clock.advance(0);
+    // 140 kB, of which 64 KiB and what goes beyond them leave at once.
+    assert.equal(all[0]?.socket.writes, 2);
+    assert.equal(share.counters.bytesOut, chunk.length);
+    assert.deepEqual(congestion, []);
+  }
 });
 
 test("what grows beyond its buffer goes on in a larger one, and leaves in one write", () => {

@@ -26,7 +26,7 @@ const gauges: Readonly<Record<string, string>> = {
   "presence.waiting": "Events of clients that wait to be published",
   "process.heap_used": "Bytes of the JavaScript heap in use",
   "process.loop_delay_max_ms":
-    "Longest delay of the event loop in the last 30 to 60 seconds, milliseconds",
+    "Longest delay of the event loop in the last 30 to 60 seconds, milliseconds; to within 50",
   "process.loop_delay_p99_ms":
     "Delay that one look in a hundred at the event loop exceeded, milliseconds",
   "process.rss": "Resident memory of the process, bytes",
