@@ -402,7 +402,7 @@ class Node implements Broker {
     await this.frontEnd.stop();
     this.events.stop();
     // What clients left behind, such as their wills, is stored before the links go.
-    if (this.kept !== null && this.kept.commits.stalled === null) await this.settleWills(this.kept);
+    await this.settleWills();
     await this.closeLinks();
     await this.kept?.close(async () => this.lease?.release());
     this.lease?.close();
@@ -411,11 +411,12 @@ class Node implements Broker {
   }
 
   /** Wills that are due are published, and those who get them have accepted them, or have not for too long. */
-  private async settleWills({ commits }: NodeStore): Promise<void> {
-    await commits.idle();
-    const { wills } = this.frontEnd.sessions;
-    const endMs = this.clock.monotonicMs() + willsMs;
-    while (wills.firing > 0 && this.clock.monotonicMs() < endMs) await sleep(this.clock, 5);
+  private async settleWills(): Promise<void> {
+    const { kept } = this;
+    if (kept !== null && kept.commits.stalled !== null) return;
+    await kept?.commits.idle();
+    await this.frontEnd.sessions.wills.settled(this.clock, willsMs);
+    await kept?.commits.idle();
   }
 
   private async leaveService(): Promise<void> {

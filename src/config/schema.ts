@@ -523,8 +523,8 @@ export const configSchema = z.strictObject({
         max: "1h",
         default: "30s",
         about:
-          "When this node closes a client for its own sake (drain, leave), the will of a session that outlives its " +
-          "connection waits at least so long for the client to come back. 0: it is published as if the client had gone.",
+          "When this node closes a client for its own sake (drain, leave, stop), its will waits at least so long for the " +
+          "client to come back, at whatever node. 0: it is published as if the client had gone.",
       }),
       server_reference: text({
         type: "text",

@@ -18,7 +18,7 @@ import type { JournalParts, SessionRouter } from "../session/host.js";
 import type { RemotePort } from "../session/remote/ends.js";
 import type { MovingParts } from "../session/move/parts.js";
 import { Sessions } from "../session/sessions.js";
-import type { WillNetwork } from "../session/will-holders.js";
+import type { WillNetwork } from "../session/will-parts.js";
 import type { ListenerPolicy } from "../session/listener-policy.js";
 import { Turn } from "../session/turn.js";
 import { closeBanned } from "./banned.js";
@@ -85,6 +85,7 @@ export class FrontEnd {
     const sessions = new Sessions({
       ...{ router, limits, wheel, turn, directory, journals, willNetwork },
       ...{ authorizer: parts.authorizer, moving: parts.moving ?? null },
+      willGraceMs: config.drain.will_grace,
       remote:
         parts.cluster === null
           ? null
@@ -174,6 +175,7 @@ export class FrontEnd {
   async stop(): Promise<void> {
     this.stallWatch.stop();
     const closed = this.doors.close();
+    this.sessions.stopping();
     for (const connection of this.connections) connection.close(ReasonCode.ServerShuttingDown);
     this.sessions.remote?.close();
     await closed;

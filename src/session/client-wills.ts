@@ -3,14 +3,18 @@
  * client whose connection ended without a DISCONNECT that says otherwise, or with the delay that it asked for, once
  * [MQTT-3.1.2-8, MQTT-3.1.2-10].
  */
+import { type Clock, sleep } from "../lib/clock.js";
 import type { Message } from "../routing/message.js";
 import type { ConnectRequest } from "./opening.js";
 import type { JournalParts, SessionHost } from "./host.js";
 import type { Session } from "./session.js";
 import { StoredWills } from "./stored-wills.js";
-import { WillHolders, type WillHost, type WillNetwork } from "./will-holders.js";
+import { WillHolders } from "./will-holders.js";
+import type { WillHost, WillNetwork } from "./will-parts.js";
 import { decodeHeld, encodeHeld, type HeldWill } from "./will-record.js";
 import { standIn, willMessage } from "./wills.js";
+
+const pollMs = 5;
 
 export interface ClientWillsParts {
   /** Null: wills are kept in memory alone. */
@@ -53,6 +57,12 @@ export class ClientWills implements WillHost {
     return this.underWay + (this.stored?.firing ?? 0);
   }
 
+  /** Resolves when there are none of those, or so much later. */
+  async settled(clock: Clock, timeoutMs: number): Promise<void> {
+    const endMs = clock.monotonicMs() + timeoutMs;
+    while (this.firing > 0 && clock.monotonicMs() < endMs) await sleep(clock, pollMs);
+  }
+
   /** Takes up what an earlier process of this node had stored. */
   async load(): Promise<void> {
     this.recovered = (await this.stored?.load()) ?? [];
@@ -89,7 +99,9 @@ export class ClientWills implements WillHost {
     const { will, dueAt, clientId, epoch } = held;
     const session = this.host.get(clientId);
     if (session === undefined) {
-      this.publish(standIn(this.host, held));
+      // Its client was closed as the node stopped, and may still come back.
+      if (dueAt > this.nowWallMs()) this.entrust(held, true);
+      else this.publish(standIn(this.host, held));
       return;
     }
     session.will = will;
@@ -175,6 +187,41 @@ export class ClientWills implements WillHost {
       }
     });
     return message;
+  }
+
+  /** May a will wait although this node stops? */
+  get canWait(): boolean {
+    return this.stored !== null || (this.parts.network?.live().length ?? 1) > 1;
+  }
+
+  /**
+   * The session ends because this node closes its client, for its own sake: the will waits so long for the client to come
+   * back, at another node if there is one, else in the store.
+   */
+  keepFor(session: Session, graceMs: number): void {
+    const { clientId, user, rules, will, epoch } = session;
+    session.will = null;
+    if (will === null) return;
+    const dueAt = this.nowWallMs() + graceMs;
+    this.entrust({ clientId, user, rules, will, dueAt, epoch, expiryMs: 0 }, false);
+  }
+
+  /** Gives a will away for good. `here`: this node keeps it where there is no other. */
+  private entrust(held: HeldWill, here: boolean): void {
+    const { clientId, epoch } = held;
+    if (this.holders === null) {
+      this.publish(standIn(this.host, held));
+      return;
+    }
+    this.underWay++;
+    this.holders.entrust(clientId, epoch, encodeHeld(held), here, (isHeld) => {
+      this.underWay--;
+      // What this process keeps in memory alone stays in the store.
+      const isAlone = this.parts.network?.live().length === 1;
+      if (isAlone && this.stored !== null) this.stored.hold(held);
+      else if (isHeld) this.drop(clientId, epoch);
+      else this.publish(standIn(this.host, held));
+    });
   }
 
   delayMs(bytes: Uint8Array): number {

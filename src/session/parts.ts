@@ -3,7 +3,7 @@ import type { Directory } from "../cluster/directory-types.js";
 import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
 import type { MovingParts } from "./move/parts.js";
 import type { EndsParts } from "./remote/ends.js";
-import type { WillNetwork } from "./will-holders.js";
+import type { WillNetwork } from "./will-parts.js";
 
 export interface SessionsParts
   extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback"> {
@@ -17,6 +17,8 @@ export interface SessionsParts
   readonly moving?: MovingParts | null;
   /** Null: there are no other nodes. */
   readonly remote: RemoteParts | null;
+  /** How long wills wait for clients that this node closes for its own sake: `drain.will_grace`. */
+  readonly willGraceMs?: number;
 }
 
 export type RemoteParts = Pick<EndsParts, "port" | "clock" | "log" | "placement">;

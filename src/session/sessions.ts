@@ -33,6 +33,7 @@ import { Superseded } from "./superseded/superseded.js";
 import { giveAwayStored } from "./shared.js";
 import { ClientWills } from "./client-wills.js";
 import type { HeldWill } from "./will-record.js";
+import { whenAccepted } from "./wills.js";
 
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
@@ -64,7 +65,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   /** The will that the connection which is being closed right now left behind. */
   private lastWill: Message | null = null;
 
-  constructor(parts: SessionsParts) {
+  constructor(private readonly parts: SessionsParts) {
     this.router = parts.router;
     this.limits = parts.limits;
     this.authorizer = parts.authorizer;
@@ -86,11 +87,9 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   get size(): number {
     return this.byId.size;
   }
-
   get(clientId: string): Session | undefined {
     return this.byId.get(clientId);
   }
-
   all(): Iterable<Session> {
     return this.byId.values();
   }
@@ -185,14 +184,14 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
    * The connection is closed. `willDue`: not by a DISCONNECT that discards the will. The session ends
    * now or when its expiry is over.
    */
-  detach(session: AttachedSession, channel: Channel, willDue: boolean): void {
+  detach(session: AttachedSession, channel: Channel, willDue: boolean, forServer = false): void {
     if (session.channel !== channel) return;
     if (session.isRemote) {
-      session.detach(willDue);
+      session.detach(willDue, this.willGraceMs > 0);
       return;
     }
     if (this.moves?.onClosed(session, willDue)) return;
-    this.loseConnection(session, willDue);
+    this.forServer(forServer, () => this.loseConnection(session, willDue));
     const { clientId, epoch, persistent } = session;
     if (channel.node === null) this.directory.released(clientId, epoch, persistent);
     else this.directory.changed(clientId, epoch);
@@ -208,6 +207,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
       this.wills.drop(session.clientId, session.epoch);
     }
     const delayMs = Math.max((session.will?.delaySeconds ?? 0) * 1000, this.willGraceMs);
+    if (this.willGraceMs > 0 && !session.persistent) this.wills.keepFor(session, this.willGraceMs);
     if (session.will !== null && (delayMs === 0 || !session.persistent)) {
       this.lastWill = this.wills.publish(session);
     } else if (session.will !== null) {
@@ -236,10 +236,21 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     this.arrivals.continue(session, opening);
   }
 
-  closeForServer({ channel }: Session, reason: number, willGraceMs: number): void {
-    this.willGraceMs = willGraceMs;
-    channel?.close(reason);
-    this.willGraceMs = 0;
+  /** For the sake of this node: the will, where it is due, waits a while for the client to come back. */
+  closeForServer({ channel }: AttachedSession, reason: number): void {
+    this.forServer(true, () => channel?.close(reason));
+  }
+
+  private forServer(isSo: boolean, lose: () => void): void {
+    const before = this.willGraceMs;
+    if (isSo) this.willGraceMs = this.parts.willGraceMs ?? 0;
+    lose();
+    this.willGraceMs = before;
+  }
+
+  /** This node stops: whatever is closed from now on is closed for its sake. */
+  stopping(): void {
+    if (this.wills.canWait) this.willGraceMs = this.parts.willGraceMs ?? 0;
   }
 
   /** Ends a session that has no connection, at an operator's wish. False: there is none. */
@@ -273,17 +284,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   whenWillAccepted(done: () => void): void {
     const will = this.lastWill;
     this.lastWill = null;
-    if (will === null || will.pending === 0) {
-      done();
-      return;
-    }
-    const { sink } = will;
-    will.sink = {
-      onAccepted: (accepted) => {
-        sink?.onAccepted(accepted);
-        done();
-      },
-    };
+    whenAccepted(will, done);
   }
 
   /** A connection at another node takes up the session that is here, if there is one. */

@@ -6,7 +6,7 @@
  * What is held is in memory: the session's node has it in its store.
  */
 import { home, homes } from "../cluster/rendezvous.js";
-import type { Clock, Timer } from "../lib/clock.js";
+import type { Timer } from "../lib/clock.js";
 import {
   decodeAnswer,
   decodeQuestion,
@@ -14,39 +14,9 @@ import {
   encodeQuestion,
   type Question,
 } from "./will-wire.js";
+import type { WillHost, WillNetwork } from "./will-parts.js";
 
 export const willService = "wills";
-
-/** What it uses of the cluster. */
-export interface WillNetwork {
-  readonly self: string;
-  readonly clock: Clock;
-  readonly incarnation: () => number;
-  /** Every member that is up or suspect, this node included. */
-  live(): readonly string[];
-  /** What stands for the link to a peer that is up, another object for every link; null: it is not up. */
-  linkOf(node: string): object | null;
-  /** It left the cluster, or was removed. */
-  isMember(node: string): boolean;
-  /** Of a peer that is linked; 0: it is not. */
-  incarnationOf(node: string): number;
-  /** The process of that member is certainly no more. */
-  isGone(node: string): boolean;
-  /** May this node act for members that it does not hear? */
-  isLargerSide(): boolean;
-  /** Null: there is no link, or it broke. */
-  ask(node: string, body: Uint8Array): Promise<Uint8Array | null>;
-}
-
-/** What it asks of the sessions. Wills are bytes. */
-export interface WillHost {
-  /** How long after the death of its session's node the will is due, in milliseconds. */
-  delayMs(will: Uint8Array): number;
-  /** Publishes the will of a node that is dead; `done` when it is accepted. */
-  inherit(will: Uint8Array, done: () => void): void;
-  /** Others have settled the will of this connection here. */
-  onSettled(clientId: string, epoch: number): void;
-}
 
 /** The will of a session of this node. */
 interface Own {
@@ -66,6 +36,8 @@ interface Held {
 /** The will of a session whose node is dead or silent, at its home. */
 interface Inherited extends Held {
   readonly dueMs: number;
+  /** Its owner has let go of it for good. */
+  readonly entrusted: boolean;
   timer: Timer | undefined;
   /** Waits for its publication to be accepted; null: it has not begun. */
   publishing: (() => void)[] | null;
@@ -99,6 +71,8 @@ export class WillHolders {
   readonly counters = {
     /** Published for nodes that were dead. */
     inherited: 0,
+    /** Of clients that this node closed for its own sake: given to others, which wait for them to come back. */
+    entrusted: 0,
     /** Not published here, as others had. */
     settledElsewhere: 0,
     /** Not taken, as too much is held. */
@@ -114,6 +88,8 @@ export class WillHolders {
   private readonly settled = new Map<string, { readonly owner: string; readonly epoch: number }>();
   /** By client id: up to which epoch the owner has been told that it may publish. */
   private readonly returned = new Map<string, Returned>();
+  /** By client id: wills that were entrusted to others, where claims for that client id may still come here. */
+  private readonly given = new Map<string, { readonly epoch: number; readonly dueMs: number }>();
   private waiting: Due[] = [];
   private live: readonly string[];
   /** The links over which peers have heard of our wills. */
@@ -155,6 +131,57 @@ export class WillHolders {
     else this.waiting.push({ clientId, epoch, done });
   }
 
+  /**
+   * A client was closed for this node's sake: another node keeps its will until that is due or the client is back, whatever
+   * becomes of this node; with `here` this one, where there is no other. `done` when that node has it (true), or none does.
+   */
+  entrust(
+    clientId: string,
+    epoch: number,
+    will: Uint8Array,
+    here: boolean,
+    done: (isHeld: boolean) => void,
+  ): void {
+    const owner = this.network.self;
+    const incarnation = this.network.incarnation();
+    const others = this.live.filter((name) => name !== owner);
+    if (others.length === 0) {
+      if (here) this.takeOver(clientId, { owner, incarnation, epoch, will }, 0, true);
+      done(here);
+      return;
+    }
+    const dueMs = this.nowMs + this.host.delayMs(will);
+    setBounded(this.given, clientId, { epoch, dueMs });
+    this.counters.entrusted++;
+    void this.giveTo(home(clientId, others), clientId, { owner, incarnation, epoch, will }).then(
+      (isHeld) => {
+        if (!isHeld) this.given.delete(clientId);
+        done(isHeld);
+      },
+    );
+  }
+
+  private async giveTo(to: string, clientId: string, held: Held): Promise<boolean> {
+    const { owner, incarnation, epoch, will } = held;
+    const question: Question = {
+      ...{ kind: "inherit", owner, incarnation, agoMs: 0 },
+      ...{ entrusted: true, wills: [{ clientId, epoch, will }] },
+    };
+    return (await this.question(to, question)) !== null;
+  }
+
+  /** What was entrusted to this node goes to whoever is asked for the client id now. */
+  private sendOn(clientId: string, entry: Inherited): void {
+    const { owner, incarnation, publishing } = entry;
+    // The process that gave it away knows where it is, should it be asked.
+    const isThere = this.network.incarnationOf(owner) === incarnation;
+    const to = home(clientId, isThere ? this.live.filter((name) => name !== owner) : this.live);
+    if (publishing !== null || to === this.network.self) return;
+    void this.giveTo(to, clientId, entry).then((isHeld) => {
+      if (isHeld && entry.publishing === null) this.take(clientId, entry);
+    });
+  }
+
   /** Which of the wills that an earlier process of this node left have others settled? At start, once linked. */
   async settledOf(
     wills: readonly { readonly clientId: string; readonly epoch: number }[],
@@ -174,13 +201,21 @@ export class WillHolders {
     return settled;
   }
 
-  /** As home, before a claim is granted: what a node that is down left is published or void first. */
   /** Has `beforeGrant` something to do for this client id? */
   isOwed(clientId: string): boolean {
-    return this.inherited.has(clientId);
+    return this.inherited.has(clientId) || this.given.has(clientId);
   }
 
+  /** As home, before a claim is granted: what a node that is down left is published or void first. */
   beforeGrant(clientId: string, done: () => void): void {
+    const given = this.given.get(clientId);
+    this.given.delete(clientId);
+    if (given !== undefined && given.dueMs > this.nowMs) {
+      // Whoever has it does not publish it: the client is back.
+      const wills = [{ clientId, epoch: given.epoch }];
+      void this.askAll({ kind: "settled", owner: this.network.self, wills }).then(done);
+      return;
+    }
     const entry = this.inherited.get(clientId);
     if (entry === undefined) done();
     else if (entry.publishing !== null) entry.publishing.push(done);
@@ -220,7 +255,10 @@ export class WillHolders {
     this.live = [...this.network.live()];
     for (const name of before) if (!this.live.includes(name)) this.bequeath(name);
     // A process that was silent and is certainly dead now.
-    for (const [clientId, entry] of [...this.inherited]) this.proceed(clientId, entry);
+    for (const [clientId, entry] of [...this.inherited]) {
+      if (entry.entrusted) this.sendOn(clientId, entry);
+      else this.proceed(clientId, entry);
+    }
     const came = this.live.filter((name) => this.isNewLink(name));
     const isSame =
       before.length === this.live.length && before.every((name, i) => name === this.live[i]);
@@ -301,7 +339,8 @@ export class WillHolders {
       for (const [clientId, { owner }] of this.held) if (owner === peer) this.drop(clientId);
       for (const [clientId, entry] of this.inherited) {
         // It was silent, and lives: it speaks for itself again.
-        if (entry.owner === peer && entry.incarnation === incarnation) this.take(clientId, entry);
+        const isItsOwn = entry.owner === peer && entry.incarnation === incarnation;
+        if (isItsOwn && !entry.entrusted) this.take(clientId, entry);
       }
     }
     for (const { clientId, epoch, will } of wills) {
@@ -345,7 +384,7 @@ export class WillHolders {
       if (!this.network.isMember(owner)) continue;
       ({ incarnation } = entry);
       const at = home(clientId, this.live);
-      if (at === this.network.self) this.takeOver(clientId, entry, 0);
+      if (at === this.network.self) this.takeOver(clientId, entry, 0, false);
       else {
         const wills = perHome.get(at) ?? [];
         wills.push({ clientId, epoch: entry.epoch, will: entry.will });
@@ -355,27 +394,33 @@ export class WillHolders {
     for (const [at, wills] of perHome) {
       for (let first = 0; first < wills.length; first += batch) {
         const some = wills.slice(first, first + batch);
-        void this.question(at, { kind: "inherit", owner, incarnation, agoMs: 0, wills: some });
+        void this.question(at, {
+          ...({ kind: "inherit", owner, incarnation, agoMs: 0 } as const),
+          ...{ entrusted: false, wills: some },
+        });
       }
     }
   }
 
-  private onInherit({ owner, incarnation, agoMs, wills }: Question & { kind: "inherit" }): void {
+  private onInherit(question: Question & { kind: "inherit" }): void {
+    const { owner, incarnation, agoMs, wills, entrusted } = question;
     for (const { clientId, epoch, will } of wills) {
-      this.takeOver(clientId, { owner, incarnation, epoch, will: Uint8Array.from(will) }, agoMs);
+      const entry = { owner, incarnation, epoch, will: Uint8Array.from(will) };
+      this.takeOver(clientId, entry, agoMs, entrusted);
     }
   }
 
-  private takeOver(clientId: string, entry: Held, agoMs: number): void {
+  private takeOver(clientId: string, entry: Held, agoMs: number, entrusted: boolean): void {
     const known = this.inherited.get(clientId);
     if (this.isSettled(clientId, entry.epoch)) return;
     // Its owner is back, and was told that nobody else would.
     const returned = this.returned.get(clientId);
-    if (returned && returned.epoch >= entry.epoch && entry.incarnation < returned.before) return;
+    const isReturned = returned !== undefined && returned.epoch >= entry.epoch;
+    if (!entrusted && isReturned && entry.incarnation < returned.before) return;
     if (known !== undefined && known.epoch >= entry.epoch) return;
     if (known !== undefined) this.take(clientId, known);
     const dueMs = this.nowMs + Math.max(0, this.host.delayMs(entry.will) - agoMs);
-    const taken: Inherited = { ...entry, dueMs, timer: undefined, publishing: null };
+    const taken: Inherited = { ...entry, dueMs, entrusted, timer: undefined, publishing: null };
     this.inherited.set(clientId, taken);
     this.proceed(clientId, taken);
   }
@@ -393,8 +438,9 @@ export class WillHolders {
   }
 
   /** Is it certain that its owner will not publish it, or is that ours to say? */
-  private mayAct({ owner, incarnation }: Inherited): boolean {
+  private mayAct({ owner, incarnation, entrusted }: Inherited): boolean {
     const { network } = this;
+    if (entrusted) return true;
     if (network.isGone(owner) || network.incarnationOf(owner) > incarnation) return true;
     // One that is there again speaks for itself in a moment.
     return !this.live.includes(owner) && network.isLargerSide();

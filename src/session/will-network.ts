@@ -1,7 +1,8 @@
 /** The holders of wills on a cluster: what they use of it, and what it tells them. */
 import type { Cluster } from "../cluster/cluster.js";
 import type { Clock } from "../lib/clock.js";
-import { type WillHolders, type WillNetwork, willService } from "./will-holders.js";
+import { type WillHolders, willService } from "./will-holders.js";
+import type { WillNetwork } from "./will-parts.js";
 
 export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
   return {

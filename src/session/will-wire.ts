@@ -20,6 +20,8 @@ const questionSchema = z.discriminatedUnion("kind", [
     owner: z.string(),
     incarnation: count,
     agoMs: z.number().nonnegative(),
+    /** They come from the owner itself, which closed their clients: it has let go of them for good. */
+    entrusted: z.boolean().default(false),
     wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes })),
   }),
   /** The wills of these connections of `owner` are settled: published, or void. Nobody else may publish them. */

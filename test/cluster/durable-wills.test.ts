@@ -91,8 +91,8 @@ test("a will delay goes on over kill -9, and whoever is back in time has not die
   await back.mqtt.endAsync();
 });
 
-test("an orderly stop publishes wills as ever, and not again at the next start", async (t) => {
-  const [node] = await startNodes(t, { nodes: 1 });
+test("an orderly stop without grace publishes wills as ever, and not again at the next start", async (t) => {
+  const [node] = await startNodes(t, { nodes: 1, settings: ["drain.will_grace=0s"] });
   assert.ok(node !== undefined);
   await watch(node);
   await connectWithWill(node, "stopped", { qos: 2 });
@@ -102,4 +102,18 @@ test("an orderly stop publishes wills as ever, and not again at the next start",
   await node.kill();
   await node.start();
   await wills(node, []);
+});
+
+test("a lone node that stops keeps wills for its next start: of those who are not back in time", async (t) => {
+  const [node] = await startNodes(t, { nodes: 1, settings: ["drain.will_grace=4s"] });
+  assert.ok(node !== undefined);
+  await watch(node);
+  await connectWithWill(node, "clean");
+  await connectWithWill(node, "persistent", { expirySeconds: 3600 });
+  await connectWithWill(node, "back");
+  await node.stop();
+  await node.start();
+  const back = await node.connect({ clientId: "back", protocolVersion: 5 });
+  await wills(node, ["clean", "persistent"]);
+  await back.mqtt.endAsync();
 });

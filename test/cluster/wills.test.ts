@@ -72,3 +72,44 @@ test("a client that is displaced at another node leaves its will before its succ
   const payloads = watcher.received.map(({ payload }) => payload);
   assert.deepEqual(payloads, Array.from({ length: 5 }, () => ["gone", "successor"]).flat());
 });
+
+for (const how of ["drain start", "leave_cluster", "stop"] as const) {
+  test(`${how}: wills wait for clients that come back elsewhere, and are published once for the others`, async (t) => {
+    const nodes = await startNodes(t, { nodes: 3, settings: ["drain.will_grace=4s"] });
+    const [a, b, c] = nodes;
+    assert.ok(a !== undefined && b !== undefined && c !== undefined);
+    const watcher = await c.connect();
+    await watcher.subscribe("will/#");
+    const clients: TestClient[] = [];
+    const gone: string[] = [];
+    for (let i = 0; i < 6; i++) {
+      const given = { expirySeconds: i < 4 ? 0 : 3600 };
+      for (const id of [`gone${i}`, `back${i}`]) clients.push(await connectWithWill(a, id, given));
+      gone.push(`will/gone${i}`);
+    }
+    if (how === "stop") await a.stop();
+    else await a.ctl(how);
+    for (const client of clients) await client.closed();
+    if (how === "stop") await a.start();
+    for (let i = 0; i < 6; i++) {
+      const at = i % 2 === 0 ? b : c;
+      await until("a connection at another node", () =>
+        at
+          .connect({ clientId: `back${i}`, protocolVersion: 5, clean: i < 4 })
+          .catch(() => undefined),
+      );
+    }
+    assert.deepEqual(topics(watcher), []);
+    await watcher.waitFor("the wills", () => topics(watcher).length >= gone.length);
+    assert.deepEqual(topics(watcher), gone);
+    const end = await a.connect({ clientId: "end" }).catch(() => b.connect());
+    await end.publish("will/end", "end");
+    if (how !== "leave_cluster") {
+      await watcher.waitFor("the end", () => topics(watcher).includes("will/end"));
+    }
+    assert.deepEqual(
+      topics(watcher).filter((topic) => topic !== "will/end"),
+      gone,
+    );
+  });
+}

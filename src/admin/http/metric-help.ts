@@ -281,6 +281,8 @@ const counters: Readonly<Record<string, string>> = {
   "users.renewed": "Passwords now kept in the present form",
   "users.written": "Times that the users file was written",
   "wills.damaged": "Stored wills that could not be read",
+  "wills.entrusted":
+    "Wills of clients that this node closed for its own sake, which others keep for a while",
   "wills.fired_again": "Wills published again after a crash",
   "wills.inherited": "Wills published for clients of a node that is down",
   "wills.refused": "Times that another node could not hold a will",

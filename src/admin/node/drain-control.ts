@@ -10,6 +10,9 @@ import { ReasonCode } from "../../protocol/reason-codes.js";
 import { Relocation } from "../../session/move/relocation.js";
 import type { BalancePlan, DrainControl, DrainStatus } from "../parts.js";
 
+/** So long others may take to have what clients left behind. */
+const willsMs = 5_000;
+
 export interface DrainParts {
   readonly cluster: Cluster;
   readonly frontEnd: FrontEnd;
@@ -26,17 +29,13 @@ export class Drain implements DrainControl {
   constructor(private readonly parts: DrainParts) {
     const { frontEnd, config, clock, log } = parts;
     const { sessions } = frontEnd;
-    const { rate, will_grace: graceMs } = config.drain;
+    const { rate } = config.drain;
     this.relocation =
       sessions.moves === null
         ? null
         : new Relocation({
-            ...{ moves: sessions.moves, clock, log, rate, targets: () => this.targets() },
-            sessions: {
-              all: () => sessions.all(),
-              closeForServer: (session, reason) =>
-                sessions.closeForServer(session, reason, graceMs),
-            },
+            ...{ moves: sessions.moves, sessions, clock, log, rate },
+            targets: () => this.targets(),
           });
   }
 
@@ -61,7 +60,8 @@ export class Drain implements DrainControl {
     const progress = this.relocation?.progress ?? idleProgress;
     const { sessions } = this.parts.frontEnd;
     let clients = 0;
-    for (const { channel } of sessions.all()) if (channel !== null) clients++;
+    for (const { channel } of sessions.all()) if (channel?.node === null) clients++;
+    clients += sessions.remote?.nearSize ?? 0;
     return { kind: this.kind, ...progress, sessions: this.relocation?.left ?? 0, clients };
   }
 
@@ -97,6 +97,7 @@ export class Drain implements DrainControl {
     this.kind = "leave";
     this.closeGate("leaving", "this node leaves its cluster", ReasonCode.ServerMoved);
     const left = await this.relocation.empty(ReasonCode.ServerMoved);
+    await this.parts.frontEnd.sessions.wills.settled(this.parts.clock, willsMs);
     if (left === 0) return;
     const why = this.relocation.progress.lastRefusal;
     this.left();

@@ -5,6 +5,7 @@
 import { type Clock, sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
 import { hashString, mix32 } from "../../lib/hash.js";
+import type { AttachedSession } from "../remote/near.js";
 import type { Session } from "../session.js";
 import type { Moves } from "./moves.js";
 
@@ -13,7 +14,9 @@ export interface RelocationParts {
   readonly sessions: {
     all(): Iterable<Session>;
     /** Closes a connection for the node's sake: its will, where it is due, waits for the client to come back. */
-    closeForServer(session: Session, reason: number): void;
+    closeForServer(session: AttachedSession, reason: number): void;
+    /** Null: there are no other nodes. */
+    readonly remote: { allNear(): Iterable<AttachedSession> } | null;
   };
   readonly clock: Clock;
   readonly log: Log;
@@ -72,9 +75,8 @@ export class Relocation {
       if (this.moved > before) round = 0;
       await sleep(this.parts.clock, roundMs);
     }
-    for (const session of [...this.parts.sessions.all()]) {
+    for (const session of this.clientsLeft()) {
       if (!this.goesOn(run)) break;
-      if (session.channel === null || session.persistent) continue;
       this.close(session, reason);
       await this.pause();
     }
@@ -117,6 +119,13 @@ export class Relocation {
     return this.persistent().length;
   }
 
+  /** Clients whose sessions end with their connections, or are at other nodes. */
+  private clientsLeft(): AttachedSession[] {
+    const { sessions } = this.parts;
+    const clean = [...sessions.all()].filter((one) => one.channel !== null && !one.persistent);
+    return [...clean, ...(sessions.remote?.allNear() ?? [])];
+  }
+
   private persistent(): Session[] {
     return [...this.parts.sessions.all()].filter((session) => session.persistent);
   }
@@ -151,8 +160,8 @@ export class Relocation {
     await this.pause();
   }
 
-  private close(session: Session, reason: number): void {
-    if (session.channel === null) return;
+  private close(session: AttachedSession, reason: number): void {
+    if (session.channel?.isOpen !== true) return;
     this.parts.sessions.closeForServer(session, reason);
     this.closed++;
   }

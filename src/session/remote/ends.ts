@@ -53,7 +53,7 @@ export interface EndsHost extends SessionHost {
   openFor(opening: Opening): void;
   /** Calls back when it is known whether the session of that client id stays here; `hasGone`: it is elsewhere now. */
   settle(clientId: string, done: (hasGone: boolean) => void): void;
-  detach(session: Session, channel: RemoteChannel, willDue: boolean): void;
+  detach(session: Session, channel: RemoteChannel, willDue: boolean, forServer: boolean): void;
   whenWillAccepted(done: () => void): void;
   /** Ends the session, if there is one; calls back when that is durable. */
   discard(clientId: string, done: () => void): void;
@@ -275,8 +275,8 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     if (this.large.delete(clientId)) void this.sessions.pull(clientId, node, null);
   }
 
-  detach(far: RemoteChannel, session: Session, willDue: boolean): void {
-    this.sessions.detach(session, far, willDue);
+  detach(far: RemoteChannel, session: Session, willDue: boolean, forServer: boolean): void {
+    this.sessions.detach(session, far, willDue, forServer);
   }
 
   whenDetached(session: Session, done: () => void): void {

@@ -36,6 +36,7 @@ import {
   Kind,
   readPublish,
   requestCost,
+  WillDue,
   writeDelivery,
 } from "./records.js";
 
@@ -45,8 +46,8 @@ export interface FarHost {
   readonly counters: { publishesRefused: number; readonly bugs: number };
   /** What may be under way to a session here without a credit. */
   readonly window: number;
-  /** The client is gone: the session goes on without it, or ends. */
-  detach(far: RemoteChannel, session: Session, willDue: boolean): void;
+  /** The client is gone: the session goes on without it, or ends. `forServer`: its node closed it for its own sake. */
+  detach(far: RemoteChannel, session: Session, willDue: boolean, forServer: boolean): void;
   /** Calls back when what `detach` meant for the session is durable and its will accepted. */
   whenDetached(session: Session, done: () => void): void;
   /** Does the session that it had live on here? */
@@ -299,7 +300,7 @@ export class RemoteChannel implements Channel, AcksOwner {
         return;
       case Kind.detach:
         if (end - start !== detachBytes) throw new WireError("channel: detach");
-        this.onDetach(session, bytes[start] === 1, bytes.readDoubleBE(start + 1));
+        this.onDetach(session, bytes[start] ?? 0, bytes.readDoubleBE(start + 1));
         return;
       default:
         throw new WireError(`channel: kind ${kind}`);
@@ -362,23 +363,23 @@ export class RemoteChannel implements Channel, AcksOwner {
     this.unanswered.push(cost);
   }
 
-  private onDetach(session: Session, willDue: boolean, expiryMs: number): void {
+  private onDetach(session: Session, willDue: number, expiryMs: number): void {
     if (!Number.isFinite(expiryMs) || expiryMs < 0) throw new WireError("channel: expiry");
     session.expiryMs = expiryMs;
-    this.end(willDue);
+    this.end(willDue !== WillDue.not, willDue === WillDue.later);
     this.far.whenDetached(session, () => {
       const at = this.link.room(this.number, Kind.detached, 1, false);
       this.link.bytes[at] = this.far.isKept(session) ? 1 : 0;
     });
   }
 
-  private end(willDue: boolean): void {
+  private end(willDue: boolean, forServer = false): void {
     const { session } = this;
     if (!this.isOpen) return;
     this.isOpen = false;
     this.acks?.close();
     this.far.onOver(this);
-    if (session !== null) this.far.detach(this, session, willDue);
+    if (session !== null) this.far.detach(this, session, willDue, forServer);
   }
 
   /** The near end may send more: of all that came, what is answered does not count any more. */

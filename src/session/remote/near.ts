@@ -24,6 +24,7 @@ import {
   publishBytes,
   readDelivery,
   requestCost,
+  WillDue,
   writePublish,
 } from "./records.js";
 
@@ -194,15 +195,15 @@ export class RemoteSession {
     else this.waiting.push(done);
   }
 
-  /** The connection is closed. */
-  detach(willDue: boolean): void {
+  /** The connection is closed. `forServer`: by this node, for its own sake. */
+  detach(willDue: boolean, forServer = false): void {
     if (this.state === "over") {
       this.near.onOver(this);
       return;
     }
     if (this.state !== "attached") return;
     const at = this.room(Kind.detach, detachBytes, false);
-    this.link.bytes[at] = willDue ? 1 : 0;
+    this.link.bytes[at] = willDue ? (forServer ? WillDue.later : WillDue.now) : WillDue.not;
     this.link.bytes.writeDoubleBE(this.expiryMs, at + 1);
     this.state = "detaching";
   }

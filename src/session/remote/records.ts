@@ -40,8 +40,10 @@ export const Kind = {
 export const isOfFarEnd = (kind: number): boolean => kind >= Kind.attached;
 
 export const ackRecordBytes = 4;
-/** `u8` will due, `f64` expiry. */
+/** `u8` one of `WillDue`, `f64` expiry. */
 export const detachBytes = 9;
+/** Whether the will of a connection that is gone is due; `later`: as its node closed it for its own sake. */
+export const WillDue = { not: 0, now: 1, later: 2 } as const;
 
 const movedHeadBytes = 8;
 

@@ -1,0 +1,33 @@
+/** What the holders of wills use of the rest of the node. */
+import type { Clock } from "../lib/clock.js";
+
+/** What it uses of the cluster. */
+export interface WillNetwork {
+  readonly self: string;
+  readonly clock: Clock;
+  readonly incarnation: () => number;
+  /** Every member that is up or suspect, this node included. */
+  live(): readonly string[];
+  /** What stands for the link to a peer that is up, another object for every link; null: it is not up. */
+  linkOf(node: string): object | null;
+  /** It left the cluster, or was removed. */
+  isMember(node: string): boolean;
+  /** Of a peer that is linked; 0: it is not. */
+  incarnationOf(node: string): number;
+  /** The process of that member is certainly no more. */
+  isGone(node: string): boolean;
+  /** May this node act for members that it does not hear? */
+  isLargerSide(): boolean;
+  /** Null: there is no link, or it broke. */
+  ask(node: string, body: Uint8Array): Promise<Uint8Array | null>;
+}
+
+/** What it asks of the sessions. Wills are bytes. */
+export interface WillHost {
+  /** How long after the death of its session's node the will is due, in milliseconds. */
+  delayMs(will: Uint8Array): number;
+  /** Publishes the will of a node that is dead; `done` when it is accepted. */
+  inherit(will: Uint8Array, done: () => void): void;
+  /** Others have settled the will of this connection here. */
+  onSettled(clientId: string, epoch: number): void;
+}
