@@ -265,8 +265,9 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     return true;
   }
 
-  /** Ends the session for a claim of that epoch, if there is one; calls back when that is durable. */
+  /** Ends the session for a claim, if there is one; calls back when that is durable. `whenWillAccepted` tells the rest. */
   discard(clientId: string, done: () => void): void {
+    this.lastWill = null;
     this.delete(clientId);
     const ending = this.ending.get(clientId);
     if (ending === undefined) done();
@@ -515,7 +516,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     this.takeOut(session);
     if (session.journal === null) this.counters.droppedSessionEnd += session.clear();
     else this.endStored(session, session.journal);
-    if (session.will !== null) this.wills.publish(session);
+    if (session.will !== null) this.lastWill = this.wills.publish(session);
   }
 
   private endStored(

@@ -86,6 +86,8 @@ const reachMs = 5_000;
 const retryMs = 50;
 /** A move that takes longer is not waited for: the client reaches its session where it is. */
 const followMs = 2_000;
+/** A will of a session that ends for its successor is waited for so long: on the smaller side of a cut it waits itself. */
+const willMs = 2_000;
 /** Until the home is asked anew where a session is, as it does not agree that the node is down. */
 const reclaimMs = 250;
 
@@ -436,8 +438,26 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
       const session = this.sessions.get(clientId);
       if (hasGone) reply(discardMoved);
       else if (session !== undefined && session.epoch > epoch) reply(discardRefused);
-      else this.sessions.discard(clientId, () => reply(discardEnded));
+      else this.discard(clientId, () => reply(discardEnded));
     });
+  }
+
+  /** `done` when the session has ended durably, and what its will, if that was due, is to come before may come. */
+  private discard(clientId: string, done: () => void): void {
+    let open = 2;
+    const ready = (): void => {
+      if (--open === 0) done();
+    };
+    this.sessions.discard(clientId, ready);
+    let isWaited = true;
+    const accepted = (): void => {
+      clock.clearTimer(timer);
+      if (isWaited) ready();
+      isWaited = false;
+    };
+    const { clock } = this.parts;
+    const timer = clock.setTimer(willMs, accepted);
+    this.sessions.whenWillAccepted(accepted);
   }
 
   private onAttach(link: ChannelLink, number: number, record: AttachRecord): void {
