@@ -5,6 +5,7 @@
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type { Clock, Timer } from "../lib/clock.js";
+import { readDirectly } from "../lib/direct-reads.js";
 import type { Log } from "../lib/log.js";
 import { Refusal } from "../lib/refusal.js";
 import { hostText } from "./names.js";
@@ -136,6 +137,7 @@ class TcpPipe implements Pipe {
   ) {
     // A socket that was closed before it was accepted has no address any more.
     this.remote = `${hostText(socket.remoteAddress ?? "closed")}:${socket.remotePort ?? 0}`;
+    readDirectly(socket);
     socket.on("data", (bytes) => this.onBytes(bytes));
     // What went wrong does not matter to a link: "close" always follows.
     socket.on("error", ignore);

@@ -1,7 +1,7 @@
 /** MQTT over TCP. Without a proxy before it, an accepted socket is the client's connection as it is. */
 import type { ListenerSettings } from "../../config/listeners.js";
 import { Acceptor } from "./acceptor.js";
-import { readDirectly } from "./direct-reads.js";
+import { readDirectly } from "../../lib/direct-reads.js";
 import { Entrance } from "./entrance.js";
 import type { Listener, ListenerParts, Place } from "./listener.js";
 

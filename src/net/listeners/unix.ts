@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import type { UnixSettings } from "../../config/listeners.js";
 import { Refusal } from "../../lib/refusal.js";
 import { Acceptor } from "./acceptor.js";
-import { readDirectly } from "./direct-reads.js";
+import { readDirectly } from "../../lib/direct-reads.js";
 import type { Listener, ListenerParts, Place } from "./listener.js";
 import { isWorker } from "./sharing.js";
 

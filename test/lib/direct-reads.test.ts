@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
-import { readDirectly } from "../../../src/net/listeners/direct-reads.js";
+import { readDirectly } from "../../src/lib/direct-reads.js";
 
 /** Both ends of a connection; the server's is read directly. */
 async function pair(t: TestContext): Promise<{ client: Socket; socket: Socket }> {

@@ -1,5 +1,5 @@
 /**
- * What a plain socket reads goes to its connection without a detour through the queue of a readable stream. Node puts it
+ * What a plain socket reads goes to whoever listens without a detour through the queue of a readable stream. Node puts it
  * into the stream with `push`; while the stream flows and holds nothing, it would come out again as "data" in
  * the same call, with some bookkeeping and a tick of the event loop for each read. Whatever else there is (a stream that
  * is paused or holds something, the end) takes the stream's own way, so that pausing and closing are as ever.
