@@ -1,6 +1,7 @@
 /** CONNECT and CONNACK over a real socket. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ReasonCode } from "../../src/protocol/reason-codes.js";
 import { testBroker } from "../support/front-end.js";
 import { MqttClient } from "../support/mqtt-client.js";
 
@@ -168,4 +169,29 @@ test("a will with a wrong topic is refused", async (t) => {
   const wild = await MqttClient.open(t, port);
   const connack = await wild.handshake({ version: 5, will: { topic: "a/#", payload: "x" } });
   assert.equal(connack.reasonCode, 0x82);
+});
+
+test("a client that is to go elsewhere hears where, in CONNACK as well [MQTT5 3.2.2.3.16, 4.11]", async (t) => {
+  const { port, frontEnd } = await testBroker(t, {
+    settings: { drain: { server_reference: "r:1883" } },
+  });
+  const answer = async (connect: object): Promise<string> => {
+    const client = await MqttClient.open(t, port);
+    client.hex = "";
+    client.sendConnect(connect);
+    await client.closed();
+    return client.hex;
+  };
+  for (const reason of [ReasonCode.UseAnotherServer, ReasonCode.ServerMoved]) {
+    frontEnd.gate.reason = reason;
+    const told = `200c00${reason.toString(16)}09${"1c0006723a31383833"}`;
+    assert.equal(await answer({ version: 5 }), told);
+    // Where there is no room for that.
+    const small = { version: 5, properties: { maximumPacketSize: 13 } };
+    assert.equal(await answer(small), `200300${reason.toString(16)}00`);
+    assert.equal(await answer({ version: 4 }), "20020003");
+  }
+  // Nothing is said of another server to one that is refused for another reason.
+  frontEnd.gate.reason = ReasonCode.ServerBusy;
+  assert.equal(await answer({ version: 5 }), "2003008900");
 });

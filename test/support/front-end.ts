@@ -21,6 +21,7 @@ export type Settings = {
   readonly limits?: Partial<Config["limits"]>;
   readonly mqtt?: Partial<Config["mqtt"]>;
   readonly store?: Partial<Config["store"]>;
+  readonly drain?: Partial<Config["drain"]>;
   readonly session?: Partial<Config["session"]>;
   readonly auth?: Partial<Config["auth"]>;
   /** As the file would hold it. */

@@ -14,7 +14,7 @@ import {
   type WillPacket,
 } from "../../protocol/packets.js";
 import { ProtocolError } from "../../protocol/protocol-error.js";
-import { ReasonCode, reasonName } from "../../protocol/reason-codes.js";
+import { isElsewhere, ReasonCode, reasonName } from "../../protocol/reason-codes.js";
 import { textBeyondTopicLimits } from "../../protocol/topics.js";
 import type { Channel } from "../channel.js";
 import type { ListenerPolicy } from "../listener-policy.js";
@@ -26,7 +26,7 @@ import { connackProperties, keepAliveOf } from "./connack.js";
 
 export interface ConnectParts {
   readonly sessions: Sessions;
-  readonly config: Pick<Config, "limits" | "mqtt">;
+  readonly config: Pick<Config, "limits" | "mqtt" | "drain">;
   readonly random: Random;
   readonly authenticator: Authenticator;
   readonly bans: Pick<Bans, "refusesClient" | "refusesUser" | "has">;
@@ -251,9 +251,14 @@ function refused(
 ): Greeting {
   if (reason === 0) return { session: null, connack: null, reason, expiresAtMs: null };
   const sentence = config.mqtt.reason_strings ? { reasonString: reasonName(reason) } : {};
-  const told = encodeConnack(version, false, reason, { ...proof, ...sentence });
-  // Without its sentence where there is no room for that [MQTT-3.2.2-19].
-  const connack = told.length <= packetMax ? told : encodeConnack(version, false, reason, proof);
+  const reference = isElsewhere(reason) ? config.drain.server_reference : "";
+  // A client that is to go elsewhere hears where [MQTT5 4.11].
+  const where = reference === "" ? {} : { serverReference: reference };
+  // Without its sentence where there is no room for that [MQTT-3.2.2-19], and then without the rest.
+  const fits = [{ ...where, ...sentence }, where].find(
+    (more) => encodeConnack(version, false, reason, { ...proof, ...more }).length <= packetMax,
+  );
+  const connack = encodeConnack(version, false, reason, { ...proof, ...fits });
   return { session: null, connack, reason, expiresAtMs: null };
 }
 
