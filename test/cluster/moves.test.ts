@@ -156,5 +156,36 @@ test("a session goes round while its client is connected, which does not notice"
 });
 
 test("sessions in memory move as well", async (t) => {
-  await wander(await startNodes(t, { nodes: 2, settings: ["store.kind=memory"] }));
+  const nodes = await startNodes(t, { nodes: 2, settings: ["store.kind=memory"] });
+  await wander(nodes);
+  await wanderLive(nodes);
 });
+
+test("a connected client keeps its will, its share of a group and its session when that moves", async (t) => {
+  const [a, b] = await startNodes(t, { nodes: 2 });
+  assert.ok(a !== undefined && b !== undefined);
+  const watcher = await b.connect();
+  await watcher.subscribe("will/#");
+  const will = { topic: "will/live", payload: Buffer.from("gone"), qos: 1, retain: false } as const;
+  const live = await a.connect({ ...persistent, clientId: "live", will });
+  await live.subscribe("$share/g/s", 1);
+  await moves(a, b, "live");
+  for (const [index, node] of [a, b, a].entries()) {
+    await (await node.connect()).publish("s", `s${index}`);
+    await live.payloads(index + 1);
+  }
+  await live.subscribe("later", 2);
+  await moves(b, a, "live");
+  await watcher.publish("later", "came", { qos: 2 });
+  await live.payloads(4);
+  assert.deepEqual(topicsOf(watcher), []);
+  await moves(a, b, "live");
+  live.mqtt.stream.destroy();
+  await watcher.payloads(1);
+  const back = await b.connect({ ...persistent, clientId: "live" });
+  await watcher.publish("later", "again", { qos: 2 });
+  assert.deepEqual(await back.payloads(1), ["again"]);
+  assert.deepEqual(topicsOf(watcher), ["will/live"]);
+});
+
+const topicsOf = ({ received }: TestClient): string[] => received.map(({ topic }) => topic);
