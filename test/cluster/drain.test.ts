@@ -87,3 +87,20 @@ test("a drained node refuses clients, gives all away, and is in service again wh
   await (await b.connect()).publish("online", "wherever");
   assert.deepEqual(await stays.payloads(1), ["wherever"]);
 });
+
+test("a drained node also closes clients whose sessions are at other nodes, and their wills wait", async (t) => {
+  const more = ["session.placement=stay", "drain.will_grace=2s"];
+  const [a, b] = await startNodes(t, { nodes: 2, settings: [...settings, ...more] });
+  assert.ok(a !== undefined && b !== undefined);
+  const will = { topic: "will/far", payload: Buffer.from("gone"), qos: 1, retain: false } as const;
+  await (await b.connect(persistent("far"))).mqtt.endAsync();
+  const far = await a.connect({ ...persistent("far"), will });
+  const watcher = await b.connect();
+  await watcher.subscribe("will/#");
+  await a.ctl("drain start");
+  await far.closed();
+  assert.equal(far.disconnectReason, 0x9c);
+  const closedMs = performance.now();
+  await watcher.payloads(1);
+  assert.ok(performance.now() - closedMs > 1_000, "it waited");
+});
