@@ -192,35 +192,35 @@ class Node implements Broker {
     this.acl = new Acl(config.auth, log);
     this.bans = new Bans(clock, this.cluster.common);
     this.events = this.clientEvents();
+    const { cluster, router } = this;
+    this.adopter = adopterOf(options, kept);
     this.frontEnd = new FrontEnd({
-      events: this.events,
-      ...{ authorizer: this.acl, bans: this.bans },
-      ...{ config, clock, wheel, random, log, router: this.router, users: this.users },
-      directory: this.cluster.directory,
-      willNetwork: willNetwork(this.cluster, clock),
-      moving: { cluster: this.cluster, clock, log },
-      cluster: this.cluster,
+      ...{ events: this.events, authorizer: this.acl, bans: this.bans, users: this.users },
+      ...{ config, clock, wheel, random, log, router, cluster },
+      directory: cluster.directory,
+      willNetwork: willNetwork(cluster, clock),
+      moving: { cluster, clock, log },
+      adopting: this.adopter && { cluster, router, shared: this.adopter, clock, log },
       connectionsMax: connectionsMax(config),
       journals:
         kept === null
           ? null
           : {
               ...{ store: kept.store, commits: kept.commits, clock, log },
-              incarnation: () => this.cluster.members.incarnation,
+              incarnation: () => cluster.members.incarnation,
             },
     });
-    this.cluster.attach({
-      user: this.router,
+    cluster.attach({
+      user: router,
       host: this.frontEnd.sessions.places,
       load: () => this.load(),
     });
     serveWills(this.cluster, this.frontEnd.sessions.wills.holders);
     this.lease = this.nodeLease();
-    this.adopter = adopterOf(options, kept);
     if (kept !== null) kept.onStall = (stalled) => this.frontEnd.stallWatch.setStalled(stalled);
     offerWaiting(this.cluster);
     this.joiner = new Joiner(this.cluster);
-    const { cluster, frontEnd, service } = this;
+    const { frontEnd, service } = this;
     this.drain = new Drain({ cluster, frontEnd, service, config, clock, log });
     this.discovery = new Discovery({
       ...{ clock, random, log, strategies: openStrategies(config.cluster.discovery) },
@@ -285,7 +285,7 @@ class Node implements Broker {
     await this.cluster.settled(config.start.sync_timeout);
     await this.metSiblings();
     await this.frontEnd.sessions.publishRecovered();
-    this.cluster.openStreams();
+    this.openStreams();
     await this.kept?.store.rest?.();
     this.dropGarbageOfStart();
     await this.frontEnd.start();
@@ -332,6 +332,14 @@ class Node implements Broker {
     const { size: messages, tombstoneCount: deleted } = router.retained;
     if (messages + deleted > 0)
       log.info({ messages, deleted, tookMs }, "retained messages are loaded");
+  }
+
+  /** What others had adopted while this node was down is not to be sent to it. */
+  private openStreams(): void {
+    const { cluster, frontEnd } = this;
+    const { adoptions } = frontEnd.sessions;
+    if (adoptions === null) cluster.openStreams();
+    else void adoptions.settled().then(() => cluster.openStreams());
   }
 
   /** What was read of a full store is garbage by now, and an idle node would keep it for ever. */

@@ -429,7 +429,7 @@ export class Cluster implements ClusterPort, PeerHost {
     if (link.peer.incarnation > slot.incarnation && slot.incarnation > 0) {
       this.step({ kind: "gone", peer: peer.name });
     }
-    slot.incarnation = link.peer.incarnation;
+    slot.incarnation = peer.incarnation = link.peer.incarnation;
     slot.refusals.clear();
     slot.redialer.linked();
     this.counters.linksMade++;

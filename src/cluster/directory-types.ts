@@ -74,6 +74,8 @@ export interface ConnectionHost {
   beforeGrant?(clientId: string, done: () => void): void;
   /** Has `beforeGrant` something to settle for this client id? Without this function it is always asked. */
   isOwed?(clientId: string): boolean;
+  /** Sessions of nodes that died are adopted by others: whoever cannot be asked may have one. */
+  readonly adopts?: boolean;
   /** The client id has a session of a higher epoch at node `by`: one that is here has lost its place. */
   supersede?(clientId: string, epoch: number, by: string): void;
   /** Every session and connection in this node. */

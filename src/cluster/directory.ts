@@ -386,6 +386,10 @@ export class DirectoryService implements Directory, HomeNetwork {
     );
   }
 
+  get adopts(): boolean {
+    return this.host.adopts ?? false;
+  }
+
   isLive(node: string): boolean {
     return this.live.includes(node);
   }
@@ -470,12 +474,15 @@ class Takeover {
   start(): void {
     const { directory, grant, own } = this;
     directory.counters.takeovers++;
+    const unheard = new Set(grant.connections.map(({ node }) => node));
     const timer = this.clock.setTimer(this.timeoutMs, () => {
       directory.counters.takeoverTimeouts++;
+      for (const node of unheard) this.onClosed(node, undefined);
       this.end();
     });
     for (const { node } of grant.connections) {
       directory.closeAt(node, own.claim.clientId, grant.epoch, (sessionAt) => {
+        unheard.delete(node);
         this.onClosed(node, sessionAt);
         if (--this.open > 0) return;
         this.clock.clearTimer(timer);
@@ -486,7 +493,12 @@ class Takeover {
 
   /** Who had the connection knows best what is left. */
   private onClosed(node: string, sessionAt: string | null | undefined): void {
-    if (sessionAt === undefined) return;
+    const { directory } = this;
+    if (sessionAt === undefined) {
+      // It may have died before its home heard that the session outlives the connection.
+      if (directory.adopts) this.sessionAt ??= { node, isUp: directory.isLive(node) };
+      return;
+    }
     if (sessionAt !== null) {
       this.sessionAt = { node: sessionAt, isUp: this.directory.isLive(sessionAt) };
     } else if (this.sessionAt?.node === node) this.sessionAt = null;

@@ -66,16 +66,8 @@ export class Outbox implements Journaled {
   /** What an earlier process left, in order: already in the store, and nobody waits for it. */
   async load(store: Pick<Store, "read">): Promise<Sent[]> {
     const all: Sent[] = [];
-    let from = "";
-    for (;;) {
-      const rows = await store.read(this.partition, from, rowsAtOnce);
-      for (const [key, value] of rows) {
-        const sent = this.decode(value);
-        if (sent !== null) all.push(sent);
-        from = `${key}\0`;
-      }
-      if (rows.length < rowsAtOnce) return all;
-    }
+    for await (const page of readOutbox(store, this.partition, this.clock)) all.push(...page);
+    return all;
   }
 
   /** Takes a forward over: who waits for it is told when it is committed (or accepted before that). */
@@ -164,29 +156,6 @@ export class Outbox implements Journaled {
     frame.copy(record, recordHead + timesBytes);
     return sealRecord(recordVersion, record);
   }
-
-  private decode(value: Buffer): Sent | null {
-    const body = openRecord(recordVersion, value);
-    if (body === null || body.length < timesBytes + forwardHeaderBytes) return null;
-    const { clock } = this;
-    const deadlineMs = body.readDoubleBE(0);
-    const leftMs = deadlineMs - clock.wallMs();
-    const frame = Buffer.from(body.subarray(timesBytes));
-    const count = countOf(frame);
-    return {
-      incarnation: incarnationOf(frame),
-      counter: counterOf(frame) + count - 1,
-      count,
-      frame,
-      durable: true,
-      expiresMs: deadlineMs === 0 ? 0 : Math.max(1, clock.monotonicMs() + leftMs),
-      receipt: null,
-      keeper: null,
-      sinceMs: body.readDoubleBE(8),
-      isTaken: false,
-      kept: "written",
-    };
-  }
 }
 
 /** In the order of the numbers. */
@@ -197,4 +166,46 @@ function tell(sent: Sent): void {
   const { keeper } = sent;
   sent.keeper = null;
   keeper?.accept();
+}
+
+/** What is in an outbox, in its order, a page at a time. Rejects when the store cannot be read. */
+export async function* readOutbox(
+  store: Pick<Store, "read">,
+  partition: string,
+  clock: Clock,
+): AsyncIterable<readonly Sent[]> {
+  let from = "";
+  for (;;) {
+    const rows = await store.read(partition, from, rowsAtOnce);
+    const page: Sent[] = [];
+    for (const [key, value] of rows) {
+      const sent = decode(value, clock);
+      if (sent !== null) page.push(sent);
+      from = `${key}\0`;
+    }
+    if (page.length > 0) yield page;
+    if (rows.length < rowsAtOnce) return;
+  }
+}
+
+function decode(value: Buffer, clock: Clock): Sent | null {
+  const body = openRecord(recordVersion, value);
+  if (body === null || body.length < timesBytes + forwardHeaderBytes) return null;
+  const deadlineMs = body.readDoubleBE(0);
+  const leftMs = deadlineMs - clock.wallMs();
+  const frame = Buffer.from(body.subarray(timesBytes));
+  const count = countOf(frame);
+  return {
+    incarnation: incarnationOf(frame),
+    counter: counterOf(frame) + count - 1,
+    count,
+    frame,
+    durable: true,
+    expiresMs: deadlineMs === 0 ? 0 : Math.max(1, clock.monotonicMs() + leftMs),
+    receipt: null,
+    keeper: null,
+    sinceMs: body.readDoubleBE(8),
+    isTaken: false,
+    kept: "written",
+  };
 }

@@ -48,6 +48,8 @@ export class Peer implements LinkListener, RowFollower {
   readonly counters = { heartbeats: 0, digestMismatches: 0, resyncs: 0, unknownFrames: 0 };
   link: Link | null = null;
   private channels: ChannelLink | null = null;
+  /** Of its process with which this one was linked last; 0: with none. */
+  incarnation = 0;
   ackedSeq = -1;
   /** What it last said of itself, for `status`. */
   connections = 0;
@@ -66,7 +68,7 @@ export class Peer implements LinkListener, RowFollower {
   constructor(
     readonly name: string,
     /** Name and id of its data directory. */
-    directory: string,
+    readonly directory: string,
     readonly index: number,
     private readonly context: ClusterContext,
     private readonly host: PeerHost,
@@ -116,6 +118,29 @@ export class Peer implements LinkListener, RowFollower {
   forget(): void {
     this.stored?.outbox.purge();
     this.stored?.rows.purge();
+  }
+
+  /** Its rows are no more: it is down, and others have taken what is behind them. */
+  dropRows(): void {
+    const { user, index } = this;
+    for (const key of [...user.peerRowKeys(index)]) {
+      if (key !== undefined) this.onRowChanged(key, user.setPeerRow(index, key, 0), 0);
+    }
+    this.rows.count = 0;
+  }
+
+  /** A whole frame of its stream, which it had stored before it died: taken as if it had come from it. */
+  takeLeft(frame: Buffer): void {
+    const type = frame[frameHeaderBytes - 1];
+    if (type === FrameType.forwards) this.onForwards(frame, frameHeaderBytes, frame.length);
+    else this.onForward(frame, frameHeaderBytes, frame.length, type === FrameType.forwardAlone);
+  }
+
+  /** Has everything of its stream been accepted here up to this number? */
+  hasAccepted({ incarnation, counter }: { incarnation: number; counter: number }): boolean {
+    const { receiver } = this;
+    if (receiver.incarnation !== incarnation) return receiver.incarnation > incarnation;
+    return receiver.accepted >= counter;
   }
 
   /** To be called every half `publish.ack_timeout`. */

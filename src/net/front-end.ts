@@ -13,6 +13,7 @@ import type { Log } from "../lib/log.js";
 import type { Random } from "../lib/random.js";
 import type { TimerWheel } from "../lib/timer-wheel.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
+import type { AdoptingParts } from "../session/adoption/parts.js";
 import type { ClientEvents } from "../session/client-events.js";
 import type { JournalParts, SessionRouter } from "../session/host.js";
 import type { RemotePort } from "../session/remote/ends.js";
@@ -55,6 +56,8 @@ export interface FrontEndParts {
   readonly willNetwork: WillNetwork | null;
   /** Null: sessions never move to other nodes. */
   readonly moving?: MovingParts | null;
+  /** Null: no node reaches another one's store. */
+  readonly adopting?: AdoptingParts | null;
   /** Null: there are no other nodes. */
   readonly cluster: RemotePort | null;
 }
@@ -86,6 +89,7 @@ export class FrontEnd {
       ...{ router, limits, wheel, turn, directory, journals, willNetwork },
       ...{ authorizer: parts.authorizer, moving: parts.moving ?? null },
       willGraceMs: config.drain.will_grace,
+      adopting: parts.adopting ?? null,
       remote:
         parts.cluster === null
           ? null

@@ -6,7 +6,7 @@ import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "./message.js";
-import { originKind, ownOrigins } from "./origins.js";
+import { originKind, originOf, ownOrigins } from "./origins.js";
 import type { TopicTable } from "./topic.js";
 
 const qosBits = 3;
@@ -123,7 +123,7 @@ export function decodeForward(
     const kind = ownOrigins[bytes.readUInt8(userEnd) & ~foreignBit];
     if (kind === undefined) throw new Error("forward of an unknown origin");
     const node = bytes.toString("utf8", userEnd + identityBytes + 2, headEnd);
-    message.origin = { name: node + kind, incarnation: bytes.readDoubleBE(userEnd + 1) };
+    message.origin = originOf(node + kind, bytes.readDoubleBE(userEnd + 1));
     message.identity = bytes.readDoubleBE(userEnd + 9);
   }
   if (userEnd > userStart) message.user = bytes.toString("utf8", userStart, userEnd);

@@ -41,6 +41,8 @@ export interface Origin {
   readonly incarnation: number;
   /** They are forwards, which this process takes once each: what comes again comes to a later process. */
   readonly isStream?: true;
+  /** They come in no order: see `againOrigin`. */
+  readonly isAgain?: true;
 }
 
 export class Message {

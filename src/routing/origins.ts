@@ -8,7 +8,19 @@ import type { Message, Origin } from "./message.js";
  * What is published only after it is committed: QoS 2 of persistent sessions, and wills. Of another node its name, which
  * has no "/", stands before it.
  */
-export const ownOrigins: readonly string[] = ["/qos2", "/wills"];
+export const ownOrigins: readonly string[] = ["/qos2", "/wills", "/again"];
+
+/**
+ * What a dead node had committed and others publish for it, each as much as it has adopted, so in no order. It has the numbers
+ * of `committedOrigin`.
+ */
+export const againOrigin = "/again";
+export const committedOrigin = "/qos2";
+
+/** An origin of a name, as it is known at this node. */
+export function originOf(name: string, incarnation: number): Origin {
+  return name.endsWith(againOrigin) ? { name, incarnation, isAgain: true } : { name, incarnation };
+}
 
 /** What an origin is on a link: place in `ownOrigins`, and the node's name, empty for the sender's own. */
 export interface OriginKind {
@@ -46,7 +58,7 @@ export class PeerOrigins {
   set(message: Message, peer: number, incarnation: number, counter: number): void {
     const { origin } = message;
     if (origin !== null) {
-      message.origin = { name: this.nameHere(origin.name, peer), incarnation: origin.incarnation };
+      message.origin = originOf(this.nameHere(origin.name, peer), origin.incarnation);
     } else if (counter > 0) {
       message.origin = this.of(peer, incarnation);
       message.identity = counter;

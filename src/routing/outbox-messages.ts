@@ -39,7 +39,7 @@ export class OutboxReader {
   }
 
   /** The messages in a frame, with their own bytes, in order; `counter` is the number of each. */
-  read({ frame, expiresMs }: Sent): readonly WaitingMessage[] {
+  read({ frame, expiresMs }: Pick<Sent, "frame" | "expiresMs">): readonly WaitingMessage[] {
     if (frame[4] === FrameType.forwards) return this.readRun(frame);
     if (expiresMs !== 0) countDownForward(frame, expiresMs, this.clock);
     const { length: end } = frame;

@@ -1,4 +1,5 @@
 /** What the sessions of a node are made of. */
+import type { AdoptingParts } from "./adoption/parts.js";
 import type { Directory } from "../cluster/directory-types.js";
 import type { JournalParts, SessionHost, SessionRouter } from "./host.js";
 import type { MovingParts } from "./move/parts.js";
@@ -15,6 +16,8 @@ export interface SessionsParts
   readonly willNetwork: WillNetwork | null;
   /** Null: they never move. */
   readonly moving?: MovingParts | null;
+  /** Null: no node reaches another one's store. */
+  readonly adopting?: AdoptingParts | null;
   /** Null: there are no other nodes. */
   readonly remote: RemoteParts | null;
   /** How long wills wait for clients that this node closes for its own sake: `drain.will_grace`. */

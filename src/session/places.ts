@@ -3,6 +3,7 @@
  * are two facts, and each node tells of its own.
  */
 import type { ConnectionHost, DirectoryEntry } from "../cluster/directory-types.js";
+import type { Adoptions } from "./adoption/adoptions.js";
 import type { Channel } from "./channel.js";
 import type { ClientWills } from "./client-wills.js";
 import type { RemoteEnds } from "./remote/ends.js";
@@ -14,6 +15,7 @@ interface PlacesHost {
   readonly remote: RemoteEnds | null;
   readonly wills: Pick<ClientWills, "holders">;
   readonly superseded: Superseded | null;
+  readonly adoptions: Adoptions | null;
   get(clientId: string): Session | undefined;
   all(): Iterable<Session>;
   takeOver(channel: Channel): void;
@@ -43,13 +45,22 @@ export class Places implements ConnectionHost {
   }
 
   beforeGrant(clientId: string, done: () => void): void {
-    const { holders } = this.sessions.wills;
-    if (holders === null) done();
-    else holders.beforeGrant(clientId, done);
+    const { adoptions, wills } = this.sessions;
+    const settle = (): void => {
+      if (wills.holders === null) done();
+      else wills.holders.beforeGrant(clientId, done);
+    };
+    if (adoptions === null) settle();
+    else void adoptions.beforeGrant(clientId).then(settle);
+  }
+
+  get adopts(): boolean {
+    return this.sessions.adoptions !== null;
   }
 
   isOwed(clientId: string): boolean {
-    return this.sessions.wills.holders?.isOwed(clientId) ?? false;
+    const { adoptions, wills } = this.sessions;
+    return (adoptions?.isNeeded ?? false) || (wills.holders?.isOwed(clientId) ?? false);
   }
 
   supersede(clientId: string, epoch: number, by: string): void {

@@ -6,12 +6,14 @@ import type { Directory, SessionPlace } from "../cluster/directory-types.js";
 import { Refusal } from "../lib/refusal.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
+import { Adoptions } from "./adoption/adoptions.js";
+import type { AdoptingParts } from "./adoption/parts.js";
 import type { Channel } from "./channel.js";
 import { SessionCounters } from "./counters.js";
 import type { SessionHost, SessionRouter } from "./host.js";
 import type { SessionJournal } from "./journal/journal.js";
 import { Journals } from "./journal/journals.js";
-import { type Loaded, Recovery } from "./journal/recovery.js";
+import type { Loaded } from "./journal/recovery.js";
 import { Arrivals } from "./move/arrivals.js";
 import { Moves } from "./move/moves.js";
 import { willKey } from "./move/notes.js";
@@ -32,13 +34,13 @@ import { Session } from "./session.js";
 import { Superseded } from "./superseded/superseded.js";
 import { giveAwayStored } from "./shared.js";
 import { ClientWills } from "./client-wills.js";
-import type { HeldWill } from "./will-record.js";
+import { SessionsStart, type StartHost } from "./start.js";
 import { whenAccepted } from "./wills.js";
 
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
 
-export class Sessions implements SessionHost, MoveSessions, EndsHost {
+export class Sessions implements StartHost, MoveSessions, EndsHost {
   readonly counters = new SessionCounters();
   readonly router: SessionRouter;
   readonly limits: SessionHost["limits"];
@@ -52,6 +54,8 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   readonly moves: Moves | null;
   /** Client ids with two sessions. Null: there are no other nodes. */
   readonly superseded: Superseded | null;
+  /** Sessions of dead nodes. Null: no node reaches another one's store. */
+  readonly adoptions: Adoptions | null;
   /** Connections and sessions of which the other one is at another node. Null: there are no other nodes. */
   readonly remote: RemoteEnds | null;
   private readonly arrivals: Arrivals;
@@ -60,7 +64,7 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
   private readonly byId = new Map<string, Session>();
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
   private readonly ending = new Map<string, (() => void)[]>();
-  private recovered: Message[] = [];
+  private readonly start = new SessionsStart(this);
   private willGraceMs = 0;
   /** The will that the connection which is being closed right now left behind. */
   private lastWill: Message | null = null;
@@ -78,10 +82,17 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
     const { moving = null } = parts;
     this.moves = moving && new Moves({ ...moving, sessions: this });
     this.superseded = moving && new Superseded(this, moving);
+    this.adoptions = this.adoptionsOf(parts.adopting ?? null);
     const { channels: channelsMax, channel_bytes: window } = parts.limits;
     const { remote, directory } = parts;
     this.remote = remote && new RemoteEnds(this, { ...remote, directory, channelsMax, window });
     this.arrivals = new Arrivals(this, directory, moving?.cluster.name ?? "");
+  }
+
+  private adoptionsOf(adopting: AdoptingParts | null): Adoptions | null {
+    const { moves, journals } = this;
+    if (adopting === null || moves === null || journals === null) return null;
+    return new Adoptions({ ...adopting, moves, journals, sessions: this });
   }
 
   get size(): number {
@@ -99,37 +110,21 @@ export class Sessions implements SessionHost, MoveSessions, EndsHost {
    * connects; `onProgress` is told every now and then how many there are so far. Rejects when the store
    * cannot be read; a session that is damaged is left out or loses what is damaged, counted.
    */
-  async load(onProgress: (loaded: Loaded) => void): Promise<Loaded> {
-    if (this.journals === null) return { sessions: 0, messages: 0, highestEpoch: 0 };
-    const came = new Map<string, HeldWill>();
-    const recovery = new Recovery(this, this.journals, {
-      onSession: (session) => {
-        this.byId.set(session.clientId, session);
-        this.arm(session, this.turn.refresh());
-      },
-      onMoving: (session, note) => this.moves?.restoreOutgoing(session, note),
-      onMoved: (clientId, note) => this.moves?.restoreIncoming(clientId, note),
-      onWill: (will) => came.set(will.clientId, will),
-      onSuccession: (session, record) => this.superseded?.restore(session, record),
-      onProgress,
-    });
-    const loaded = await recovery.run();
-    this.recovered = recovery.publishes;
-    await this.wills.load();
-    for (const will of came.values()) this.wills.cameWith(will);
-    return loaded;
+  load(onProgress: (loaded: Loaded) => void): Promise<Loaded> {
+    return this.start.load(onProgress);
   }
 
   /**
    * Publishes again what clients had sent with QoS 2 and was not known to be accepted by all, after everybody to
    * whom it may be due was loaded and before anybody connects; then takes care of wills, of which other nodes are asked.
    */
-  async publishRecovered(): Promise<void> {
-    this.moves?.resume();
-    await this.superseded?.resume();
-    for (const message of this.recovered) this.journals?.publishes.publishNow(message);
-    this.recovered = [];
-    for (const held of await this.wills.recover()) this.wills.takeUp(held);
+  publishRecovered(): Promise<void> {
+    return this.start.publishRecovered();
+  }
+
+  put(session: Session): void {
+    this.byId.set(session.clientId, session);
+    this.rearm(session);
   }
 
   /** While this node could not be heard, others have published the will. */

@@ -45,6 +45,10 @@ export class Adopter implements SharedStore {
     this.counters.placesTaken++;
     return new Place(this.options, this.counters, of, generation, askedMs);
   }
+
+  look(node: string): Pick<Store, "read"> {
+    return this.options.book.storeOf(node, 0);
+  }
 }
 
 class Place implements Adoption {

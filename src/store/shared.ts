@@ -19,6 +19,8 @@ export interface SharedStore {
     incarnation: number,
     certainlyDead: boolean,
   ): Promise<Adoption | null>;
+  /** What a node has stored, to be looked at alone, whether it lives or not. */
+  look(node: string): Pick<Store, "read">;
 }
 
 /** A place among those who adopt what one incarnation of a node left. It is renewed until `done`, or until it is lost. */

@@ -36,6 +36,14 @@ async function tellRoams(seed: number): Promise<number> {
   return story.world.timeline.turns;
 }
 
+/** Nodes that share a store adopt the sessions of those that die. */
+async function tellAdopts(seed: number): Promise<number> {
+  const story = new SessionStory(seed, { roams: true, adopts: true });
+  await story.tell();
+  await checkSessions(story);
+  return story.world.timeline.turns;
+}
+
 const mishaps: readonly Mishap[] = [
   { kind: "none" },
   { kind: "crash", node: 0 },
@@ -78,6 +86,7 @@ export const kinds = {
   cluster: tellCluster,
   sessions: tellSessions,
   roams: tellRoams,
+  adopts: tellAdopts,
   moves: tellMoves,
   wills: tellWills,
   early: tellEarly,
@@ -87,6 +96,6 @@ export const kinds = {
 export type Kind = keyof typeof kinds;
 
 /** Those in which nothing is broken on purpose. */
-export const soaked: readonly Kind[] = ["cluster", "sessions", "roams", "moves", "wills"];
+export const soaked: readonly Kind[] = ["cluster", "sessions", "roams", "adopts", "moves", "wills"];
 
 export const isKind = (name: string): name is Kind => Object.hasOwn(kinds, name);

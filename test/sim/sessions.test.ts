@@ -19,3 +19,7 @@ test("sessions keep their promises in histories that once broke one", async () =
 test("sessions keep their promises to clients that come back at other nodes", async () => {
   await tell("roams", [...range(1, 20), 58, 455, 30_000, 30_771]);
 });
+
+test("sessions of nodes that die are adopted by those with which they share a store", async () => {
+  await tell("adopts", range(1, 24));
+});

@@ -40,6 +40,9 @@ export function nodeMetrics(parts: CountingParts): Record<string, number> {
     listeners: { ...frontEnd.doors.counters, pending: frontEnd.doors.pending },
     session: { ...sessions.counters, held: sessions.size },
     wills: { ...sessions.wills.stored?.counters, ...sessions.wills.holders?.counters },
+    ...(sessions.adoptions === null
+      ? {}
+      : { adoption: { ...sessions.adoptions.counters, pending: sessions.adoptions.pending } }),
     ...(sessions.moves === null
       ? {}
       : { moves: { ...sessions.moves.counters, under_way: { ...sessions.moves.underWay } } }),

@@ -5,9 +5,10 @@
  */
 import { Ring } from "../../lib/ring.js";
 import type { Message, Origin } from "../../routing/message.js";
+import { committedOrigin } from "../../routing/origins.js";
 
 /** Name of the origin in marks: no node has it, as the names of nodes hold an "@". */
-export const qos2Origin = "/qos2";
+export const qos2Origin = committedOrigin;
 
 export interface CommittedPublish {
   readonly message: Message;

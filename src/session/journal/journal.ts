@@ -12,7 +12,7 @@ import { assert } from "../../lib/assert.js";
 import { numberKey } from "../../store/keys.js";
 import { sealRecord } from "../../store/record.js";
 import type { Journaled } from "../../store/journaled.js";
-import type { Operation } from "../../store/store.js";
+import type { Operation, Row } from "../../store/store.js";
 import type { Session } from "../session.js";
 import { Answer, type Batch } from "./batch.js";
 import { checkpointKey, checkpointOf } from "./checkpoint.js";
@@ -33,6 +33,8 @@ const deadMax = 64;
 /** When the store could not be read, it is asked again after so long. */
 const readAgainMs = 1000;
 
+const nothing: readonly Row[] = [];
+
 export class SessionJournal implements Journaled {
   touched = false;
   readonly index = new LogIndex();
@@ -52,6 +54,7 @@ export class SessionJournal implements Journaled {
   private subscriptionsDue: Set<string> | null = null;
   private notesDue: Map<string, Buffer | null> | null = null;
   private keptNotes: Map<string, Buffer> | null = null;
+  private adoptedRows = nothing;
   private checkpointDue = false;
   private state: "open" | "ending" | "over" = "open";
   /** Called when the session's end is committed. */
@@ -227,6 +230,19 @@ export class SessionJournal implements Journaled {
     this.noteMeta();
   }
 
+  /** Everything is new but the records that are there already, of another node: all goes to the store in one write. */
+  noteAdopted(rows: readonly Row[]): void {
+    this.adoptedRows = rows;
+    this.batch();
+    this.checkpointDue = true;
+    this.noteMeta();
+  }
+
+  /** Another owner has it, or it has ended. */
+  get isOver(): boolean {
+    return this.state !== "open";
+  }
+
   /** A subscription was made, changed or ended. */
   noteSubscription(filter: string): void {
     this.subscriptionsDue ??= new Set();
@@ -325,10 +341,12 @@ export class SessionJournal implements Journaled {
       this.state = "over";
       return;
     }
+    for (const [key, value] of this.adoptedRows) into.push({ kind: "put", key, value });
+    this.adoptedRows = nothing;
     if (batch !== null) this.collectBatch(batch, into);
     if (this.metaDue) {
       into.push({ kind: "put", key: metaKey, value: encodeMeta(this.session) });
-      this.storedEpoch = this.session.epoch;
+      this.storedEpoch = Math.max(this.storedEpoch, this.session.epoch);
       this.metaDue = false;
     }
     if (this.subscriptionsDue !== null) this.collectSubscriptions(this.subscriptionsDue, into);

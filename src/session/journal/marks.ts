@@ -4,6 +4,7 @@
  * `SharedMarks`. Both are stored in the same record as the messages, so that session and marks never disagree.
  */
 import type { Message, Origin } from "../../routing/message.js";
+import { againOrigin, committedOrigin } from "../../routing/origins.js";
 import type { Delivery } from "../../routing/targets.js";
 import type { LogWriter } from "./log-record.js";
 import { SharedMarks, type TakenShared } from "./shared-marks.js";
@@ -30,8 +31,10 @@ export class Marks {
 
   /** Has the session taken this message before? */
   isRepeat(message: Message, origin: Origin, delivery: Delivery): boolean {
-    if (delivery.share !== null) {
-      return this.sharedOnes?.has(origin, message.identity, delivery.share) ?? false;
+    if (delivery.share !== null) return this.hasShared(origin, message.identity, delivery.share);
+    if (origin.isAgain) return this.isAgainRepeat(message, origin);
+    if (this.sharedOnes?.anyAgain && this.sharedOnes.has(origin, message.identity, noShare)) {
+      return true;
     }
     const mark = this.markOf(origin.name);
     if (mark === undefined || origin.incarnation > mark.origin.incarnation) return false;
@@ -41,7 +44,11 @@ export class Marks {
   /** The session takes this message; `seq`: the number under which it keeps it, 0 if it has none. */
   note(message: Message, origin: Origin, delivery: Delivery, seq: number): void {
     const { share } = delivery;
-    if (share === null) this.set(origin, message.identity);
+    if (origin.isAgain) {
+      const committed = committedOf(origin);
+      const { identity } = message;
+      this.shared.add({ origin: committed, identity, share: share ?? noShare, seq });
+    } else if (share === null) this.set(origin, message.identity);
     // One of QoS 1 may come again, and nothing is remembered.
     else if (message.qos === 2) {
       this.shared.add({ origin, identity: message.identity, share, seq });
@@ -50,7 +57,7 @@ export class Marks {
 
   /** A message that it took as a member of a share group is another's now, and may come back. */
   forget({ origin, identity }: Message, share: string): void {
-    if (origin !== null) this.sharedOnes?.forget(origin, identity, share);
+    if (origin !== null) this.sharedOnes?.forget(committedOf(origin), identity, share);
   }
 
   /** Gives a message read from the log the origin that it had, where that is known. */
@@ -95,6 +102,20 @@ export class Marks {
     this.byName.set(origin.name, { origin, identity, due: false });
   }
 
+  /** Has the session taken it as a member of that share group, and remembers? */
+  hasShared(origin: Origin, identity: number, share: string): boolean {
+    return this.sharedOnes?.has(committedOf(origin), identity, share) ?? false;
+  }
+
+  /** Was it taken before its node died, when all came in order, or since, in none? */
+  private isAgainRepeat({ identity }: Message, origin: Origin): boolean {
+    const committed = committedOf(origin);
+    const mark = this.markOf(committed.name);
+    const isSameLife = mark?.origin.incarnation === committed.incarnation;
+    if (isSameLife && identity <= (mark?.identity ?? 0)) return true;
+    return this.sharedOnes?.has(committed, identity, noShare) ?? false;
+  }
+
   private set(origin: Origin, identity: number): void {
     let mark = this.markOf(origin.name);
     if (mark === undefined) {
@@ -112,4 +133,14 @@ export class Marks {
     if (this.last !== null && this.last.origin.name === name) return this.last;
     return this.byName?.get(name);
   }
+}
+
+/** In place of a group's key, of what was taken in no order by a session's own subscriptions. */
+const noShare = "";
+
+/** Under which numbers it was committed. */
+function committedOf(origin: Origin): Origin {
+  if (!origin.isAgain) return origin;
+  const { name, incarnation } = origin;
+  return { name: name.slice(0, -againOrigin.length) + committedOrigin, incarnation };
 }

@@ -2,39 +2,19 @@
  * Sessions out of the store when a node starts. Of messages only sizes and places are taken into memory; they are
  * read when their client is back. What cannot be read is left out and counted; the rest of the session stays.
  */
-import { isShared } from "../../protocol/topics.js";
 import type { Message, Origin } from "../../routing/message.js";
 import { keyNumber } from "../../store/keys.js";
-import { openRecord } from "../../store/record.js";
-import type { Row } from "../../store/store.js";
+import type { AdoptedNote } from "../adoption/notes.js";
+import { type Claim, highestOf, ownerOf } from "../adoption/claims.js";
 import { Session } from "../session.js";
 import type { SessionHost } from "../host.js";
-import { replayOf } from "../replays.js";
-import { successionKey } from "../superseded/succession.js";
-import { Awaiting } from "../window.js";
 import { bodiesPartition } from "./bodies.js";
-import { checkpointKey } from "./checkpoint.js";
-import { logPrefix, type SessionJournal, sessionPrefix } from "./journal.js";
+import { sessionPrefix } from "./journal.js";
 import type { Journals } from "./journals.js";
-import { firstSeqOf, logVersion, readLog } from "./log-record.js";
-import { decodeHeld, type HeldWill } from "../will-record.js";
-import {
-  decodeNote,
-  encodeNote,
-  type MoveNote,
-  movedKey,
-  movingKey,
-  willKey,
-} from "../move/notes.js";
-import { LogState } from "./log-state.js";
-import {
-  decodeMeta,
-  decodeSubscription,
-  metaKey,
-  type SessionMeta,
-  type StoredSubscription,
-  subscriptionPrefix,
-} from "./meta.js";
+import type { HeldWill } from "../will-record.js";
+import { encodeNote, type MoveNote, movedKey, willKey } from "../move/notes.js";
+import type { StoredSubscription } from "./meta.js";
+import { type StoredSession, StoredSessions } from "./stored-session.js";
 
 /** What was taken up so far. */
 export interface Loaded {
@@ -46,7 +26,7 @@ export interface Loaded {
 }
 
 export interface RecoveryHost {
-  /** A session was taken up; it is subscribed already. */
+  /** A session was taken up; it is subscribed already, unless `onAdopted` follows. */
   onSession(session: Session): void;
   /** A session's state had been given away to another node. */
   onMoving(session: Session, note: MoveNote): void;
@@ -56,32 +36,27 @@ export interface RecoveryHost {
   onWill(will: HeldWill): void;
   /** It had begun while an older one could not be reached. */
   onSuccession(session: Session, record: Buffer): void;
+  /** While this node was down others wanted to adopt it, and one of them may have. */
+  onClaimed(session: Session, claims: readonly Claim[]): void;
+  /** It was adopted from another node, which is not over yet: it is not subscribed. */
+  onAdopted(
+    session: Session,
+    note: AdoptedNote,
+    subscriptions: readonly StoredSubscription[],
+  ): void;
   onProgress(loaded: Loaded): void;
 }
 
 const partitionsAtOnce = 512;
 /** Sessions read at the same time: a store across a network takes its time for each. */
 const readsAtOnce = 32;
-const rowsAtOnce = 256;
 const progressEvery = 10_000;
 const bodyRowsAtOnce = 64;
-
-/** What the rows of a partition say. */
-interface StoredSession {
-  readonly log: LogState;
-  readonly subscriptions: StoredSubscription[];
-  /** Number and first message of each record of the log, in order. */
-  readonly records: [number: number, firstSeq: number][];
-  meta: SessionMeta | null;
-  moving: MoveNote | null;
-  moved: MoveNote | null;
-  will: HeldWill | null;
-  succession: Buffer | null;
-}
 
 export class Recovery {
   /** Incoming QoS 2 messages not known to be accepted by all, in the order of their identities. */
   readonly publishes: Message[] = [];
+  private readonly stored: StoredSessions;
   private sessions = 0;
   private messages = 0;
   private highestEpoch = 0;
@@ -90,7 +65,9 @@ export class Recovery {
     private readonly host: SessionHost,
     private readonly journals: Journals,
     private readonly events: RecoveryHost,
-  ) {}
+  ) {
+    this.stored = new StoredSessions(host, journals);
+  }
 
   private get loaded(): Loaded {
     const { sessions, messages, highestEpoch } = this;
@@ -115,122 +92,47 @@ export class Recovery {
   }
 
   private async restore(partition: string): Promise<void> {
-    const stored = await this.read(partition);
+    const stored = await this.stored.read(this.journals.parts.store, partition);
     const clientId = partition.slice(sessionPrefix.length);
     const { meta, moved } = stored;
     if (moved !== null) this.events.onMoved(clientId, moved);
     if (meta === null && moved !== null) return;
     if (meta === null || meta.expiryMs <= 0) {
-      if (meta === null) this.tellUnreadable(clientId);
-      this.discard(clientId);
+      if (meta === null && stored.claims.length === 0) this.tellUnreadable(clientId);
+      this.discard(clientId, stored);
       return;
     }
-    const session = new Session(clientId, meta.user, this.host);
-    session.journal = this.journals.open(session);
-    session.rules = meta.rules;
-    session.access = this.host.authorizer.accessOf({
-      clientId,
-      user: meta.user,
-      rules: meta.rules,
-    });
-    session.expiryMs = meta.expiryMs;
-    session.epoch = meta.epoch;
-    session.journal.storedEpoch = meta.epoch;
-    session.endDueMs = this.endDueMs(meta);
-    this.restoreLog(session, stored);
-    for (const one of stored.subscriptions) this.subscribe(session, one);
-    this.highestEpoch = Math.max(this.highestEpoch, meta.epoch);
+    const session = this.stored.build(clientId, stored, meta);
+    const highest = Math.max(meta.epoch, highestOf(stored.claims));
+    if (session.journal !== null) session.journal.storedEpoch = highest;
+    if (ownerOf(stored.claims) === null) this.restorePublishes(session);
+    if (stored.adopted === null) {
+      for (const one of stored.subscriptions) this.stored.subscribe(session, one);
+    }
+    this.highestEpoch = Math.max(this.highestEpoch, highest);
     this.messages += session.queued + session.window.inFlight;
     this.events.onSession(session);
-    this.restoreMove(session, session.journal, stored);
-    if (stored.succession !== null) this.events.onSuccession(session, stored.succession);
+    this.restoreNotes(session, stored);
     if (++this.sessions % progressEvery === 0) this.events.onProgress(this.loaded);
   }
 
-  private restoreMove(
-    session: Session,
-    journal: SessionJournal,
-    { moving, moved, will }: StoredSession,
-  ): void {
-    if (moving !== null) this.events.onMoving(session, moving);
-    if (moved !== null) journal.noteForGood(movedKey, encodeNote(moved));
-    if (will === null) return;
-    this.events.onWill(will);
-    journal.note(willKey, null);
+  private restoreNotes(session: Session, stored: StoredSession): void {
+    const { moving, moved, will, succession, claims, adopted, subscriptions } = stored;
+    const { events } = this;
+    const isOthers = ownerOf(claims) !== null;
+    if (moving !== null && !isOthers) events.onMoving(session, moving);
+    if (moved !== null) session.journal?.noteForGood(movedKey, encodeNote(moved));
+    if (will !== null) {
+      events.onWill(will);
+      session.journal?.note(willKey, null);
+    }
+    if (succession !== null) events.onSuccession(session, succession);
+    if (claims.length > 0) events.onClaimed(session, claims);
+    if (adopted !== null) events.onAdopted(session, adopted, subscriptions);
   }
 
-  private async read(partition: string): Promise<StoredSession> {
-    const { store } = this.journals.parts;
-    const log = new LogState(this.host.router.topics, this.journals.wallOffsetMs());
-    const stored: StoredSession = {
-      ...{ log, subscriptions: [], records: [], meta: null },
-      ...{ moving: null, moved: null, will: null, succession: null },
-    };
-    let from = "";
-    for (;;) {
-      const rows = await store.read(partition, from, rowsAtOnce);
-      for (const row of rows) this.take(stored, row);
-      const last = rows.at(-1);
-      if (last === undefined || rows.length < rowsAtOnce) return stored;
-      from = `${last[0]}\0`;
-    }
-  }
-
-  private take(stored: StoredSession, [key, value]: Row): void {
-    if (key === metaKey) stored.meta = decodeMeta(value);
-    else if (key === movingKey) stored.moving = decodeNote(value);
-    else if (key === movedKey) stored.moved = decodeNote(value);
-    else if (key === willKey) stored.will = decodeHeld(value);
-    else if (key === successionKey) stored.succession = value;
-    else if (key.startsWith(subscriptionPrefix)) {
-      const subscription = decodeSubscription(value);
-      if (subscription !== null) stored.subscriptions.push(subscription);
-    } else if (key === checkpointKey) this.takeLog(stored.log, 0, value);
-    else if (key.startsWith(logPrefix)) {
-      const number = keyNumber(key.slice(logPrefix.length));
-      const firstSeq = this.takeLog(stored.log, number, value);
-      stored.records.push([number, firstSeq]);
-    }
-  }
-
-  /** Returns the number of the first message of the record. */
-  private takeLog(log: LogState, number: number, record: Buffer): number {
-    const before = log.nextSeq;
-    const body = openRecord(logVersion, record);
-    if (body === null) return before;
-    log.begin(number);
-    try {
-      const next = readLog(body, log);
-      if (next > log.nextSeq) log.nextSeq = next;
-      return firstSeqOf(body);
-    } catch {
-      this.host.counters.readsFailed++;
-      return before;
-    }
-  }
-
-  private restoreLog(session: Session, { log, records }: StoredSession): void {
-    const { journal } = session;
-    if (journal === null) return;
-    for (const [number, firstSeq] of records) journal.index.push(number, firstSeq);
-    const inFlight = log.inFlightSeqs();
-    for (const [seq, { size, expiresMs, body }] of log.live) {
-      journal.index.restoreLive(seq);
-      if (body !== 0) this.journals.bodies?.restorePointer(body);
-      if (inFlight.has(seq)) continue;
-      if (session.pages === null) session.makeQueue();
-      session.pages?.restore(seq, size, expiresMs, body);
-    }
-    journal.index.pack();
-    session.pages?.pack();
-    journal.nextSeq = log.nextSeq;
-    journal.nextRecord = Math.max(records.at(-1)?.[0] ?? 0, log.through) + 1;
-    journal.committedRecord = journal.nextRecord - 1;
-    for (const { origin, identity } of log.marks) journal.marks.restore(origin, identity);
-    for (const taken of log.taken.values()) journal.marks.shared.restore(taken);
-    restoreWindow(session, log);
-    for (const [packetId, message] of log.open) {
-      session.incoming.add(packetId, message);
+  private restorePublishes(session: Session): void {
+    for (const [, message] of session.openPublishes()) {
       if (message === null) continue;
       message.sink = { onAccepted: (accepted) => session.settleQos2(accepted) };
       message.pending = 1;
@@ -238,23 +140,11 @@ export class Recovery {
     }
   }
 
-  private subscribe(session: Session, { filter, options, replay }: StoredSubscription): void {
-    session.restoreSubscription(filter, options);
-    if (!replay || isShared(filter)) return;
-    session.noteReplay(filter, true);
-    session.replay(replayOf(session, filter, options));
-  }
-
-  /** The time of one that had a connection runs from now on. */
-  private endDueMs({ endsAt, expiryMs }: SessionMeta): number {
-    const { clock } = this.journals.parts;
-    const leftMs = endsAt === 0 ? expiryMs : Math.min(expiryMs, endsAt - clock.wallMs());
-    return this.host.turn.refresh() + leftMs;
-  }
-
-  private discard(clientId: string): void {
+  private discard(clientId: string, { claims }: StoredSession): void {
     const orphan = new Session(clientId, "", this.host);
-    this.journals.open(orphan).end(() => undefined);
+    const journal = this.journals.open(orphan);
+    journal.storedEpoch = highestOf(claims);
+    journal.end(() => undefined);
   }
 
   private tellUnreadable(clientId: string): void {
@@ -275,16 +165,6 @@ export class Recovery {
       from = `${last[0]}\0`;
     }
   }
-}
-
-function restoreWindow(session: Session, log: LogState): void {
-  const { window } = session;
-  for (const [id, { seq, qos, released }] of log.window) {
-    const state = released ? Awaiting.Pubcomp : qos === 2 ? Awaiting.Pubrec : Awaiting.Puback;
-    window.restoreStored(id, state, seq, log.live.get(seq)?.body ?? 0);
-  }
-  window.restoreNext(log.nextId);
-  window.restoreReleased(log.receipts.filter((id) => log.window.get(id)?.released === true));
 }
 
 function byIdentity(one: Message, other: Message): number {

@@ -21,6 +21,8 @@ export class SharedMarks {
   /** In the order in which they were taken. */
   private readonly taken = new Map<string, TakenShared>();
   private readonly bySeq = new Map<number, TakenShared>();
+  /** There was one without a group: what a dead node had committed reaches sessions in no order either. */
+  anyAgain = false;
   /** Those not written yet. */
   private due = new Set<TakenShared>();
 
@@ -42,6 +44,7 @@ export class SharedMarks {
   restore(one: TakenShared): void {
     this.forget(one.origin, one.identity, one.share);
     this.taken.set(keyOf(one.origin, one.identity, one.share), one);
+    if (one.share === "") this.anyAgain = true;
     if (one.seq !== 0) this.bySeq.set(one.seq, one);
     if (this.taken.size <= takenMax) return;
     const [oldest] = this.taken.values();

@@ -31,6 +31,8 @@ const confirmedMs = 3_000;
 
 type Reply = (body: Uint8Array) => void;
 
+export type MoveOutcome = MoveReply<"outcome">["outcome"];
+
 export class Moves {
   readonly counters = new MoveCounters();
   /** Why no session may come here, in a sentence; null: they may. */
@@ -42,6 +44,10 @@ export class Moves {
   /** Who waits for a session that is on its way to this node. */
   private readonly waitingIn = new Map<string, (() => void)[]>();
   private readonly confirmations: Confirmations;
+  /** Sessions that are being adopted, or were given to adopters. */
+  private readonly held = new Set<string>();
+  /** What became of a session that this node wanted to adopt from another; null: it never did. */
+  adopted: (from: string, clientId: string, id: number) => MoveOutcome | null = () => null;
 
   constructor(readonly parts: MoveParts) {
     this.confirmations = new Confirmations(parts);
@@ -57,7 +63,22 @@ export class Moves {
 
   /** Is the session on its way to this node, or from it? */
   has(clientId: string): boolean {
-    return this.outgoing.has(clientId) || this.incoming.has(clientId);
+    const { outgoing, incoming, held } = this;
+    return outgoing.has(clientId) || incoming.has(clientId) || held.has(clientId);
+  }
+
+  /** The session is being adopted by this node: it is not known yet whether it will be here. */
+  hold(clientId: string): void {
+    this.held.add(clientId);
+    this.waitingIn.set(clientId, []);
+  }
+
+  /** That is known now. */
+  release(clientId: string): void {
+    if (!this.held.delete(clientId)) return;
+    const waiting = this.waitingIn.get(clientId) ?? [];
+    this.waitingIn.delete(clientId);
+    for (const callback of waiting) callback();
   }
 
   /**
@@ -168,6 +189,22 @@ export class Moves {
     this.outgoing.delete(session.clientId);
   }
 
+  /** `by`, or who has adopted it from there, has a session of this node for good. `confirm`: that is durable here. */
+  onSettled(clientId: string, by: string, id: number, confirm: () => void): void {
+    const move = this.outgoing.get(clientId);
+    if (move === undefined || move.to !== by || move.id !== id) confirm();
+    else move.done(true, confirm);
+  }
+
+  /** What became of the move of a session from a node to this one. After `not` it does not come any more. */
+  outcomeOf(from: string, clientId: string, id: number): MoveOutcome {
+    const adopted = this.adopted(from, clientId, id);
+    if (adopted !== null) return adopted;
+    if (this.confirmations.isMoved(clientId, from, id)) return "moved";
+    const move = this.incoming.get(clientId);
+    return move?.is(from, id) && !move.abort() ? "open" : "not";
+  }
+
   private checkTarget(to: string): void {
     const { cluster } = this.parts;
     if (to === cluster.name) throw new Refusal(`the session is at ${to} already`);
@@ -273,10 +310,7 @@ export class Moves {
     peer: string,
     { clientId, id }: MoveRequest & { verb: "outcome" },
   ): MoveReply<"outcome"> {
-    if (this.confirmations.isMoved(clientId, peer, id)) return { outcome: "moved" };
-    const move = this.incoming.get(clientId);
-    if (move?.is(peer, id) && !move.abort()) return { outcome: "open" };
-    return { outcome: "not" };
+    return { outcome: this.outcomeOf(peer, clientId, id) };
   }
 
   private async onPull(peer: string, clientId: string): Promise<MoveReply<"pull"> | MoveRefusal> {

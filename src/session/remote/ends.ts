@@ -40,6 +40,8 @@ export interface RemotePort {
 
 /** What is used of the session layer. */
 export interface EndsHost extends SessionHost {
+  /** Null: sessions of dead nodes wait for them, and their clients get new ones. */
+  readonly adoptions: object | null;
   get(clientId: string): Session | undefined;
   /** Brings a session here; null: sessions never move. */
   pull(clientId: string, from: string, limits: SizeLimits | null): Promise<PullOutcome> | null;
@@ -310,6 +312,11 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     }
     const { node } = place;
     const isDown = port.state(node) === "down";
+    if (isDown && !place.isUp && this.sessions.adoptions !== null) {
+      // Its home has waited for it long enough.
+      this.giveUp(opening, ReasonCode.ServerUnavailable);
+      return;
+    }
     if (isDown && !place.isUp) {
       this.counters.ownersDown++;
       this.sessions.openHere({ ...opening, succeeds: node });

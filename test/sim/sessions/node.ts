@@ -24,9 +24,11 @@ import { Sessions } from "../../../src/session/sessions.js";
 import { serveWills, willNetwork } from "../../../src/session/will-network.js";
 import { Turn } from "../../../src/session/turn.js";
 import { Commits } from "../../../src/store/commits.js";
+import type { MemoryAccess, SharedMemory } from "../../../src/store/shared-memory.js";
 import { nobody, type Settings, testConfig } from "../../support/front-end.js";
 import { clusterSettings } from "../cluster-node.js";
 import type { FakeStore } from "../world/store.js";
+import { adopterOf, holdLease } from "./shared.js";
 import type { Life, WorldNode } from "../world/node.js";
 import { PipeSocket } from "../world/pipe-socket.js";
 import type { World } from "../world/world.js";
@@ -63,6 +65,8 @@ export class SessionNode {
     readonly world: World,
     readonly name: string,
     settings: Settings,
+    /** What all nodes reach; null: each has a store of its own. */
+    private readonly shared: SharedMemory | null = null,
   ) {
     this.place = world.node(name);
     this.config = testConfig(settings);
@@ -79,10 +83,13 @@ export class SessionNode {
   /** Starts the process; clients are let in when what is stored is loaded and the members have been met. */
   async boot(): Promise<void> {
     const life = this.place.boot();
-    const process = this.build(life);
+    const access = this.shared?.open(this.name) ?? null;
+    if (access !== null) this.store.content = access.store;
+    const process = this.build(life, access);
     this.process = process;
     this.lives.push(process);
     const { cluster, router, sessions, counters } = process;
+    if (access !== null) await this.takeLease(process, access);
     await router.load(life.openStore());
     const loaded = await sessions.load(() => undefined);
     cluster.observeStamp(loaded.highestEpoch);
@@ -90,8 +97,21 @@ export class SessionNode {
     await cluster.start();
     await cluster.settled(5_000);
     await sessions.publishRecovered();
-    cluster.openStreams();
+    void (sessions.adoptions?.settled() ?? Promise.resolve()).then(() => cluster.openStreams());
     await this.listen(process, counters);
+  }
+
+  private async takeLease({ cluster, life }: Process, access: MemoryAccess): Promise<void> {
+    const { members } = cluster;
+    await members.load();
+    await members.store();
+    await holdLease(this.name, members.id, members.incarnation, access, life, (why) => {
+      this.world.trace.note(`${this.name} ends: ${why}`);
+      if (this.process?.life !== life) return;
+      this.crash();
+      // Its supervisor starts it again.
+      void this.boot();
+    });
   }
 
   /** Itself and the nodes that it sees up; none while it does not run. */
@@ -124,7 +144,7 @@ export class SessionNode {
     else this.wellSinceMs = Math.min(this.wellSinceMs, this.world.nowMs);
   }
 
-  private build(life: Life): Process {
+  private build(life: Life, access: MemoryAccess | null): Process {
     const { clock, random, transport, log } = life;
     const store = life.openStore();
     const commits = new Commits({
@@ -156,6 +176,10 @@ export class SessionNode {
         incarnation: () => cluster.members.incarnation,
       },
       moving: { cluster, clock, log },
+      adopting:
+        access === null
+          ? null
+          : { cluster, router, clock, log, shared: adopterOf(this.name, access, life) },
     });
     serveWills(cluster, sessions.wills.holders);
     const counters = new NetCounters();

@@ -8,7 +8,9 @@ import { nodeName } from "../cluster-node.js";
 import type { Dice } from "../world/dice.js";
 import type { Life } from "../world/node.js";
 import { World } from "../world/world.js";
+import { SharedMemory } from "../../../src/store/shared-memory.js";
 import { SimClient } from "./client.js";
+import { leaseTimes } from "./shared.js";
 import { type Interest, Ledger, type Sent } from "./ledger.js";
 import { SessionNode } from "./node.js";
 
@@ -22,6 +24,7 @@ interface Mix {
   readonly subscriptions: number;
   /** Clients come back at other nodes. */
   readonly roams: boolean;
+  readonly adopts: boolean;
   readonly cuts: number;
 }
 
@@ -30,6 +33,8 @@ export interface SessionStoryOptions {
   readonly answersEarly?: boolean;
   /** Several nodes, and clients that come back at any of them, to the session wherever it is. */
   readonly roams?: boolean;
+  /** Their nodes share a store, and adopt the sessions of those that die. */
+  readonly adopts?: boolean;
 }
 
 const topics = ["t/a", "t/b", "t/a/x", "u"];
@@ -70,10 +75,17 @@ export class SessionStory {
     this.life = this.world.node("clients@clients").boot();
     const some = (most: number): number => (this.dice.chance(0.6) ? this.dice.between(0, most) : 0);
     this.mix = {
-      ...{ crashes: some(2), stalls: some(1), breaks: some(3), takeovers: some(2), ends: some(1) },
+      ...{
+        crashes: this.options.adopts ? 2 : some(2),
+        stalls: some(1),
+        breaks: some(3),
+        takeovers: some(2),
+        ends: some(1),
+      },
       subscriptions: some(3),
       roams: this.options.roams ?? false,
       cuts: this.options.roams ? some(1) : 0,
+      adopts: this.options.adopts ?? false,
     };
   }
 
@@ -84,13 +96,18 @@ export class SessionStory {
     for (let i = 0; i < steps; i++) {
       await this.step();
       await this.world.run(
-        this.dice.chance(0.5) ? this.dice.between(0, 8) : this.dice.between(0, 150),
+        this.dice.chance(0.5) ? this.dice.between(0, 8) : this.dice.between(0, this.pauseMs),
       );
       this.throwFaults();
       this.noteProgress();
     }
     await this.calmDown();
     this.throwFaults();
+  }
+
+  /** Now and then long enough to be declared down, and adopted. */
+  private get pauseMs(): number {
+    return this.mix.adopts && this.dice.chance(0.1) ? 6_000 : 150;
   }
 
   /** All nodes are killed in the quiet, and everybody comes back. */
@@ -114,10 +131,13 @@ export class SessionStory {
     const isAlone = dice.chance(0.6) && !this.mix.roams;
     const count = isAlone ? 1 : 2 + dice.integer(2);
     const receiveMaximum = dice.pick([4, 20, 100]);
-    const atomic = dice.chance(0.6);
+    const { adopts } = this.mix;
+    const atomic = dice.chance(0.6) && !adopts;
+    const clock = { monotonicMs: () => this.world.nowMs };
+    const shared = adopts ? new SharedMemory(clock, leaseTimes.leaseMs) : null;
     const settings = { limits: { receive_maximum: receiveMaximum } };
     for (let i = 0; i < count; i++) {
-      const node = new SessionNode(this.world, nodeName(i), settings);
+      const node = new SessionNode(this.world, nodeName(i), settings, shared);
       node.store.atomic = atomic;
       node.store.readMsMax = dice.pick([0, 1, 4]);
       node.store.writeMsMax = dice.pick([1, 5, 30]);
@@ -159,19 +179,27 @@ export class SessionStory {
   /** The client connects to whichever node it likes, while the node of its session can be reached. */
   private letRoam(client: SimClient): void {
     const { clientId } = client;
+    let last: SessionNode | null = null;
     client.sessionNode = () => {
       const held = this.nodes.find(({ process }) => process?.sessions.get(clientId) !== undefined);
-      return held ?? client.node;
+      // One that waits for its node, or for others to adopt it, is where it was.
+      if (this.mix.adopts && held !== undefined) last = held;
+      return held ?? last ?? client.node;
     };
     client.chooseNode = () => {
       const areAllUp = this.nodes.every((one) =>
         this.nodes.every((other) => one === other || areUp(one, other)),
       );
+      if (this.mix.adopts) {
+        const open = this.nodes.filter(({ isListening }) => isListening);
+        return open.length === 0 ? null : this.dice.pick(open);
+      }
       if (!areAllUp || this.nodes.some(({ isListening }) => !isListening)) return null;
       return this.dice.pick(this.nodes);
     };
     // QoS 0 is not waited for.
     client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
+    if (this.mix.adopts) return;
     client.mayBeWithoutOwner = () => this.world.nowMs - this.lastCrashMs < ownerDownMs;
   }
 
@@ -313,6 +341,7 @@ export class SessionStory {
     if (stopped.length > 0 && dice.chance(0.7)) {
       const node = dice.pick(stopped);
       node.store.failing = null;
+      this.world.heal();
       void node.boot();
       return;
     }
@@ -320,11 +349,30 @@ export class SessionStory {
     if (node.process === null) return;
     if (dice.chance(0.7)) await this.publishBefore(node);
     this.lastCrashMs = this.world.nowMs;
+    if (this.mix.adopts && dice.chance(0.4)) this.isolate(node);
     node.crash();
+    if (this.mix.adopts) this.forgetsRows(node);
     // Mostly it is back soon, and dies again some time.
-    if (dice.chance(0.6)) {
+    if (dice.chance(this.mix.adopts ? 0.2 : 0.6)) {
       node.store.failing = null;
       void node.boot();
+    }
+  }
+
+  /** Sessions that are adopted while it is away are at nodes whose rows it has to learn first. */
+  private forgetsRows({ name }: SessionNode): void {
+    for (const { interests } of this.clients) {
+      for (const { knownMs, metMs } of interests) {
+        knownMs.delete(name);
+        metMs.delete(name);
+      }
+    }
+  }
+
+  /** Its machine goes with it: nobody is told that nobody listens there. */
+  private isolate(node: SessionNode): void {
+    for (const other of this.nodes) {
+      if (other !== node) this.world.cutLink(node.place, other.place);
     }
   }
 
@@ -363,6 +411,7 @@ export class SessionStory {
   }
 
   private async startAll(): Promise<void> {
+    this.world.heal();
     for (const node of this.nodes) {
       node.store.failing = null;
       if (node.process === null) void node.boot();
@@ -375,6 +424,8 @@ export class SessionStory {
   private async calmDown(): Promise<void> {
     const { world, clients } = this;
     await this.startAll();
+    // A start that waited for those who adopted was long quiet for everybody else.
+    if (this.mix.adopts) await world.run(quietMs);
     for (const client of clients) {
       client.staysOnline = true;
       client.ackMsMax = 5;

@@ -12,7 +12,7 @@ type Outcomes = readonly (StoreFailure | null)[];
 
 export class FakeStore {
   /** What is durable. */
-  content = new MemoryStore();
+  content: Pick<Store, "read" | "write" | "partitions"> = new MemoryStore();
   /** All writes of a call happen, or none. */
   atomic = true;
   /** How long a write, and a read, may take. */

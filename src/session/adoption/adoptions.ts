@@ -1,0 +1,256 @@
+/**
+ * Sessions of nodes that died, where all nodes reach each other's stores: each survivor adopts those whose home it is. A
+ * client whose session is being adopted waits for it; a second session of its id does not begin.
+ */
+import { sleep } from "../../lib/clock.js";
+import type { Message } from "../../routing/message.js";
+import { againOrigin, originOf } from "../../routing/origins.js";
+import type { Adoption } from "../../store/shared.js";
+import type { SessionMeta, StoredSubscription } from "../journal/meta.js";
+import type { MoveOutcome } from "../move/moves.js";
+import type { Session } from "../session.js";
+import { type Claim, highestOf, ownerOf } from "./claims.js";
+import { DeadNode, type DeadNodeHost } from "./dead-node.js";
+import type { AdoptedNote } from "./notes.js";
+import type { Try } from "./try.js";
+import { AdoptionCounters, type AdoptionParts } from "./parts.js";
+import { Pending, Readdressing } from "./readdressing.js";
+import {
+  type Answer,
+  adoptionService,
+  decodeQuestion,
+  encodeAnswer,
+  type Question,
+} from "./wire.js";
+
+/** How long a CONNECT waits for its session to be adopted. */
+const connectMs = 8_000;
+const settledPollMs = 50;
+const grantPollMs = 10;
+
+interface MaybeThere {
+  readonly node: string;
+  readonly meta: SessionMeta | null;
+}
+
+const nowhere: MaybeThere = { node: "", meta: null };
+
+export class Adoptions implements DeadNodeHost {
+  readonly counters = new AdoptionCounters();
+  readonly readdressing: Readdressing;
+  /** Under way, by client id. */
+  readonly tries = new Map<string, Try>();
+  private readonly dead = new Map<string, DeadNode>();
+  /** Sessions here that others wanted to adopt while this node was down, and may have. */
+  private readonly doubted = new Set<string>();
+  private isRunning = false;
+
+  constructor(readonly parts: AdoptionParts) {
+    this.readdressing = new Readdressing(this);
+    const { cluster, moves } = parts;
+    cluster.services.offer(adoptionService, (peer, body, reply) => {
+      const question = decodeQuestion(body);
+      if (question === null) reply(null);
+      else this.answer(peer, question, (answer) => reply(encodeAnswer(answer)));
+    });
+    moves.adopted = (from, clientId, id) => this.outcome(from, clientId, id);
+  }
+
+  /** Sessions that were adopted and are not open yet. */
+  get pending(): number {
+    return this.readdressing.size;
+  }
+
+  /** Members are known: what an earlier process had begun goes on, and what dies from now on is adopted. */
+  start(): void {
+    this.isRunning = true;
+    this.parts.cluster.changes.watchers.add(() => this.look());
+    this.look();
+    this.readdressing.poke();
+  }
+
+  placeOf(node: string): Adoption | null {
+    const place = this.dead.get(node)?.place ?? null;
+    return place === null || place.isLost ? null : place;
+  }
+
+  isComplete(node: string): boolean {
+    const { cluster } = this.parts;
+    return cluster.members.others().every(({ name }) => {
+      if (name === node) return true;
+      const state = cluster.state(name);
+      return state === "up" || (state === "down" && this.placeOf(name) !== null);
+    });
+  }
+
+  /** At start: others had wanted to adopt the session. Who was first says whether it has. */
+  restoreClaimed(session: Session, claims: readonly Claim[]): void {
+    const { clientId, journal } = session;
+    const owner = ownerOf(claims);
+    for (const { key } of claims) {
+      if (key !== owner?.key) journal?.note(key, null);
+    }
+    if (owner === null || journal === null) {
+      session.epoch = Math.max(session.epoch, highestOf(claims));
+      journal?.noteMeta();
+      return;
+    }
+    this.doubted.add(clientId);
+    const { node, id } = owner;
+    this.parts.moves.restoreOutgoing(session, { node, id, nextSeq: journal.nextSeq });
+    this.parts.moves.whenSettled(clientId, () => {
+      this.doubted.delete(clientId);
+      if (this.parts.sessions.get(clientId) === session)
+        this.keep(session, owner, highestOf(claims));
+    });
+  }
+
+  /** At start: a session was adopted by an earlier process, which had not done all that belongs to it. */
+  restoreAdopted(
+    session: Session,
+    { formers }: AdoptedNote,
+    subscriptions: readonly StoredSubscription[],
+  ): void {
+    this.parts.moves.hold(session.clientId);
+    this.readdressing.add(new Pending(session, subscriptions, formers));
+  }
+
+  /** Resolves when it is known of all sessions here whether they were adopted: until then nothing may come for them. */
+  async settled(): Promise<void> {
+    while (this.doubted.size > 0) await sleep(this.parts.clock, settledPollMs);
+  }
+
+  /** Is there anything to wait for before a claim is granted? */
+  get isNeeded(): boolean {
+    return !this.isRunning || this.dead.size > 0 || this.anyUnsure;
+  }
+
+  /** A claim of that client id is about to be granted here: its session comes first, if a dead node has it. */
+  async beforeGrant(clientId: string): Promise<void> {
+    const { clock } = this.parts;
+    const endMs = clock.monotonicMs() + connectMs;
+    // Whoever did not answer because his link broke is seen as gone at the end of this turn.
+    await Promise.resolve();
+    if (!this.isNeeded) return;
+    let wanted = await this.place(clientId);
+    if (wanted !== null) this.counters.waited++;
+    while (wanted !== null && clock.monotonicMs() < endMs) {
+      await sleep(clock, grantPollMs);
+      wanted = await this.place(clientId);
+    }
+    if (wanted === null) return;
+    this.counters.waitedInVain++;
+    if (wanted.meta !== null) this.tellHome(clientId, wanted.node, wanted.meta);
+  }
+
+  /** A node that may have the session and does not say so itself; null: there is none. */
+  private async place(clientId: string): Promise<MaybeThere | null> {
+    const { sessions } = this.parts;
+    if (this.tries.has(clientId) || this.readdressing.get(clientId)) return nowhere;
+    if (sessions.get(clientId) !== undefined || this.isElsewhere(clientId)) return null;
+    if (!this.isRunning || this.anyUnsure) return nowhere;
+    for (const dead of [...this.dead.values()]) {
+      const meta = await dead.metaOf(clientId);
+      if (meta === "unknown") return nowhere;
+      if (meta === null) continue;
+      dead.want(clientId);
+      return { node: dead.name.node, meta };
+    }
+    return null;
+  }
+
+  /** It is known to be at a node that is up. */
+  private isElsewhere(clientId: string): boolean {
+    const { cluster } = this.parts;
+    const places = cluster.directory.home.lookup(clientId)?.sessions ?? [];
+    return places.some(({ node }) => cluster.state(node) === "up");
+  }
+
+  /** What a node has that joins, or cannot be asked and is not down, is not known. */
+  private get anyUnsure(): boolean {
+    const { cluster } = this.parts;
+    return cluster.members.others().some(({ name }) => {
+      const state = cluster.state(name);
+      return state === "joining" || state === "suspect";
+    });
+  }
+
+  private look(): void {
+    if (!this.isRunning) return;
+    const { cluster } = this.parts;
+    const others = cluster.members.others();
+    for (const { name, id: dataId, incarnation } of others) {
+      if (cluster.state(name) !== "down" || this.dead.has(name)) continue;
+      const dead = new DeadNode(this, { node: name, dataId, incarnation });
+      this.dead.set(name, dead);
+      void dead.run();
+    }
+    for (const [name, dead] of this.dead) {
+      if (cluster.state(name) === "down" && others.some((one) => one.name === name)) continue;
+      this.dead.delete(name);
+      dead.end();
+    }
+  }
+
+  /** The session stays here: its claimant has not taken it. */
+  private keep(session: Session, { key }: Claim, highest: number): void {
+    const { sessions } = this.parts;
+    session.journal?.note(key, null);
+    session.epoch = Math.max(session.epoch, highest);
+    session.journal?.noteMeta();
+    for (const [, message] of session.openPublishes()) {
+      if (message !== null) this.publishAgain(session, message);
+    }
+    sessions.rearm(session);
+  }
+
+  /** Whoever gave the session up may have published it already. */
+  private publishAgain(session: Session, message: Message): void {
+    message.origin = originOf(againOrigin, message.origin?.incarnation ?? 0);
+    message.sink = { onAccepted: (accepted) => session.settleQos2(accepted) };
+    this.parts.router.publish(message);
+    if (message.pending === 0) message.sink.onAccepted(message);
+  }
+
+  /** Its session is where it was: whoever is granted the claim must know. */
+  private tellHome(
+    clientId: string,
+    node: string,
+    { user, epoch }: { readonly user: string; readonly epoch: number },
+  ): void {
+    const entry = { clientId, user, connection: null, session: epoch };
+    this.parts.cluster.directory.home.holds(node, { clientId, epoch, entry });
+  }
+
+  private outcome(from: string, clientId: string, id: number): MoveOutcome | null {
+    const pending = this.readdressing.get(clientId);
+    if (pending?.formers.some((one) => one.node === from && one.id === id)) {
+      return pending.isSettling ? "moved" : "open";
+    }
+    const one = this.tries.get(clientId);
+    return one?.id === id && !one.abort() ? "open" : null;
+  }
+
+  private answer(peer: string, question: Question, reply: (answer: Answer) => void): void {
+    const { moves } = this.parts;
+    switch (question.verb) {
+      case "outbox":
+        reply(this.readdressing.answerOutbox(peer, question));
+        return;
+      case "taken":
+        this.readdressing.noteTaken(question.node, question.numbers);
+        reply({ kind: "taken" });
+        return;
+      case "settled":
+        moves.onSettled(question.clientId, question.by, question.id, () => {
+          reply({ kind: "settled" });
+        });
+        return;
+      case "outcome": {
+        const { from, clientId, id } = question;
+        reply({ kind: "outcome", outcome: moves.outcomeOf(from, clientId, id) });
+        return;
+      }
+    }
+  }
+}
