@@ -477,6 +477,7 @@ class Node implements Broker {
         ...{ cluster, joiner, version, startedMs },
         load: () => this.load(),
         alarms: () => this.alarms(),
+        adoption: (node) => sessions.adoptions?.progressOf(node) ?? null,
         discardData: () => this.discardData(),
         beforeLeave: () => this.drain.leave(),
         afterLeave: () => this.drain.left(),

@@ -27,7 +27,12 @@ export interface MemberStatus {
   readonly connections: number;
   readonly sessions: number;
   readonly routes: number;
+  /** Of a member that is down, with the shared store: how far this node is with adopting its sessions. */
+  readonly adoption?: AdoptionState;
 }
+
+/** `waiting`: it may not be adopted yet, as its lease has not lapsed or lives again. */
+export type AdoptionState = "waiting" | "under_way" | "done";
 
 export interface ClusterStatus {
   readonly node: string;

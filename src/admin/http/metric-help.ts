@@ -11,6 +11,7 @@ export interface MetricHelp {
 const gauges: Readonly<Record<string, string>> = {
   "acl.failing": "1: the ACL file was not usable when it was last read, and older rules hold",
   "acl.rules": "Access rules in force",
+  "adoption.pending": "Adopted sessions that are not open yet",
   "bans.held": "Bans that hold",
   "common.held": "Entries of the table that all nodes share: bans",
   "common.tombstones": "Remembered deletions and ends in the table that all nodes share",
@@ -72,6 +73,19 @@ const counters: Readonly<Record<string, string>> = {
   "admin.connections_refused": "HTTP connections beyond admin.max_connections",
   "admin.requests": "HTTP requests to the admin port",
   "admin.requests_refused": "HTTP requests for what there is not, or that are none",
+  "adoption.given_up":
+    "Sessions of dead nodes that another node took, or that could not be taken after all",
+  "adoption.left_behind": "Messages that dead nodes had stored for this one",
+  "adoption.messages": "Messages that adopted sessions brought with them",
+  "adoption.nodes": "Dead nodes of which nothing was left to adopt",
+  "adoption.readdressed":
+    "Messages for adopted sessions that had waited for the dead node at others",
+  "adoption.redispatched":
+    "Messages of share groups that had waited for dead nodes, given to other members",
+  "adoption.republished": "QoS 2 messages of adopted sessions' clients that were published again",
+  "adoption.sessions": "Sessions of dead nodes that this one adopted",
+  "adoption.waited": "CONNECTs that waited for their session to be adopted",
+  "adoption.waited_in_vain": "CONNECTs that waited in vain for their session to be adopted",
   "auth.again_accepted": "Authentications during a connection that went well",
   "auth.anonymous_accepted": "Clients let in without a name that was checked",
   "auth.certificates_accepted": "Clients let in by their certificate",

@@ -5,7 +5,13 @@ import { parseHostPort, parseNodeName } from "../../cluster/names.js";
 import type { Peer } from "../../cluster/peer.js";
 import type { Member } from "../../cluster/wire/messages.js";
 import { stampMs } from "../../lib/hlc.js";
-import type { ClusterControl, ClusterStatus, MemberState, MemberStatus } from "../parts.js";
+import type {
+  AdoptionState,
+  ClusterControl,
+  ClusterStatus,
+  MemberState,
+  MemberStatus,
+} from "../parts.js";
 
 export interface ClusterControlParts {
   readonly cluster: Cluster;
@@ -16,6 +22,8 @@ export interface ClusterControlParts {
   load(): { readonly connections: number; readonly sessions: number };
   /** What is wrong with this node, in sentences. */
   alarms(): readonly string[];
+  /** How far this node is with adopting what a member left; null: it is not down, or nobody reaches its store. */
+  adoption(node: string): AdoptionState | null;
   /** Drops sessions and retained messages, and closes all clients. */
   discardData(): void;
   /** Takes all sessions to the other nodes, and closes the clients. @throws Refusal when some cannot go */
@@ -87,7 +95,11 @@ function memberStatus(parts: ClusterControlParts, member: Member): MemberStatus 
     const nothing = { connections: 0, sessions: 0, routes: 0 };
     return describe(name, state, stampMs(stamp), incarnation, nothing);
   }
-  return describe(name, cluster.state(name), peer.sinceMs, incarnation, loadOf(peer));
+  const described = describe(name, cluster.state(name), peer.sinceMs, incarnation, loadOf(peer));
+  const adoption = parts.adoption(name);
+  if (adoption === null) return described;
+  // What it said of itself when it lived is over.
+  return { ...described, ...(adoption === "done" ? { sessions: 0 } : {}), adoption };
 }
 
 interface Load {

@@ -69,6 +69,14 @@ export class Adoptions implements DeadNodeHost {
     this.readdressing.poke();
   }
 
+  /** How far this node is with what a member left; null: it is not down. */
+  progressOf(node: string): "waiting" | "under_way" | "done" | null {
+    const dead = this.dead.get(node);
+    if (dead === undefined) return null;
+    if (dead.isDone) return "done";
+    return this.placeOf(node) === null ? "waiting" : "under_way";
+  }
+
   placeOf(node: string): Adoption | null {
     const place = this.dead.get(node)?.place ?? null;
     return place === null || place.isLost ? null : place;
