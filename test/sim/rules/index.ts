@@ -3,11 +3,12 @@
  * long as it finds each of these. `npx tsx test/sim/rules/find.ts` looks for histories that do.
  */
 import { kinds } from "../kinds.js";
+import { adoptionRules } from "./adoption.js";
 import { moveRules } from "./moves.js";
 import type { Rule } from "./rule.js";
 import { storedRules } from "./stored.js";
 
-export const rules: readonly Rule[] = [...storedRules, ...moveRules];
+export const rules: readonly Rule[] = [...storedRules, ...moveRules, ...adoptionRules];
 
 /** Tells a history with the rule's switch thrown. Returns what the simulation says; null: nothing that fits. */
 export async function tellBroken(rule: Rule, seed: number): Promise<string | null> {

@@ -110,6 +110,7 @@ export class SessionNode {
       if (this.process?.life !== life) return;
       this.crash();
       // Its supervisor starts it again.
+      this.store.failing = null;
       void this.boot();
     });
   }

@@ -1,0 +1,63 @@
+/** Rules of adopting what dead nodes left in a shared store, broken on purpose. */
+import { Readdressing } from "../../../src/session/adoption/readdressing.js";
+import { Try } from "../../../src/session/adoption/try.js";
+import { Adoptions } from "../../../src/session/adoption/adoptions.js";
+import { MovingIn } from "../../../src/session/move/moving-in.js";
+import { type Rule, replace, replaceHidden } from "./rule.js";
+
+export const adoptionRules: readonly Rule[] = [
+  {
+    section: 6,
+    rule: "what waited for the dead node is re-addressed before anything newer",
+    name: "an adopted session is not given what had waited for its node",
+    kind: "adopts",
+    seed: 26,
+    fault: /never got|no member/,
+    plant: () => replaceHidden(Readdressing.prototype, "pullAll", () => () => Promise.resolve()),
+  },
+  {
+    section: 6,
+    rule: "what waited for the dead node is re-addressed before anything newer",
+    name: "an adopted session takes what comes directly before that",
+    kind: "adopts",
+    seed: 40,
+    fault: /never got|after number|no member/,
+    plant: () => replace(MovingIn.prototype, "deliver", () => () => true),
+  },
+  {
+    section: 6,
+    rule: "the commit at the adopter is the switch, and nothing is deleted before it",
+    name: "what the dead node has of a session is deleted before it is stored",
+    kind: "adopts",
+    seed: 147,
+    fault: /session present|never got|no member/,
+    plant: () =>
+      replaceHidden(
+        Try.prototype,
+        "commit",
+        (sound) =>
+          async function (this: { deleteThere(): Promise<void> }, ...args: never[]) {
+            await this.deleteThere();
+            await sound.apply(this, args);
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "the first claim decides who adopts",
+    name: "nobody looks whether another one has claimed a session first",
+    kind: "adopts",
+    seed: 4,
+    fault: /./,
+    plant: () => replaceHidden(Try.prototype, "claim", () => () => Promise.resolve()),
+  },
+  {
+    section: 6,
+    rule: "a client whose session is being adopted waits for it",
+    name: "a home grants claims without a look at what dead nodes have",
+    kind: "adopts",
+    seed: 2,
+    fault: /session present/,
+    plant: () => replace(Adoptions.prototype, "beforeGrant", () => () => Promise.resolve()),
+  },
+];
