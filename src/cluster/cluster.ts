@@ -26,7 +26,7 @@ import { LinkMaker } from "./link-maker.js";
 import type { ClusterState } from "./member-list.js";
 import { Membership } from "./membership.js";
 import { parseNodeName } from "./names.js";
-import { Peer, type PeerHost } from "./peer.js";
+import { Peer, type PeerHost, type PeerLoad } from "./peer.js";
 import { type ClusterPort, type ClusterUser, type Receipt, ownIndex } from "./ports.js";
 import { Redialer } from "./redialer.js";
 import { Refusals } from "./refusals.js";
@@ -441,8 +441,8 @@ export class Cluster implements ClusterPort, PeerHost {
     peer.sendHeartbeat(this.load());
   }
 
-  private load(): { readonly connections: number; readonly sessions: number } {
-    return this.parts?.load() ?? { connections: 0, sessions: 0 };
+  private load(): PeerLoad {
+    return { connections: 0, sessions: 0, ...this.parts?.load(), stamp: this.stamps.present };
   }
 
   private sendMembers(peer: Peer): void {
@@ -561,6 +561,7 @@ export class Cluster implements ClusterPort, PeerHost {
     if (after === "suspect") this.counters.suspects++;
     if (after === "down") {
       this.counters.downs++;
+      this.stamps.observe(peer.stampBound(this.silenceMs(name)));
       peer.sender.setDown();
       peer.drop();
       this.directory.home.onDown(name);

@@ -2,6 +2,7 @@
  * Everything that this node keeps about one peer: the link, the copy of its rows, the streams both
  * ways. Frames come in here; what concerns more than this peer goes on to the cluster.
  */
+import { ticksPerMs } from "../lib/hlc.js";
 import type { Store } from "../store/store.js";
 import type { ChannelLink, Channels } from "./channels.js";
 import type { CommonTable } from "./common-table.js";
@@ -41,6 +42,15 @@ export interface PeerHost {
   onBye(peer: Peer, why: Body<"bye">["why"]): void;
 }
 
+/** What a node says of itself in heartbeats. */
+export interface PeerLoad {
+  readonly connections: number;
+  readonly sessions: number;
+  readonly stamp: number;
+}
+
+/** What a peer may have given since its last heartbeat, beside the time that has gone by since it was heard. */
+const stampMarginMs = 1000;
 const verifyTries = 20;
 const verifyPauseMs = 50;
 
@@ -54,6 +64,8 @@ export class Peer implements LinkListener, RowFollower {
   /** What it last said of itself, for `status`. */
   connections = 0;
   sessions = 0;
+  /** Its clock (lib/hlc.ts) at its last heartbeat. */
+  private heardStamp = 0;
   sinceMs: number;
   readonly rows: PeerRows;
   readonly sender: StreamSender;
@@ -179,7 +191,13 @@ export class Peer implements LinkListener, RowFollower {
     this.link?.close(why);
   }
 
-  sendHeartbeat(load: { readonly connections: number; readonly sessions: number }): void {
+  /** No stamp that it has given so far is higher. What this node grants in its place has to be. */
+  stampBound(silenceMs: number): number {
+    if (this.heardStamp === 0) return 0;
+    return this.heardStamp + (Math.max(0, silenceMs) + stampMarginMs) * ticksPerMs;
+  }
+
+  sendHeartbeat(load: PeerLoad): void {
     this.link?.send("heartbeat", { ...this.table.digest(), ...load });
   }
 
@@ -362,6 +380,7 @@ export class Peer implements LinkListener, RowFollower {
     this.counters.heartbeats++;
     this.connections = heartbeat.connections;
     this.sessions = heartbeat.sessions;
+    this.heardStamp = heartbeat.stamp;
     if (!this.rows.differs(heartbeat)) return;
     this.counters.digestMismatches++;
     this.context.log.warn({ peer: this.name }, "our copy of its routes is not right: asking anew");

@@ -25,6 +25,11 @@ export class HybridClock {
     return Math.floor(this.clock.wallMs() * ticksPerMs);
   }
 
+  /** No stamp that is given at this moment is lower. */
+  get present(): number {
+    return Math.max(this.latest, this.realNow);
+  }
+
   /** A stamp higher than any given or observed before. */
   next(): number {
     this.last = Math.max(this.last + 1, this.clock.wallMs() * ticksPerMs);

@@ -15,6 +15,8 @@ import { decodeHeld, encodeHeld, type HeldWill } from "./will-record.js";
 import { standIn, willMessage } from "./wills.js";
 
 const pollMs = 5;
+/** As long as a takeover waits for the connection that it displaces (`takeover.timeout`). */
+const takeoverMs = 2000;
 
 export interface ClientWillsParts {
   /** Null: wills are kept in memory alone. */
@@ -222,6 +224,32 @@ export class ClientWills implements WillHost {
       else if (isHeld) this.drop(clientId, epoch);
       else this.publish(standIn(this.host, held));
     });
+  }
+
+  /**
+   * Calls back when the will is accepted, at once if there is none. One that has to wait for the rest of a cluster that is
+   * cut, or for a slow store, keeps nobody longer than `takeoverMs`.
+   */
+  whenAccepted(will: Message | null, done: () => void): void {
+    if (will === null || will.pending === 0) {
+      done();
+      return;
+    }
+    const { clock } = this.parts.network ?? {};
+    let isOver = false;
+    const end = (): void => {
+      clock?.clearTimer(timer);
+      if (!isOver) done();
+      isOver = true;
+    };
+    const timer = clock?.setTimer(takeoverMs, end);
+    const { sink } = will;
+    will.sink = {
+      onAccepted: (accepted) => {
+        sink?.onAccepted(accepted);
+        end();
+      },
+    };
   }
 
   delayMs(bytes: Uint8Array): number {

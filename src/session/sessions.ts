@@ -35,7 +35,6 @@ import { Superseded } from "./superseded/superseded.js";
 import { giveAwayStored } from "./shared.js";
 import { ClientWills } from "./client-wills.js";
 import { SessionsStart, type StartHost } from "./start.js";
-import { whenAccepted } from "./wills.js";
 
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
@@ -66,7 +65,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   private readonly ending = new Map<string, (() => void)[]>();
   private readonly start = new SessionsStart(this);
   private willGraceMs = 0;
-  /** The will that the connection which is being closed right now left behind. */
+  /** The will that the connection or session which is being closed or ended right now left behind. */
   private lastWill: Message | null = null;
 
   constructor(private readonly parts: SessionsParts) {
@@ -276,19 +275,21 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     channel.close(ReasonCode.SessionTakenOver);
   }
 
-  /** Calls back when the will is accepted, where there was one, of the connection that was closed in this turn. */
+  /** Calls back when the will is accepted, where there was one, of what was closed or ended in this turn. */
   whenWillAccepted(done: () => void): void {
     const will = this.lastWill;
     this.lastWill = null;
-    whenAccepted(will, done);
+    this.wills.whenAccepted(will, done);
   }
 
   /** A connection at another node takes up the session that is here, if there is one. */
   openFor(opening: Opening): void {
     const { clientId } = opening.request;
     this.clear(opening);
-    if (this.byId.has(clientId)) this.storeWill(opening);
-    else opening.done({ session: null, reason: noSession });
+    this.whenWillAccepted(() => {
+      if (this.byId.has(clientId)) this.storeWill(opening);
+      else opening.done({ session: null, reason: noSession });
+    });
   }
 
   /** Calls back when it is known whether the session stays here. `hasGone`: it is at another node now. */
@@ -339,7 +340,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
       else if (hasGone) this.claimAgain(opening);
       else {
         this.clear(opening);
-        this.storeWill(opening);
+        this.whenWillAccepted(() => this.storeWill(opening));
       }
     });
   }
@@ -354,6 +355,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   /** What is in the way of the connection goes. */
   private clear({ request }: Opening): void {
     const { clientId, clean } = request;
+    this.lastWill = null;
     // Still connected when the directory gave up waiting for its close.
     const there = this.byId.get(clientId);
     there?.channel?.close(ReasonCode.SessionTakenOver);

@@ -6,66 +6,20 @@
  * What is held is in memory: the session's node has it in its store.
  */
 import { home, homes } from "../cluster/rendezvous.js";
-import type { Timer } from "../lib/clock.js";
-import {
-  decodeAnswer,
-  decodeQuestion,
-  encodeAnswer,
-  encodeQuestion,
-  type Question,
-} from "./will-wire.js";
+import { decodeAnswer, decodeQuestion, encodeAnswer, type Question } from "./will-wire.js";
 import type { WillHost, WillNetwork } from "./will-parts.js";
+import { askInTime, type Due, type Held, type Inherited } from "./will-entries.js";
+import { type Own, type Returned, setBounded } from "./will-entries.js";
 
 export const willService = "wills";
-
-/** The will of a session of this node. */
-interface Own {
-  readonly epoch: number;
-  readonly will: Uint8Array;
-  holders: readonly string[];
-}
-
-/** The will of a session of another node that lives. */
-interface Held {
-  readonly owner: string;
-  readonly incarnation: number;
-  readonly epoch: number;
-  readonly will: Uint8Array;
-}
-
-/** The will of a session whose node is dead or silent, at its home. */
-interface Inherited extends Held {
-  readonly dueMs: number;
-  /** Its owner has let go of it for good. */
-  readonly entrusted: boolean;
-  timer: Timer | undefined;
-  /** Waits for its publication to be accepted; null: it has not begun. */
-  publishing: (() => void)[] | null;
-}
-
-/** What of a will is not inherited any more: all that was held for earlier processes of its owner. */
-interface Returned {
-  readonly epoch: number;
-  /** Infinite: until its owner has it held again. */
-  readonly before: number;
-}
-
-/** A will of our own that is due, while we may be on the smaller side. */
-interface Due {
-  readonly clientId: string;
-  readonly epoch: number;
-  readonly done: (isOurs: boolean) => void;
-}
 
 /** Wills of one question. */
 const batch = 500;
 /** Most that is held for others; what is more is with its own node alone. */
 const heldMax = 1_000_000;
 const heldBytesMax = 256 * 1024 * 1024;
-/** Most notes of settled wills. */
-const settledMax = 1_000_000;
-/** A holder that does not answer keeps nobody waiting longer than this. */
-const answerMs = 2000;
+/** Until nodes that did not answer are asked again. */
+const askAgainMs = 500;
 
 export class WillHolders {
   readonly counters = {
@@ -127,8 +81,23 @@ export class WillHolders {
    */
   due(clientId: string, epoch: number, done: (isOurs: boolean) => void): void {
     if (this.isSettled(clientId, epoch)) this.refuse(done);
-    else if (this.network.isLargerSide()) this.letGo(clientId, epoch, () => done(true));
-    else this.waiting.push({ clientId, epoch, done });
+    else if (this.network.isLargerSide()) this.claim({ clientId, epoch, done, wasSmaller: false });
+    else this.waiting.push({ clientId, epoch, done, wasSmaller: true });
+  }
+
+  /** A will of our own is published when its holders have let go of it. One that does not say so may be on another side. */
+  private claim(due: Due): void {
+    this.letGo(due.clientId, due.epoch, (isSure) => {
+      if (isSure) due.done(true);
+      else this.wait([due]);
+    });
+  }
+
+  private wait(due: readonly Due[]): void {
+    this.waiting.push(...due);
+    this.network.clock.setTimer(askAgainMs, () => {
+      if (this.waiting.length > 0 && this.network.isLargerSide()) void this.askForWaiting();
+    });
   }
 
   /**
@@ -186,19 +155,29 @@ export class WillHolders {
   async settledOf(
     wills: readonly { readonly clientId: string; readonly epoch: number }[],
   ): Promise<ReadonlySet<string>> {
+    return (await this.askSettled(wills)).settled;
+  }
+
+  private async askSettled(
+    wills: readonly { readonly clientId: string; readonly epoch: number }[],
+  ) {
     const settled = new Set<string>();
+    let isSure = true;
     for (let first = 0; first < wills.length; first += batch) {
       const some = wills.slice(first, first + batch);
       const question: Question = {
         kind: "ask",
         wills: some.map(({ clientId, epoch }) => ({ clientId, epoch })),
       };
-      for (const clientId of await this.askAll(question)) settled.add(clientId);
+      for (const answer of await this.askAll(question)) {
+        if (answer === null) isSure = false;
+        else for (const clientId of decodeAnswer(answer)) settled.add(clientId);
+      }
     }
     for (const { clientId, epoch } of wills) {
       if (this.isSettled(clientId, epoch)) settled.add(clientId);
     }
-    return settled;
+    return { settled, isSure };
   }
 
   /** Has `beforeGrant` something to do for this client id? */
@@ -213,7 +192,9 @@ export class WillHolders {
     if (given !== undefined && given.dueMs > this.nowMs) {
       // Whoever has it does not publish it: the client is back.
       const wills = [{ clientId, epoch: given.epoch }];
-      void this.askAll({ kind: "settled", owner: this.network.self, wills }).then(done);
+      void this.askAll({ kind: "settled", owner: this.network.self, incarnation: 0, wills }).then(
+        () => done(),
+      );
       return;
     }
     const entry = this.inherited.get(clientId);
@@ -239,11 +220,13 @@ export class WillHolders {
       case "inherit":
         this.onInherit(question);
         return encodeAnswer([]);
-      case "settled":
-        for (const { clientId, epoch } of question.wills) {
-          this.onSettled(question.owner, clientId, epoch);
-        }
+      case "settled": {
+        const { owner, incarnation, wills } = question;
+        const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;
+        if (isHere) return encodeAnswer(wills.map(({ clientId }) => clientId));
+        for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
         return encodeAnswer([]);
+      }
       case "ask":
         return encodeAnswer(this.onAsk(peer, question.wills));
     }
@@ -264,7 +247,9 @@ export class WillHolders {
       before.length === this.live.length && before.every((name, i) => name === this.live[i]);
     if (came.length > 0 || !isSame) this.rearrange(came);
     for (const name of came) this.tellSettled(name);
-    if (this.waiting.length > 0 && this.network.isLargerSide()) void this.askForWaiting();
+    if (this.waiting.length === 0) return;
+    if (this.network.isLargerSide()) void this.askForWaiting();
+    else for (const due of this.waiting) due.wasSmaller = true;
   }
 
   /** What was said on the link before may be lost. */
@@ -285,10 +270,10 @@ export class WillHolders {
   }
 
   /** Forgets an own will, at its holders first. */
-  private letGo(clientId: string, epoch: number, done: () => void): void {
+  private letGo(clientId: string, epoch: number, done: (isSure: boolean) => void): void {
     const own = this.own.get(clientId);
     if (own === undefined || own.epoch > epoch) {
-      done();
+      done(true);
       return;
     }
     this.own.delete(clientId);
@@ -300,38 +285,26 @@ export class WillHolders {
     clientId: string,
     epoch: number,
     will: Uint8Array | null,
-    done: () => void,
+    done: (isSure: boolean) => void,
   ): void {
     if (holders.length === 0) {
-      done();
+      done(true);
       return;
     }
     const incarnation = this.network.incarnation();
     const wills = [{ clientId, epoch, will }];
     const question: Question = { kind: "hold", incarnation, all: false, wills };
     const answers = holders.map((name) => this.question(name, question));
-    void Promise.all(answers).then(done);
+    void Promise.all(answers).then((given) => done(!given.includes(null)));
   }
 
-  /** The answer, or null when none comes in time. */
-  private async question(node: string, question: Question): Promise<Uint8Array | null> {
-    const { clock } = this.network;
-    let timer: Timer | undefined;
-    const late = new Promise<null>((resolve) => {
-      timer = clock.setTimer(answerMs, () => {
-        this.counters.unanswered++;
-        resolve(null);
-      });
-    });
-    const answer = await Promise.race([this.network.ask(node, encodeQuestion(question)), late]);
-    clock.clearTimer(timer);
-    return answer;
+  private question(node: string, question: Question): Promise<Uint8Array | null> {
+    return askInTime(this.network, node, question, () => void this.counters.unanswered++);
   }
 
-  private async askAll(question: Question): Promise<string[]> {
+  private askAll(question: Question): Promise<(Uint8Array | null)[]> {
     const others = this.network.live().filter((name) => name !== this.network.self);
-    const answers = await Promise.all(others.map((name) => this.question(name, question)));
-    return answers.flatMap((answer) => (answer === null ? [] : decodeAnswer(answer)));
+    return Promise.all(others.map((name) => this.question(name, question)));
   }
 
   private onHold(peer: string, { incarnation, all, wills }: Question & { kind: "hold" }): void {
@@ -449,7 +422,13 @@ export class WillHolders {
   private publish(clientId: string, entry: Inherited, done: () => void): void {
     const waiting = [done];
     entry.publishing = waiting;
-    void this.note(entry.owner, clientId, entry.epoch).then(() => {
+    // One that has given it away is not asked.
+    const process = entry.entrusted ? 0 : entry.incarnation;
+    void this.note(entry.owner, clientId, entry.epoch, process).then((isOurs) => {
+      if (!isOurs) {
+        this.leaveToOwner(clientId, entry, waiting);
+        return;
+      }
       this.counters.inherited++;
       this.host.inherit(entry.will, () => {
         if (this.inherited.get(clientId) === entry) this.take(clientId, entry);
@@ -458,12 +437,36 @@ export class WillHolders {
     });
   }
 
-  /** Notes, here and at the other holder, that nobody may publish it any more. */
-  private async note(owner: string, clientId: string, epoch: number): Promise<void> {
+  /** The other holder hears its owner: it is silent for this node alone, and will be there in a moment. */
+  private leaveToOwner(clientId: string, entry: Inherited, waiting: readonly (() => void)[]): void {
+    entry.publishing = null;
+    this.settled.delete(clientId);
+    this.network.clock.setTimer(askAgainMs, () => {
+      if (this.inherited.get(clientId) === entry) this.proceed(clientId, entry);
+    });
+    for (const next of waiting) next();
+  }
+
+  /**
+   * Notes, here and at the other holder, that nobody may publish it any more. With an incarnation, that of its owner, it may
+   * turn out that the other one hears that: resolves with false.
+   */
+  private async note(
+    owner: string,
+    clientId: string,
+    epoch: number,
+    incarnation = 0,
+  ): Promise<boolean> {
     this.noteHere(owner, clientId, epoch);
-    const question: Question = { kind: "settled", owner, wills: [{ clientId, epoch }] };
+    const question: Question = {
+      kind: "settled",
+      owner,
+      incarnation,
+      wills: [{ clientId, epoch }],
+    };
     const holders = this.holdersOf(clientId);
-    await Promise.all(holders.map((name) => this.question(name, question)));
+    const answers = await Promise.all(holders.map((name) => this.question(name, question)));
+    return answers.every((answer) => answer === null || decodeAnswer(answer).length === 0);
   }
 
   private noteHere(owner: string, clientId: string, epoch: number): void {
@@ -558,7 +561,7 @@ export class WillHolders {
     }
     for (let first = 0; first < wills.length; first += batch) {
       const some = wills.slice(first, first + batch);
-      void this.question(owner, { kind: "settled", owner, wills: some });
+      void this.question(owner, { kind: "settled", owner, incarnation: 0, wills: some });
     }
   }
 
@@ -566,11 +569,16 @@ export class WillHolders {
   private async askForWaiting(): Promise<void> {
     const { waiting } = this;
     this.waiting = [];
-    const settled = await this.settledOf(waiting);
-    for (const { clientId, epoch, done } of waiting) {
-      if (settled.has(clientId)) this.refuse(done);
-      else this.letGo(clientId, epoch, () => done(true));
+    const isWhole = this.network.isWhole();
+    const { settled, isSure } = await this.askSettled(waiting);
+    const unsure: Due[] = [];
+    for (const due of waiting) {
+      if (settled.has(due.clientId)) this.refuse(due.done);
+      else if (isSure && (isWhole || !due.wasSmaller))
+        this.letGo(due.clientId, due.epoch, () => due.done(true));
+      else unsure.push(due);
     }
+    if (unsure.length > 0) this.wait(unsure);
   }
 
   private refuse(done: (isOurs: boolean) => void): void {
@@ -580,12 +588,3 @@ export class WillHolders {
 }
 
 const none: readonly string[] = [];
-
-/** The oldest goes when there are too many. */
-function setBounded<V>(map: Map<string, V>, key: string, value: V): void {
-  if (map.size >= settledMax && !map.has(key)) {
-    const [oldest] = map.keys();
-    if (oldest !== undefined) map.delete(oldest);
-  }
-  map.set(key, value);
-}

@@ -15,6 +15,10 @@ export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
     incarnationOf: (node) => cluster.peer(node)?.link?.peer.incarnation ?? 0,
     isGone: (node) => cluster.sides.isGone(node),
     isLargerSide: () => cluster.sides.isLarger(),
+    isWhole: () =>
+      cluster.members
+        .others()
+        .every(({ name }) => cluster.state(name) === "up" || cluster.sides.isGone(name)),
     ask: (node, body) => cluster.ask(node, willService, body),
   };
 }

@@ -18,6 +18,8 @@ export interface WillNetwork {
   isGone(node: string): boolean;
   /** May this node act for members that it does not hear? */
   isLargerSide(): boolean;
+  /** Is every member up, or certainly dead? */
+  isWhole(): boolean;
   /** Null: there is no link, or it broke. */
   ask(node: string, body: Uint8Array): Promise<Uint8Array | null>;
 }

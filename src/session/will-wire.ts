@@ -24,10 +24,14 @@ const questionSchema = z.discriminatedUnion("kind", [
     entrusted: z.boolean().default(false),
     wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes })),
   }),
-  /** The wills of these connections of `owner` are settled: published, or void. Nobody else may publish them. */
+  /**
+   * The wills of these connections of `owner` are settled: published, or void. Nobody else may publish them. With an incarnation
+   * the asker is about to: who is linked with that process of the owner knows better, and names them in its answer.
+   */
   z.object({
     kind: z.literal("settled"),
     owner: z.string(),
+    incarnation: count.default(0),
     wills: wills(z.object({ clientId: z.string(), epoch: count })),
   }),
   /** May the asker publish the wills of these connections of its own? The answer names those that are settled. */

@@ -49,18 +49,3 @@ export function standIn(
   session.access = host.authorizer.accessOf({ clientId, user, rules });
   return session;
 }
-
-/** Calls back when a will is accepted; at once when there is none. */
-export function whenAccepted(will: Message | null, done: () => void): void {
-  if (will === null || will.pending === 0) {
-    done();
-    return;
-  }
-  const { sink } = will;
-  will.sink = {
-    onAccepted: (accepted) => {
-      sink?.onAccepted(accepted);
-      done();
-    },
-  };
-}

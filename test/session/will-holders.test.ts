@@ -83,6 +83,8 @@ class FakeNode {
     const { clock, names } = world;
     const isUp = (other: string): boolean =>
       other === name || (world.hears(name, other) && world.nodes.get(other)?.isDead !== true);
+    const isGone = (other: string): boolean =>
+      world.hears(name, other) && world.nodes.get(other)?.isDead === true;
     this.holders = new WillHolders(
       {
         ...{ self: name, clock, incarnation: () => incarnation },
@@ -95,7 +97,8 @@ class FakeNode {
         },
         isMember: () => true,
         incarnationOf: (other) => (isUp(other) ? (world.nodes.get(other)?.incarnation ?? 0) : 0),
-        isGone: (other) => world.hears(name, other) && world.nodes.get(other)?.isDead === true,
+        isGone,
+        isWhole: () => names.every((other) => isUp(other) || isGone(other)),
         isLargerSide: () => {
           const here = names.filter(isUp).length;
           return here * 2 > names.length;

@@ -1,9 +1,10 @@
 /** The kinds of histories that are told from seeds, and how each is told and checked. */
 import { checkStory } from "./checks.js";
 import { tellConnects } from "./connects.js";
+import { tellScenes } from "./scenes.js";
 import { checkSessions } from "./sessions/checks.js";
 import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
-import { OwnerDown, SessionStory } from "./sessions/story.js";
+import { SessionStory } from "./sessions/story.js";
 import { Story } from "./story.js";
 import { checkWills } from "./wills/checks.js";
 import { WillStory } from "./wills/story.js";
@@ -27,12 +28,8 @@ async function tellSessions(seed: number): Promise<number> {
 
 async function tellRoams(seed: number): Promise<number> {
   const story = new SessionStory(seed, { roams: true });
-  try {
-    await story.tell();
-    await checkSessions(story);
-  } catch (error) {
-    if (!(error instanceof OwnerDown)) throw error;
-  }
+  await story.tell();
+  await checkSessions(story);
   return story.world.timeline.turns;
 }
 
@@ -89,6 +86,7 @@ export const kinds = {
   adopts: tellAdopts,
   moves: tellMoves,
   wills: tellWills,
+  scenes: tellScenes,
   early: tellEarly,
   /** The seed is the number of nodes. */
   connects: tellConnects,
@@ -96,6 +94,8 @@ export const kinds = {
 export type Kind = keyof typeof kinds;
 
 /** Those in which nothing is broken on purpose. */
-export const soaked: readonly Kind[] = ["cluster", "sessions", "roams", "adopts", "moves", "wills"];
+export const soaked: readonly Kind[] = [
+  ...(["cluster", "sessions", "roams", "adopts", "moves", "wills", "scenes"] as const),
+];
 
 export const isKind = (name: string): name is Kind => Object.hasOwn(kinds, name);

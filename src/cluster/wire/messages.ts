@@ -40,7 +40,10 @@ export type TableEntry = z.infer<typeof tableEntrySchema>;
 
 export const bodies = {
   activate: z.object({ token: bytes }),
-  heartbeat: z.object({ seq: count, count, hash: count, connections: count, sessions: count }),
+  heartbeat: z.object({
+    ...{ seq: count, count, hash: count, connections: count, sessions: count },
+    stamp: count.default(0),
+  }),
   members: z.object({ members: z.array(memberSchema).max(4096), stamp: count }),
   rowsBegin: z.object({ seq: count }),
   rowsPart: z.array(z.union([z.string(), z.number()])),

@@ -4,11 +4,23 @@
  */
 import { kinds } from "../kinds.js";
 import { adoptionRules } from "./adoption.js";
+import { directoryRules } from "./directory.js";
 import { moveRules } from "./moves.js";
+import { publishRules } from "./publishing.js";
+import { routeRules } from "./routes.js";
 import type { Rule } from "./rule.js";
+import { sharingRules } from "./sharing.js";
 import { storedRules } from "./stored.js";
 
-export const rules: readonly Rule[] = [...storedRules, ...moveRules, ...adoptionRules];
+export const rules: readonly Rule[] = [
+  ...publishRules,
+  ...storedRules,
+  ...directoryRules,
+  ...moveRules,
+  ...adoptionRules,
+  ...routeRules,
+  ...sharingRules,
+];
 
 /** Tells a history with the rule's switch thrown. Returns what the simulation says; null: nothing that fits. */
 export async function tellBroken(rule: Rule, seed: number): Promise<string | null> {

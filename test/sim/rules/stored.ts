@@ -23,7 +23,7 @@ export const storedRules: readonly Rule[] = [
     rule: "accepted means committed to the store",
     name: "a session accepts messages before the commit",
     kind: "sessions",
-    seed: 20,
+    seed: 23,
     fault: /never got|no member/,
     plant: () =>
       replace(
@@ -95,7 +95,7 @@ export const storedRules: readonly Rule[] = [
     rule: "the highest number taken of each origin is written with the messages",
     name: "marks are not stored",
     kind: "sessions",
-    seed: 20,
+    seed: 21,
     fault: /again, with QoS 2|before under/,
     plant: () => replace(Marks.prototype, "writeDue", () => () => undefined),
   },
@@ -104,7 +104,7 @@ export const storedRules: readonly Rule[] = [
     rule: "what was committed is forwarded after a crash under the same number",
     name: "what was committed is published again without its identity",
     kind: "sessions",
-    seed: 20,
+    seed: 21,
     fault: /again, with QoS 2|before under/,
     plant: () =>
       replace(

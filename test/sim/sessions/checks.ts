@@ -26,6 +26,7 @@ function throwFirst(story: CheckedStory): void {
 }
 
 function* faults({ clients, nodes, ledger }: CheckedStory): Iterable<string> {
+  yield* ownerFaults(clients, nodes);
   for (const client of clients) yield* subscriptionFaults(client);
   for (const sent of ledger.sent) {
     if (sent.isRefused) {
@@ -34,7 +35,10 @@ function* faults({ clients, nodes, ledger }: CheckedStory): Iterable<string> {
       continue;
     }
     if (sent.qos === 0 || sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
-    for (const client of clients) yield* deliveryFaults(client, sent);
+    for (const client of clients) {
+      yield* deliveryFaults(client, sent);
+      yield* legacyFaults(client, sent);
+    }
     yield* groupFaults(clients, nodes, sent);
     yield* doubleFaults(clients, nodes, sent);
   }
@@ -61,6 +65,30 @@ function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
   );
   if (one === undefined || client.taken.has(sent)) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
+}
+
+/** What was promised to a session that was lost with its node comes with that, unless nobody wants it any more. */
+function* legacyFaults(client: SimClient, sent: Sent): Iterable<string> {
+  for (const { interests, askedMs, isVoid, node, lostMs } of client.legacies) {
+    // Without any subscription in its place it ends when its node is back.
+    const backMs = node.bootsMs.find((atMs) => atMs >= lostMs) ?? neverEnded;
+    if (isVoid || sent.acknowledgedMs >= Math.min(askedMs, backMs)) continue;
+    const one = interests.find((own) => !isShared(own.filter) && isPromised(own, sent));
+    if (one === undefined || client.taken.has(sent)) continue;
+    yield `${client.clientId} never got ${inWords(sent)}, which its session at ${node.name} was promised by ${one.filter}`;
+  }
+}
+
+/** Each client has one session. */
+export function* ownerFaults(
+  clients: readonly SimClient[],
+  nodes: readonly SessionNode[],
+): Iterable<string> {
+  for (const { clientId } of clients) {
+    const at = nodes.filter(({ process }) => process?.sessions.get(clientId) !== undefined);
+    if (at.length < 2) continue;
+    yield `two sessions of ${clientId}, at ${at.map(({ name }) => name).join(" and ")}`;
+  }
 }
 
 /** A group gets what one of its members was promised. */

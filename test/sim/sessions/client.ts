@@ -41,6 +41,22 @@ interface Unanswered {
 
 const never = Number.POSITIVE_INFINITY;
 
+/** A session that a younger one takes the place of, and what had been promised to it. */
+export interface Legacy {
+  readonly node: SessionNode;
+  /** When its node died, and the younger one began. */
+  readonly lostMs: number;
+  readonly sinceMs: number;
+  readonly interests: readonly Interest[];
+  /** Messages that had begun to come with QoS 2, and not ended: they may come once more. */
+  readonly open: ReadonlySet<string>;
+  /** When the younger one asked for its first subscription, and got it. */
+  askedMs: number;
+  grantedMs: number;
+  /** Clean Start, or the end of the younger one: nothing of it is wanted. */
+  isVoid: boolean;
+}
+
 export class SimClient extends SimConnection {
   /** As far as the client can know. */
   session: "none" | "kept" | "unknown" = "none";
@@ -63,8 +79,10 @@ export class SimClient extends SimConnection {
   mayBeWithoutOwner: () => boolean = () => false;
   /** So long may something be on its way between two nodes. */
   delayMsMax = 0;
-  /** It got a new session, as the node of its own was down. */
-  lostOwner = false;
+  /** Sessions that it lost with their nodes, which hand over what they have when those are back. */
+  readonly legacies: Legacy[] = [];
+  /** Messages with QoS 2 that two of its sessions had taken. */
+  tookTwice = 0;
   /** The will of the next connection. */
   nextWill: () => WillSpec | null = () => null;
   /** It connects again by itself. */
@@ -72,6 +90,8 @@ export class SimClient extends SimConnection {
   /** How long it takes to acknowledge, at most. */
   ackMsMax = 20;
   private isCleanSession = false;
+  /** Where its session was when it was last connected. */
+  private lastNode: SessionNode | null = null;
   private sessionBefore: "none" | "kept" | "unknown" = "none";
   private nextId = 1;
   private nextNumber = 1;
@@ -85,6 +105,7 @@ export class SimClient extends SimConnection {
   private acks: Packet[] = [];
   private ackTimer = false;
   private startsClean = false;
+  private isGreeted = true;
   /** Subscriptions that ended because the session may have. */
   private doubted: Interest[] = [];
 
@@ -136,6 +157,8 @@ export class SimClient extends SimConnection {
       ...{ filter, qos, askedMs, grantedMs: never, endedMs: never, overMs: never },
       ...{ knownMs: new Map<string, number>(), metMs: new Map<string, number>() },
     };
+    const first = this.legacies.filter((one) => one.askedMs === never);
+    for (const legacy of first) legacy.askedMs = askedMs;
     const older = this.interests.filter((one) => one.filter === filter && one.overMs === never);
     if (qos === 0) for (const one of older) one.endedMs = Math.min(one.endedMs, askedMs);
     this.interests.push(interest);
@@ -148,6 +171,9 @@ export class SimClient extends SimConnection {
       }
       if (code !== qos) this.fault(`SUBACK ${code} of ${filter} with QoS ${qos}`);
       interest.grantedMs = this.nowMs;
+      for (const legacy of this.legacies) {
+        legacy.grantedMs = Math.min(legacy.grantedMs, this.nowMs);
+      }
       this.onGranted(interest);
       for (const one of older) {
         one.endedMs = Math.min(one.endedMs, this.nowMs);
@@ -181,6 +207,7 @@ export class SimClient extends SimConnection {
 
   /** The session may be over: nothing is promised until a CONNACK says more. */
   doubtSession(): void {
+    for (const legacy of this.legacies) legacy.isVoid = true;
     this.session = this.sessionBefore = "unknown";
     for (const one of this.interests) {
       if (one.endedMs !== never) continue;
@@ -203,6 +230,7 @@ export class SimClient extends SimConnection {
     const properties =
       version === 5 ? { ...expiry, receiveMaximum: options.receiveMaximum } : undefined;
     const will = this.nextWill();
+    this.isGreeted = false;
     this.send({
       ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: version, keepalive: 0 },
       ...{ clientId, clean, ...(properties === undefined ? {} : { properties }) },
@@ -215,6 +243,12 @@ export class SimClient extends SimConnection {
   protected override onClosed(): void {
     this.requests = new Map();
     this.acks = [];
+    // It may have got a new session, which it could not tell from its own.
+    if (!this.isGreeted && this.session === "kept" && this.mayBeWithoutOwner()) {
+      this.doubtSession();
+      this.startsClean = true;
+    }
+    this.isGreeted = true;
     if (this.isCleanSession && this.session !== "unknown") this.forgetSession();
     if (this.staysOnline) this.comeBack();
   }
@@ -261,20 +295,44 @@ export class SimClient extends SimConnection {
       return;
     }
     this.startsClean = false;
+    this.isGreeted = true;
     const { sessionBefore } = this;
-    if (sessionBefore === "kept" && !present && this.mayBeWithoutOwner()) this.lostOwner = true;
-    if (sessionBefore !== "unknown" && present !== (sessionBefore === "kept")) {
+    const isAnew = sessionBefore === "kept" && !present && this.mayBeWithoutOwner();
+    if (isAnew) this.leaveLegacy();
+    else if (sessionBefore !== "unknown" && present !== (sessionBefore === "kept")) {
       this.fault(`session present ${present}, its session was ${sessionBefore}`);
     }
     if (!present) this.forgetSession();
     else if (this.session === "unknown") this.renewInterests();
     this.session = this.isCleanSession ? "none" : "kept";
     this.state = "online";
+    this.lastNode = this.sessionNode();
     for (const [id, { sent, isReleased }] of this.unanswered) {
       if (isReleased) this.send({ cmd: "pubrel", messageId: id });
       else this.sendPublish(id, sent, true);
     }
     this.publishDue();
+  }
+
+  /** The node of its session is down: what was promised to that comes when the node is back. */
+  private leaveLegacy(): void {
+    const node = this.lastNode ?? this.node;
+    this.legacies.push({
+      ...{ node, lostMs: node.lastCrashMs, sinceMs: this.nowMs, interests: this.interests },
+      open: new Set(this.openIds.values()),
+      ...{ askedMs: never, grantedMs: never, isVoid: false },
+    });
+    // They go on, until the younger session has its first subscription.
+    this.interests = [];
+  }
+
+  /** May two of its sessions have taken it, or one had begun with it when it was lost? */
+  private mayComeTwice(sent: Sent): boolean {
+    return this.legacies.some(({ open, askedMs, grantedMs, sinceMs }) => {
+      if (open.has(payloadOf(sent))) return true;
+      const endMs = Math.min(sent.acknowledgedMs, this.nowMs);
+      return askedMs !== never && endMs >= Math.max(askedMs, sinceMs) && sent.sentMs <= grantedMs;
+    });
   }
 
   private forgetSession(): void {
@@ -333,6 +391,7 @@ export class SimClient extends SimConnection {
     if (waiting === undefined) return;
     const { sent } = waiting;
     if (cmd !== "pubcomp") {
+      this.checkAnswerOrder(cmd, waiting);
       const isRefused = reason >= 0x80;
       if (isRefused && reason !== 0x97) this.fault(`${cmd} with ${reason} of ${inWords(sent)}`);
       // One that was repeated may have gone through before.
@@ -346,6 +405,20 @@ export class SimClient extends SimConnection {
     }
     this.unanswered.delete(id);
     this.publishDue();
+  }
+
+  /** PUBACKs, and PUBRECs, come in the order of the publishes [MQTT-4.6.0-2, MQTT-4.6.0-3]. */
+  private checkAnswerOrder(cmd: string, answered: Unanswered): void {
+    const { sent } = answered;
+    // One that cannot be told of a refusal is not answered; what was sent again may have been answered before.
+    if (this.version === 4 || sent.times > 1) return;
+    for (const other of this.unanswered.values()) {
+      if (other.sent.qos !== sent.qos || other.isReleased) continue;
+      if (other !== answered) {
+        this.fault(`${cmd} of ${inWords(sent)} before that of ${payloadOf(other.sent)}`);
+      }
+      return;
+    }
   }
 
   private noteAcknowledged(sent: Sent): void {
@@ -373,7 +446,7 @@ export class SimClient extends SimConnection {
     if (open !== undefined && open !== payload) {
       this.fault(`got ${inWords(sent)} under id ${id} (dup ${dup}), which is open for ${open}`);
     }
-    if (before !== undefined && before !== id) {
+    if (before !== undefined && before !== id && !this.mayComeTwice(sent)) {
       this.fault(`got ${inWords(sent)} under id ${id}, and before under ${before}`);
     }
     this.idsOf.set(`${this.generation} ${payload}`, id);
@@ -391,7 +464,8 @@ export class SimClient extends SimConnection {
     if (qos === 2) this.takenOnce.add(sent);
     this.checkDue(sent, qos);
     const isOnce = (qos === 2 && !mayRepeat) || (sent.qos === 0 && sent.times === 1);
-    if (times > 0 && isOnce) {
+    if (times > 0 && isOnce && this.mayComeTwice(sent)) this.tookTwice++;
+    else if (times > 0 && isOnce) {
       this.fault(`got ${inWords(sent)} again, with QoS ${qos}`);
     }
     if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
@@ -400,6 +474,8 @@ export class SimClient extends SimConnection {
       matches(filter, sent.topic) && askedMs <= sent.sentMs;
     if (sent.times > 1 && !this.interests.some(wasThere)) return;
     // Of one topic and one QoS [MQTT-4.6.0-6]: QoS 2 waits for its packet id's commit, others overtake it.
+    // What an older session had comes after what the younger one got meanwhile.
+    if (this.legacies.some(({ grantedMs }) => sent.sentMs <= grantedMs)) return;
     const stream = `${sent.publisher} ${sent.node} ${sent.topic} ${sent.qos} ${qos}`;
     const last = this.lastOf.get(stream) ?? 0;
     if (sent.number < last) this.fault(`got ${inWords(sent)} after number ${last}`);
@@ -411,7 +487,8 @@ export class SimClient extends SimConnection {
     if (sent.isRefused) this.fault(`got ${inWords(sent)}, which was refused`);
     // What waited for a node goes to whoever is subscribed when it comes.
     const reachedMs = sent.reachedMs.get(this.sessionNode().name) ?? never;
-    const due = this.interests.filter(
+    const all = [...this.interests, ...this.legacies.flatMap(({ interests }) => interests)];
+    const due = all.filter(
       ({ filter, askedMs, overMs }) =>
         // What other members of a group leave may be older.
         (askedMs <= sent.acknowledgedMs + this.delayMsMax ||

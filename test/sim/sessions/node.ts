@@ -55,6 +55,8 @@ export class SessionNode {
   process: Process | null = null;
   /** Every process there ever was. */
   readonly lives: Process[] = [];
+  /** When its processes started. */
+  readonly bootsMs: number[] = [];
   isListening = false;
   /** Since when it listens and can store, as far as was looked; infinite: it does not. */
   wellSinceMs = Number.POSITIVE_INFINITY;
@@ -83,6 +85,7 @@ export class SessionNode {
   /** Starts the process; clients are let in when what is stored is loaded and the members have been met. */
   async boot(): Promise<void> {
     const life = this.place.boot();
+    this.bootsMs.push(this.world.nowMs);
     const access = this.shared?.open(this.name) ?? null;
     if (access !== null) this.store.content = access.store;
     const process = this.build(life, access);

@@ -9,6 +9,7 @@ import type { Dice } from "../world/dice.js";
 import type { Life } from "../world/node.js";
 import { World } from "../world/world.js";
 import { SharedMemory } from "../../../src/store/shared-memory.js";
+import { ownerFaults } from "./checks.js";
 import { SimClient } from "./client.js";
 import { leaseTimes } from "./shared.js";
 import { type Interest, Ledger, type Sent } from "./ledger.js";
@@ -26,6 +27,8 @@ interface Mix {
   readonly roams: boolean;
   readonly adopts: boolean;
   readonly cuts: number;
+  /** How likely they do so while their sessions' nodes are down. */
+  readonly haste: number;
 }
 
 export interface SessionStoryOptions {
@@ -44,6 +47,8 @@ const quietMs = 3_000;
 /** So long may something be on its way between two nodes (world/network.ts). */
 const wayMsMax = 100;
 const cutMsMax = 1_000;
+/** A client id has one session again so long after all nodes see each other. */
+const oneSessionMs = 5_000;
 /** So long after a crash a client that comes elsewhere may be given a new session. */
 const ownerDownMs = 15_000;
 /** A SUBACK that took so long was given without peers that were late, for which it promises nothing. */
@@ -52,9 +57,6 @@ const lateMs = 900;
 const settledMs = 500;
 /** What waited for a node is there, and committed. */
 const outboxMs = 1000;
-
-/** A session was superseded while its node was down: what becomes of it is not this history's subject. */
-export class OwnerDown extends Error {}
 
 export class SessionStory {
   readonly world: World;
@@ -86,6 +88,7 @@ export class SessionStory {
       roams: this.options.roams ?? false,
       cuts: this.options.roams ? some(1) : 0,
       adopts: this.options.adopts ?? false,
+      haste: this.options.roams && !this.options.adopts && this.dice.chance(0.5) ? 0.5 : 0,
     };
   }
 
@@ -120,7 +123,6 @@ export class SessionStory {
   }
 
   private throwFaults(): void {
-    if (this.clients.some(({ lostOwner }) => lostOwner)) throw new OwnerDown();
     for (const { faults } of this.clients) {
       for (const fault of faults) this.world.check(false, () => fault);
     }
@@ -176,31 +178,40 @@ export class SessionStory {
     }
   }
 
+  private get areAllUp(): boolean {
+    const { nodes } = this;
+    return nodes.every((one) => nodes.every((other) => one === other || areUp(one, other)));
+  }
+
   /** The client connects to whichever node it likes, while the node of its session can be reached. */
   private letRoam(client: SimClient): void {
     const { clientId } = client;
     let last: SessionNode | null = null;
     client.sessionNode = () => {
-      const held = this.nodes.find(({ process }) => process?.sessions.get(clientId) !== undefined);
+      let [node, newest] = [null as SessionNode | null, 0];
+      for (const one of this.nodes) {
+        const epoch = one.process?.sessions.get(clientId)?.epoch ?? -1;
+        if (epoch >= newest) [node, newest] = [one, epoch];
+      }
       // One that waits for its node, or for others to adopt it, is where it was.
-      if (this.mix.adopts && held !== undefined) last = held;
-      return held ?? last ?? client.node;
+      if (this.mix.adopts && node !== null) last = node;
+      return node ?? last ?? client.node;
     };
     client.chooseNode = () => {
-      const areAllUp = this.nodes.every((one) =>
-        this.nodes.every((other) => one === other || areUp(one, other)),
-      );
-      if (this.mix.adopts) {
-        const open = this.nodes.filter(({ isListening }) => isListening);
-        return open.length === 0 ? null : this.dice.pick(open);
-      }
-      if (!areAllUp || this.nodes.some(({ isListening }) => !isListening)) return null;
-      return this.dice.pick(this.nodes);
+      const listening = this.nodes.filter(({ isListening }) => isListening);
+      if (this.mix.adopts) return listening.length === 0 ? null : this.dice.pick(listening);
+      // Mostly clients wait until all is well; who does not may get a new session, once.
+      const isWell = listening.length === this.nodes.length && this.areAllUp;
+      const mayHurry = listening.length > 0 && client.legacies.length === 0;
+      if (!isWell && (!mayHurry || !this.dice.chance(this.mix.haste))) return null;
+      return this.dice.pick(listening);
     };
     // QoS 0 is not waited for.
     client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
     if (this.mix.adopts) return;
-    client.mayBeWithoutOwner = () => this.world.nowMs - this.lastCrashMs < ownerDownMs;
+    client.mayBeWithoutOwner = () =>
+      this.world.nowMs - this.lastCrashMs < ownerDownMs ||
+      this.nodes.some(({ isListening }) => !isListening);
   }
 
   /** SUBACK says that all nodes know that are up, unless some were late. */
@@ -347,6 +358,8 @@ export class SessionStory {
     }
     const node = dice.pick(this.nodes);
     if (node.process === null) return;
+    // One at a time, where sessions may be lost with their nodes: what two of them lose is in no order.
+    if (this.mix.haste > 0 && (!this.areAllUp || this.hasTwoSessions)) return;
     if (dice.chance(0.7)) await this.publishBefore(node);
     this.lastCrashMs = this.world.nowMs;
     if (this.mix.adopts && dice.chance(0.4)) this.isolate(node);
@@ -357,6 +370,11 @@ export class SessionStory {
       node.store.failing = null;
       void node.boot();
     }
+  }
+
+  private get hasTwoSessions(): boolean {
+    for (const _fault of ownerFaults(this.clients, this.nodes)) return true;
+    return false;
   }
 
   /** Sessions that are adopted while it is away are at nodes whose rows it has to learn first. */
@@ -430,6 +448,11 @@ export class SessionStory {
       client.staysOnline = true;
       client.ackMsMax = 5;
       if (client.state === "offline") client.connect();
+    }
+    if (this.mix.haste > 0) {
+      await world.until(() => this.areAllUp, 30_000, "all nodes are up");
+      const seen = (): string => [...ownerFaults(clients, this.nodes)].join();
+      await world.until(() => !this.hasTwoSessions, oneSessionMs, seen);
     }
     const isQuiet = (): boolean =>
       clients.every((one) => one.isSettled && one.lastActiveMs < world.nowMs - quietMs);

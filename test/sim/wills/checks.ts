@@ -64,7 +64,7 @@ function due(story: WillStory, stays: readonly Stay[], stay: Stay): Due {
   const mayBeLost = (qos === 0 || messageExpirySeconds !== null) && !isWell;
   const least = verdict === "must" && !mayBeLost ? 1 : 0;
   // What is known of it dies with all who know.
-  const most = haveAllDied(story, stay) ? 2 : 1;
+  const most = haveAllDied(story, stay) || maySpeakTwice(story, stay) ? 2 : 1;
   return { least, most, why: verdict === "must" ? "it is due" : "once at most" };
 }
 
@@ -87,9 +87,11 @@ function verdictOf(
     return isSure ? "must not" : "may";
   }
   const heardMs = next?.connectedMs ?? never;
-  // While nobody may speak for a silent node, the will is void when its client is back.
-  if (anyCut(cuts, askedMs, Math.min(heardMs, endedMs + delayMs + downMs)) && asked.length > 0)
-    return "may";
+  // While nobody may speak for a silent node, the will is void when its client is back. One that waits ends with its session,
+  // when that is superseded by what came of a CONNECT that its client did not wait for.
+  const isAlone = asked.length === 0 && !stays.some((one) => isUnanswered(one));
+  const untilMs = Math.min(heardMs, endedMs + delayMs + downMs);
+  if (!isAlone && anyCut(cuts, askedMs, untilMs)) return "may";
   if (delayMs === 0) return "must";
   const dueMs = endedMs + delayMs;
   const isQuiet = !anyCrash(crashes, askedMs - downMs, dueMs + downMs);
@@ -108,6 +110,16 @@ function haveAllDied({ nodes, crashes }: WillStory, { askedMs }: Stay): boolean 
   return nodes
     .slice(1)
     .every((node) => crashes.some((one) => one.node === node && one.atMs > askedMs));
+}
+
+/** A node that dies while the cluster is cut is silent for one side and dead for the other: both may speak for it. */
+function maySpeakTwice({ cuts, crashes }: WillStory, { askedMs, endedMs }: Stay): boolean {
+  return cuts.some(
+    ({ fromMs, toMs }) =>
+      fromMs <= endedMs + downMs &&
+      toMs + downMs >= askedMs &&
+      anyCrash(crashes, fromMs - downMs, toMs + downMs),
+  );
 }
 
 /** At QoS 1 a watcher whose node died may get again what it had. */
@@ -135,6 +147,9 @@ function* orderFaults(story: WillStory, stays: readonly Stay[], stay: Stay): Ite
     }
   }
 }
+
+const isUnanswered = ({ askedMs, connectedMs }: Stay): boolean =>
+  askedMs !== never && connectedMs === never;
 
 const anyCrash = (crashes: readonly Crash[], fromMs: number, toMs: number): boolean =>
   crashes.some(({ atMs }) => atMs >= fromMs && atMs <= toMs);
