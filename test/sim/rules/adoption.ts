@@ -47,7 +47,7 @@ export const adoptionRules: readonly Rule[] = [
     rule: "the first claim decides who adopts",
     name: "nobody looks whether another one has claimed a session first",
     kind: "adopts",
-    seed: 4,
+    seed: 40,
     fault: /./,
     plant: () => replaceHidden(Try.prototype, "claim", () => () => Promise.resolve()),
   },
