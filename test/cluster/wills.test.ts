@@ -1,6 +1,6 @@
 /** Wills over three real processes, one of which dies: published at once by the others, and once alone. */
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { startNodes, type TestClient, type TestNode, until } from "../support/nodes.js";
 
 interface Given {
@@ -75,41 +75,53 @@ test("a client that is displaced at another node leaves its will before its succ
 
 for (const how of ["drain start", "leave_cluster", "stop"] as const) {
   test(`${how}: wills wait for clients that come back elsewhere, and are published once for the others`, async (t) => {
-    const nodes = await startNodes(t, { nodes: 3, settings: ["drain.will_grace=4s"] });
-    const [a, b, c] = nodes;
-    assert.ok(a !== undefined && b !== undefined && c !== undefined);
-    const watcher = await c.connect();
-    await watcher.subscribe("will/#");
-    const clients: TestClient[] = [];
-    const gone: string[] = [];
-    for (let i = 0; i < 6; i++) {
-      const given = { expirySeconds: i < 4 ? 0 : 3600 };
-      for (const id of [`gone${i}`, `back${i}`]) clients.push(await connectWithWill(a, id, given));
-      gone.push(`will/gone${i}`);
-    }
-    if (how === "stop") await a.stop();
-    else await a.ctl(how);
-    for (const client of clients) await client.closed();
-    if (how === "stop") await a.start();
-    for (let i = 0; i < 6; i++) {
-      const at = i % 2 === 0 ? b : c;
-      await until("a connection at another node", () =>
-        at
-          .connect({ clientId: `back${i}`, protocolVersion: 5, clean: i < 4 })
-          .catch(() => undefined),
-      );
-    }
-    assert.deepEqual(topics(watcher), []);
-    await watcher.waitFor("the wills", () => topics(watcher).length >= gone.length);
-    assert.deepEqual(topics(watcher), gone);
-    const end = await a.connect({ clientId: "end" }).catch(() => b.connect());
-    await end.publish("will/end", "end");
-    if (how !== "leave_cluster") {
-      await watcher.waitFor("the end", () => topics(watcher).includes("will/end"));
-    }
-    assert.deepEqual(
-      topics(watcher).filter((topic) => topic !== "will/end"),
-      gone,
-    );
+    // On a slow machine the clients come back too late for a short grace.
+    if (!(await comesBackInTime(t, how, 4))) assert.ok(await comesBackInTime(t, how, 30));
   });
+}
+
+/** False: the grace was over before the clients were back, so that nothing was shown. */
+async function comesBackInTime(
+  t: TestContext,
+  how: "drain start" | "leave_cluster" | "stop",
+  graceSeconds: number,
+): Promise<boolean> {
+  const settings = [`drain.will_grace=${graceSeconds}s`];
+  const nodes = await startNodes(t, { nodes: 3, settings });
+  const [a, b, c] = nodes;
+  assert.ok(a !== undefined && b !== undefined && c !== undefined);
+  const watcher = await c.connect();
+  await watcher.subscribe("will/#");
+  const clients: TestClient[] = [];
+  const gone: string[] = [];
+  for (let i = 0; i < 6; i++) {
+    const given = { expirySeconds: i < 4 ? 0 : 3600 };
+    for (const id of [`gone${i}`, `back${i}`]) clients.push(await connectWithWill(a, id, given));
+    gone.push(`will/gone${i}`);
+  }
+  const beganMs = performance.now();
+  if (how === "stop") await a.stop();
+  else await a.ctl(how);
+  for (const client of clients) await client.closed();
+  if (how === "stop") await a.start();
+  for (let i = 0; i < 6; i++) {
+    const at = i % 2 === 0 ? b : c;
+    await until("a connection at another node", () =>
+      at.connect({ clientId: `back${i}`, protocolVersion: 5, clean: i < 4 }).catch(() => undefined),
+    );
+  }
+  if (performance.now() - beganMs > graceSeconds * 1000) return false;
+  assert.deepEqual(topics(watcher), []);
+  await watcher.waitFor("the wills", () => topics(watcher).length >= gone.length, 60_000);
+  assert.deepEqual(topics(watcher), gone);
+  const end = await a.connect({ clientId: "end" }).catch(() => b.connect());
+  await end.publish("will/end", "end");
+  if (how !== "leave_cluster") {
+    await watcher.waitFor("the end", () => topics(watcher).includes("will/end"));
+  }
+  assert.deepEqual(
+    topics(watcher).filter((topic) => topic !== "will/end"),
+    gone,
+  );
+  return true;
 }

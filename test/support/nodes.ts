@@ -263,11 +263,12 @@ export class TestClient {
   }
 
   /** Waits until `condition` holds. */
-  async waitFor(what: string, condition: () => boolean): Promise<void> {
+  async waitFor(what: string, condition: () => boolean, deadlineMs?: number): Promise<void> {
     await until(
       what,
       () => condition() || undefined,
       () => this.received.map(({ topic, payload }) => `${topic} ${payload}`).join(", "),
+      deadlineMs,
     );
   }
 
