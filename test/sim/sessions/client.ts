@@ -93,6 +93,11 @@ export class SimClient extends SimConnection {
   /** Where its session was when it was last connected. */
   private lastNode: SessionNode | null = null;
   private sessionBefore: "none" | "kept" | "unknown" = "none";
+  /**
+   * The CONNECT of a connection given up before its CONNACK may be read after that of the next, which it displaces then: so many
+   * CONNACKs say nothing of what the client was told before.
+   */
+  private judgedAfter = 0;
   private nextId = 1;
   private nextNumber = 1;
   private readonly unanswered = new Map<number, Unanswered>();
@@ -248,6 +253,7 @@ export class SimClient extends SimConnection {
       this.doubtSession();
       this.startsClean = true;
     }
+    if (!this.isGreeted) this.judgedAfter = 2;
     this.isGreeted = true;
     if (this.isCleanSession && this.session !== "unknown") this.forgetSession();
     if (this.staysOnline) this.comeBack();
@@ -299,6 +305,7 @@ export class SimClient extends SimConnection {
     const { sessionBefore } = this;
     const isAnew = sessionBefore === "kept" && !present && this.mayBeWithoutOwner();
     if (isAnew) this.leaveLegacy();
+    else if (this.judgedAfter > 0) this.judgedAfter--;
     else if (sessionBefore !== "unknown" && present !== (sessionBefore === "kept")) {
       this.fault(`session present ${present}, its session was ${sessionBefore}`);
     }
