@@ -1,11 +1,12 @@
 /**
  * What any broker in Node has to do for a client at least: accept it, read whole packets, answer CONNECT with a CONNACK,
- * close after DISCONNECT, and know who is there until the socket is closed. What a broker does beyond that is its own.
+ * and know who is there until the client closes the socket after DISCONNECT. What a broker does beyond that is its own.
  * `tsx bench/peers/accept-loop.ts PORT`
  */
 import { createServer, type Socket } from "node:net";
 
 const connack = Buffer.from([0x20, 2, 0, 0]);
+const pingresp = Buffer.from([0xd0, 0]);
 /** Of CONNECT: protocol name, version, flags, keep-alive, the length of the client id, all behind the fixed header. */
 const clientIdAt = 14;
 const clients = new Set<Client>();
@@ -28,8 +29,8 @@ class Client {
       if (type === 1 && this.clientId === null) {
         this.clientId = bytes.toString("utf8", at + clientIdAt, end);
         this.socket.write(connack);
-      } else if (type === 14) this.socket.destroySoon();
-      else {
+      } else if (type === 12) this.socket.write(pingresp);
+      else if (type !== 14) {
         this.socket.destroy();
         return;
       }
