@@ -44,8 +44,8 @@ export class CommonTable implements Journaled {
   readonly fence = undefined;
   touched = false;
   readonly counters = { taken: 0, outdated: 0, tombstonesDropped: 0, refusedFull: 0 };
-  /** Told of entries that are new or other than before; set before anything is loaded. */
-  onChanged: (entries: readonly TableEntry[]) => void = () => undefined;
+  /** Told of entries that are new or other than before. */
+  private onChanged: (entries: readonly TableEntry[]) => void = () => undefined;
   private readonly entries = new Map<string, TableEntry>();
   /** Keys whose entries are to be written, or deleted. */
   private readonly due = new Set<string>();

@@ -20,6 +20,8 @@ export type ClaimResult =
       readonly epoch: number;
       /** The other node that holds the session of this client id; null: there is none, or it is here. */
       readonly sessionAt: SessionPlace | null;
+      /** There are older sessions than that one, which hand over what they have: Clean Start ends them too. */
+      readonly older?: boolean;
     }
   /** `superseded`: a newer claim came while this one waited. */
   | { readonly granted: false; readonly why: "other-user" | "superseded" | "unavailable" };

@@ -39,6 +39,8 @@ class OwnClaim {
   /** A grant below this epoch is history: a newer claim has asked for its close already. */
   floor = 0;
   over = false;
+  /** The home knows of more sessions than one. */
+  older = false;
 
   constructor(
     readonly claim: Claim,
@@ -303,6 +305,7 @@ export class DirectoryService implements Directory, HomeNetwork {
       return;
     }
     own.epoch = reply.epoch;
+    own.older = reply.older === true;
     if (own.epoch < own.floor) {
       this.supersede(own);
       return;
@@ -330,7 +333,8 @@ export class DirectoryService implements Directory, HomeNetwork {
   /** Ends a claim that was granted, when no older connection is left. */
   finishGranted(own: OwnClaim, sessionAt: SessionPlace | null): void {
     const elsewhere = sessionAt?.node === this.self ? null : sessionAt;
-    this.finish(own, { granted: true, epoch: own.epoch, sessionAt: elsewhere });
+    const { epoch, older } = own;
+    this.finish(own, { granted: true, epoch, sessionAt: elsewhere, older });
   }
 
   /** Ends a claim: its connection is told. */

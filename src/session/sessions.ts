@@ -166,6 +166,9 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     this.directory.claim({ clientId, user }, (result) => {
       if (result.granted) {
         const { epoch } = result;
+        if (request.clean && result.older === true && channel.isOpen) {
+          this.superseded?.endOlder(clientId, epoch);
+        }
         this.granted({ request, channel, epoch, done, moves }, result.sessionAt);
       } else if (channel.isOpen) {
         this.counters.claimsRefused++;

@@ -41,7 +41,8 @@ export interface BanRecord {
 
 /** What bans use of the table that all nodes share. */
 export interface BanRecords {
-  onChanged: (records: readonly BanRecord[]) => void;
+  /** `onChanged` is called with what changes from now on. */
+  watch(onChanged: (records: readonly BanRecord[]) => void): void;
   all(): readonly BanRecord[];
   /** False: there are too many. */
   set(key: string, value: string, endsMs: number): boolean;
@@ -74,7 +75,7 @@ export class Bans {
     private readonly clock: Clock,
     private readonly records: BanRecords,
   ) {
-    records.onChanged = (changed) => this.onChanged(changed);
+    records.watch((changed) => this.onChanged(changed));
     this.onChanged(records.all());
   }
 

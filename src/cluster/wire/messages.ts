@@ -88,6 +88,7 @@ export const replies = {
       epoch: count,
       connections: z.array(z.object({ node: nodeName, epoch: count })),
       session: z.object({ node: nodeName, isUp: z.boolean() }).nullable(),
+      older: z.boolean().optional(),
     }),
     z.object({ refused: z.enum(["other-user", "other-list", "superseded"]) }),
   ]),

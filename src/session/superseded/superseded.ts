@@ -100,6 +100,8 @@ export class Superseded {
   /** Client ids whose older session here is being handed over. */
   private readonly leaving = new Map<string, Leaving>();
   private readonly coming = new Map<string, Coming>();
+  /** It ends already, while all are told that whatever is as old ends. */
+  private ending: Session | null = null;
 
   constructor(
     private readonly host: SupersededHost,
@@ -127,6 +129,11 @@ export class Superseded {
   begin(session: Session, epoch: number, node: string, clean: boolean): void {
     if (clean) this.noteEnded(session.clientId, epoch - 1);
     else if (session.expiryMs > 0) this.note(session, { node, cuts: null, takenId: 0 });
+  }
+
+  /** Clean Start with that epoch, and there are more sessions than the one that it ends: all older ones end. */
+  endOlder(clientId: string, epoch: number): void {
+    this.noteEnded(clientId, epoch - 1);
   }
 
   /**
@@ -174,7 +181,10 @@ export class Superseded {
 
   /** A session has ended: an older one, to which it had succeeded, has too. */
   onEnded(session: Session): void {
-    if (session.succession !== null) this.noteEnded(session.clientId, session.epoch);
+    if (session.succession === null) return;
+    this.ending = session;
+    this.noteEnded(session.clientId, session.epoch);
+    this.ending = null;
   }
 
   /** As its home has found out, the client id has a younger session at node `by`. */
@@ -218,7 +228,8 @@ export class Superseded {
   private onEndedElsewhere(key: string, value: string | null): void {
     if (!key.startsWith(endedStart) || value === null) return;
     const session = this.host.get(key.slice(endedStart.length));
-    if (session === undefined || session.epoch > Number(value) || session.channel !== null) return;
+    if (session === undefined || session === this.ending) return;
+    if (session.epoch > Number(value) || session.channel !== null) return;
     if (!this.isMoving(session.clientId)) this.end(session, null, "discarded");
   }
 
