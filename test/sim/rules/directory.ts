@@ -98,7 +98,7 @@ export const directoryRules: readonly Rule[] = [
     rule: "Clean Start discards a session wherever it is",
     name: "Clean Start does not end a session at another node",
     kind: "roams",
-    seed: 1,
+    seed: 7,
     fault: /session present|by nobody|not asked for|two sessions/,
     plant: () => replace(Sessions.prototype, "discard", () => (_clientId, done) => done()),
   },
