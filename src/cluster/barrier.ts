@@ -5,14 +5,8 @@
  */
 import { type Clock, sleep } from "../lib/clock.js";
 import type { PeerState } from "./failure-detector.js";
+import type { Position } from "./position.js";
 import type { Member } from "./wire/messages.js";
-
-/** The forwards of one origin up to this number. */
-export interface Position {
-  readonly origin: string;
-  readonly incarnation: number;
-  readonly counter: number;
-}
 
 /** What a barrier uses of a peer. */
 export interface BarrierPeer {

@@ -10,6 +10,7 @@ import type { ClusterContext } from "./context.js";
 import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
 import type { ClusterUser } from "./ports.js";
+import { type ForwardNumber, isLater } from "./position.js";
 import type { RowFollower, RowTable } from "./row-table.js";
 import { Outbox } from "./outbox.js";
 import { StoredRows } from "./stored-rows.js";
@@ -149,10 +150,9 @@ export class Peer implements LinkListener, RowFollower {
   }
 
   /** Has everything of its stream been accepted here up to this number? */
-  hasAccepted({ incarnation, counter }: { incarnation: number; counter: number }): boolean {
-    const { receiver } = this;
-    if (receiver.incarnation !== incarnation) return receiver.incarnation > incarnation;
-    return receiver.accepted >= counter;
+  hasAccepted(number: ForwardNumber): boolean {
+    const { incarnation, accepted: counter } = this.receiver;
+    return !isLater(number, { incarnation, counter });
   }
 
   /** To be called every half `publish.ack_timeout`. */

@@ -1,6 +1,7 @@
 /** What the nodes that hold wills say to each other: service `wills` (docs/wire.md). msgpack, checked when it is read. */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { z } from "zod";
+import { unpackAs } from "../lib/unpack.js";
 
 const count = z.number().int().nonnegative();
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
@@ -49,22 +50,12 @@ export const encodeQuestion = (question: Question): Buffer => pack(question);
 
 /** Null: it makes no sense. */
 export function decodeQuestion(body: Uint8Array): Question | null {
-  const parsed = questionSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data : null;
+  return unpackAs(questionSchema, body);
 }
 
 /** The client ids whose wills are settled. */
 export const encodeAnswer = (settled: readonly string[]): Buffer => pack({ settled });
 
 export function decodeAnswer(body: Uint8Array): readonly string[] {
-  const parsed = answerSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data.settled : [];
-}
-
-function unpacked(body: Uint8Array): unknown {
-  try {
-    return unpack(body);
-  } catch {
-    return null;
-  }
+  return unpackAs(answerSchema, body)?.settled ?? [];
 }

@@ -5,6 +5,7 @@
  * the sessions goes, and their clients may come.
  */
 import { readOutbox, type Sent } from "../../cluster/outbox.js";
+import { type ForwardNumber, isLater } from "../../cluster/position.js";
 import { sleep } from "../../lib/clock.js";
 import type { Subscriber } from "../../routing/targets.js";
 import { originOf } from "../../routing/origins.js";
@@ -24,8 +25,6 @@ import {
   adoptionService,
   decodeAnswer,
   encodeQuestion,
-  type ForwardNumber,
-  isAfter,
   type Question,
 } from "./wire.js";
 
@@ -136,7 +135,7 @@ export class Readdressing {
     let last = question.after;
     let length = 0;
     for (const sent of dead?.sender.waiting() ?? []) {
-      if (!isAfter(sent, last)) continue;
+      if (!isLater(sent, last)) continue;
       if (length > 0 && length + sent.frame.length > answerBytes) break;
       if (sent.expiresMs !== 0) {
         this.host.parts.router.countDownForward(sent.frame, sent.expiresMs);
@@ -175,7 +174,7 @@ export class Readdressing {
     const sessions = new Map<Subscriber, Session>();
     for (const { holder, session } of batch) sessions.set(holder, session);
     const own = this.pullOwn(former, sessions);
-    for (const one of batch) if (isAfter(own, one.own)) one.own = own;
+    for (const one of batch) if (isLater(own, one.own)) one.own = own;
     const origins = cluster.members.others().filter(({ name }) => name !== former.node);
     await Promise.all(origins.map(({ name }) => this.pull(name, former, seq, sessions)));
   }
@@ -229,7 +228,7 @@ export class Readdressing {
       end ??= answer.newest;
       for (const frame of answer.frames) this.deliver(sentOf(frame), origin, sessions, taken);
       after = answer.last;
-      if (answer.frames.length === 0 || !isAfter(end, after)) break;
+      if (answer.frames.length === 0 || !isLater(end, after)) break;
     }
     if (taken.length === 0) return true;
     const question = encodeQuestion({ verb: "taken", node, numbers: taken });

@@ -1,14 +1,13 @@
 /** What nodes say to each other about sessions of dead nodes (docs/wire.md, "Adoption"). */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { z } from "zod";
+import { unpackAs } from "../../lib/unpack.js";
 
 export const adoptionService = "adoption";
 
 const count = z.number().int().nonnegative();
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, "not bytes");
 const numberSchema = z.object({ incarnation: count, counter: count });
-/** The number of a forward. */
-export type ForwardNumber = z.infer<typeof numberSchema>;
 
 const questionSchema = z.discriminatedUnion("verb", [
   /** What waits for `node` after that number? All rows of the asker up to `seq` must be held. */
@@ -49,25 +48,10 @@ export const encodeAnswer = (answer: Answer): Buffer => pack(answer);
 
 /** Null: it makes no sense. */
 export function decodeQuestion(body: Uint8Array): Question | null {
-  const parsed = questionSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data : null;
+  return unpackAs(questionSchema, body);
 }
 
 /** Null: it makes no sense. */
 export function decodeAnswer(body: Uint8Array): Answer | null {
-  const parsed = answerSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data : null;
-}
-
-export function isAfter(one: ForwardNumber, other: ForwardNumber): boolean {
-  if (one.incarnation !== other.incarnation) return one.incarnation > other.incarnation;
-  return one.counter > other.counter;
-}
-
-function unpacked(body: Uint8Array): unknown {
-  try {
-    return unpack(body);
-  } catch {
-    return null;
-  }
+  return unpackAs(answerSchema, body);
 }

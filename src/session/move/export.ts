@@ -2,7 +2,7 @@
  * A session's whole state, taken in one turn: what happens to it afterwards is not part of it. Messages of a session with
  * a journal are read from there when all of them are committed, and as they were in that turn.
  */
-import type { Position } from "../../cluster/barrier.js";
+import type { Position } from "../../cluster/position.js";
 import { ownOrigins } from "../../routing/origins.js";
 import type { Message } from "../../routing/message.js";
 import type { Marks } from "../journal/marks.js";

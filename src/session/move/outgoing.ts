@@ -3,7 +3,7 @@
  * time; from then on only the new owner knows how it ends, and this node neither delivers nor attaches, but keeps queueing,
  * until it has heard it: by `done`, or by asking, also after a restart.
  */
-import type { Position } from "../../cluster/barrier.js";
+import { firstLate, type Position } from "../../cluster/position.js";
 import { sleep } from "../../lib/clock.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { Session } from "../session.js";
@@ -182,13 +182,8 @@ export class Outgoing {
   /** What has still to come before the state is whole, in words; null: nothing. */
   private missing(positions: readonly Position[]): string | null {
     const { session } = this;
-    const here = new Map(this.host.parts.cluster.positions().map((one) => [one.origin, one]));
-    const late = positions.find(({ origin, incarnation, counter }) => {
-      const taken = here.get(origin);
-      if (counter === 0 || origin === this.host.parts.cluster.name) return false;
-      if (taken === undefined || taken.incarnation < incarnation) return true;
-      return taken.incarnation === incarnation && taken.counter < counter;
-    });
+    const { cluster } = this.host.parts;
+    const late = firstLate(positions, cluster.positions(), cluster.name);
     if (late !== undefined) return `messages of ${late.origin} have not come to its node in time`;
     if (session.journal?.isGiving) {
       return "messages of its share groups are being given to other members";

@@ -3,8 +3,9 @@
  * messages, each in parts of bounded size (docs/wire.md, "Moves of sessions"). Times are what is left of them, so that
  * the clocks of two nodes need not agree.
  */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { z } from "zod";
+import { unpackAs } from "../../lib/unpack.js";
 import { storedRules } from "../../auth/rules.js";
 import { WireError } from "../../cluster/wire/frames.js";
 import type { Message } from "../../routing/message.js";
@@ -12,6 +13,7 @@ import type { Delivery, Subscriber } from "../../routing/targets.js";
 import type { TopicTable } from "../../routing/topic.js";
 import { recordHead } from "../../store/record.js";
 import { ByteReader, ByteWriter } from "../journal/bytes.js";
+import { plainWill } from "../will-record.js";
 import { MessageReader, MessageWriter } from "../journal/message-codec.js";
 import { succession } from "../superseded/succession.js";
 
@@ -23,19 +25,9 @@ export const partBytes = 256 * 1024;
 const presentMs = 2 ** 40;
 
 const count = z.number().int().nonnegative();
-const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, "not bytes");
 const qos = z.union([z.literal(0), z.literal(1), z.literal(2)]);
 
-const willSchema = z.object({
-  topic: z.string(),
-  payload: bytes,
-  qos,
-  retain: z.boolean(),
-  payloadIsText: z.boolean(),
-  properties: bytes.nullable(),
-  delaySeconds: z.number(),
-  /** -1: it does not expire. */
-  expirySeconds: z.number(),
+const willSchema = plainWill.extend({
   /** Milliseconds until it is due; -1: it waits for nothing but the end of the session. */
   dueInMs: z.number(),
 });
@@ -191,9 +183,7 @@ export function readMessages(
 }
 
 function decodeChecked<T>(schema: z.ZodType<T>, body: Uint8Array, what: string): T {
-  try {
-    return schema.parse(unpack(body));
-  } catch {
-    throw new WireError(`${what}: wrong fields`);
-  }
+  const parsed = unpackAs(schema, body);
+  if (parsed === null) throw new WireError(`${what}: wrong fields`);
+  return parsed;
 }

@@ -1,6 +1,7 @@
 /** What two nodes say to each other about the move of a session (docs/wire.md, "Moves of sessions"). */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { z } from "zod";
+import { unpackAs } from "../../lib/unpack.js";
 
 export const moveService = "move";
 
@@ -48,8 +49,7 @@ export function encodeRequest(request: MoveRequest): Buffer {
 
 /** Null: it is none. */
 export function decodeRequest(body: Uint8Array): MoveRequest | null {
-  const parsed = requestSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data : null;
+  return unpackAs(requestSchema, body);
 }
 
 export function encodeReply<V extends MoveVerb>(
@@ -64,17 +64,6 @@ export function decodeReply<V extends MoveVerb>(
   verb: V,
   body: Uint8Array,
 ): MoveReply<V> | MoveRefusal | null {
-  const reply = unpacked(body);
-  const refusal = refused.safeParse(reply);
-  if (refusal.success) return refusal.data;
-  const parsed = replies[verb].safeParse(reply);
-  return parsed.success ? (parsed.data as MoveReply<V>) : null; // by `verb`
-}
-
-function unpacked(body: Uint8Array): unknown {
-  try {
-    return unpack(body);
-  } catch {
-    return undefined;
-  }
+  const schema: z.ZodType = replies[verb];
+  return unpackAs(refused, body) ?? (unpackAs(schema, body) as MoveReply<V> | null); // by `verb`
 }

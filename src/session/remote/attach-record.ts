@@ -1,6 +1,7 @@
 /** What opens a channel: all that the session's node must know of the connection (docs/wire.md, "Channels"). */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { z } from "zod";
+import { unpackAs } from "../../lib/unpack.js";
 import { storedRules } from "../../auth/rules.js";
 import { WireError } from "../../cluster/wire/frames.js";
 import type { WillPacket } from "../../protocol/packets.js";
@@ -40,9 +41,9 @@ export function encodeAttach({ will, ...rest }: AttachRecord): Buffer {
 
 /** @throws WireError when it is no such record */
 export function decodeAttach(bytes: Buffer, start: number, end: number): AttachRecord {
-  const parsed = schema.safeParse(unpackOr(bytes.subarray(start, end)));
-  if (!parsed.success) throw new WireError(`channel: attach: ${parsed.error.issues[0]?.message}`);
-  const { will, ...rest } = parsed.data;
+  const record = unpackAs(schema, bytes.subarray(start, end));
+  if (record === null) throw new WireError("channel: attach: wrong fields");
+  const { will, ...rest } = record;
   return { ...rest, will: will === null ? null : fromPlainWill(will) };
 }
 
@@ -63,15 +64,5 @@ export function encodeDiscard(clientId: string, epoch: number): Uint8Array {
 
 /** Null: it makes no sense. */
 export function decodeDiscard(body: Buffer): z.infer<typeof discardSchema> | null {
-  const parsed = discardSchema.safeParse(unpackOr(body));
-  return parsed.success ? parsed.data : null;
-}
-
-/** Null, which no schema here takes: they are not msgpack. */
-function unpackOr(bytes: Buffer): unknown {
-  try {
-    return unpack(bytes);
-  } catch {
-    return null;
-  }
+  return unpackAs(discardSchema, body);
 }

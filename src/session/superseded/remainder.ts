@@ -2,6 +2,7 @@
  * Stands for a superseded session with the router until that is handed over: of each origin it takes only what was
  * published before the younger session got everything itself; the rest is that one's. Of groups it is no member any more.
  */
+import { isLater } from "../../cluster/position.js";
 import { isShared } from "../../protocol/topics.js";
 import type { Message } from "../../routing/message.js";
 import type { Delivery, Subscriber } from "../../routing/targets.js";
@@ -78,10 +79,7 @@ export class Remainder implements Subscriber {
     const name = origin === null || slash === 0 ? this.self : nodeOf(origin.name, slash);
     const cut = this.byOrigin.get(name);
     if (cut === undefined || counter === 0) return false;
-    if (origin !== null && origin.incarnation !== cut.incarnation) {
-      return origin.incarnation > cut.incarnation;
-    }
-    return counter > cut.counter;
+    return isLater({ incarnation: origin?.incarnation ?? cut.incarnation, counter }, cut);
   }
 }
 

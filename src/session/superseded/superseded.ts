@@ -5,6 +5,7 @@
  * ends. After Clean Start, or when the younger one has ended meanwhile, it just ends: all members know of that.
  */
 import type { Cluster } from "../../cluster/cluster.js";
+import { firstLate } from "../../cluster/position.js";
 import { WireError } from "../../cluster/wire/frames.js";
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
@@ -425,16 +426,8 @@ export class Superseded {
     const deadlineMs = clock.monotonicMs() + barrierMs;
     const outcome = await cluster.barriers.reach(cluster.name, deadlineMs);
     if ("missing" in outcome) return false;
-    const lacks = (): boolean => {
-      const here = new Map(cluster.positions().map((one) => [one.origin, one]));
-      return outcome.positions.some(({ origin, incarnation, counter }) => {
-        const taken = here.get(origin);
-        if (counter === 0 || origin === cluster.name) return false;
-        if (taken === undefined || taken.incarnation < incarnation) return true;
-        return taken.incarnation === incarnation && taken.counter < counter;
-      });
-    };
-    while (lacks()) {
+    const { positions } = outcome;
+    while (firstLate(positions, cluster.positions(), cluster.name) !== undefined) {
       if (clock.monotonicMs() >= deadlineMs) return false;
       await sleep(clock, pollMs);
     }

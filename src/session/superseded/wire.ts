@@ -1,6 +1,7 @@
 /** What the nodes of two sessions of one client id say to each other (docs/wire.md, "Superseded sessions"). */
-import { pack, unpack } from "msgpackr";
+import { pack } from "msgpackr";
 import { z } from "zod";
+import { unpackAs } from "../../lib/unpack.js";
 
 export const supersededService = "superseded";
 
@@ -56,20 +57,10 @@ export const encodeAnswer = (answer: Answer): Buffer => pack(answer);
 
 /** Null: it makes no sense. */
 export function decodeQuestion(body: Uint8Array): Question | null {
-  const parsed = questionSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data : null;
+  return unpackAs(questionSchema, body);
 }
 
 /** Null: it makes no sense. */
 export function decodeAnswer(body: Uint8Array): Answer | null {
-  const parsed = answerSchema.safeParse(unpacked(body));
-  return parsed.success ? parsed.data : null;
-}
-
-function unpacked(body: Uint8Array): unknown {
-  try {
-    return unpack(body);
-  } catch {
-    return null;
-  }
+  return unpackAs(answerSchema, body);
 }
