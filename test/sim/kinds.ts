@@ -1,7 +1,7 @@
 /** The kinds of histories that are told from seeds, and how each is told and checked. */
 import { checkStory } from "./checks.js";
 import { tellConnects } from "./connects.js";
-import { tellScenes } from "./scenes.js";
+import { tellScenes } from "./scenes/index.js";
 import { checkSessions } from "./sessions/checks.js";
 import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
 import { SessionStory } from "./sessions/story.js";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Message } from "../../src/routing/message.js";
 import { allUp, type ClusterNode, type ClusterNodeOptions, startCluster } from "./cluster-node.js";
-import { World } from "./world/world.js";
+import type { World } from "./world/world.js";
 
 interface Pair {
   readonly world: World;
@@ -128,15 +128,4 @@ async function midst(world: World): Promise<void> {
   assert.equal(here.payloads.length, sent.length, "a publish in the midst of a snapshot is lost");
 }
 
-const scenes = [notKept, noRoom, late, away, overCrash, rowStays, midst];
-
-/** Plays all of them. Returns how many turns they took. */
-export async function tellScenes(seed: number): Promise<number> {
-  let turns = 0;
-  for (const scene of scenes) {
-    const world = new World(seed);
-    await scene(world);
-    turns += world.timeline.turns;
-  }
-  return turns;
-}
+export const scenes = { notKept, noRoom, late, away, overCrash, rowStays, midst };

@@ -3,8 +3,10 @@
  * long as it finds each of these. `npx tsx test/sim/rules/find.ts` looks for histories that do.
  */
 import { kinds } from "../kinds.js";
+import { tellScene } from "../scenes/index.js";
 import { adoptionRules } from "./adoption.js";
 import { directoryRules } from "./directory.js";
+import { forwardRules } from "./forwarding.js";
 import { moveRules } from "./moves.js";
 import { publishRules } from "./publishing.js";
 import { routeRules } from "./routes.js";
@@ -14,6 +16,7 @@ import { storedRules } from "./stored.js";
 
 export const rules: readonly Rule[] = [
   ...publishRules,
+  ...forwardRules,
   ...storedRules,
   ...directoryRules,
   ...moveRules,
@@ -26,7 +29,8 @@ export const rules: readonly Rule[] = [
 export async function tellBroken(rule: Rule, seed: number): Promise<string | null> {
   const undo = rule.plant();
   try {
-    await kinds[rule.kind](seed);
+    if (rule.scene !== undefined) await tellScene(rule.scene, seed);
+    else await kinds[rule.kind](seed);
     return null;
   } catch (error) {
     const [what = ""] = (error instanceof Error ? error.message : String(error)).split("\n");

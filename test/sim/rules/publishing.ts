@@ -132,6 +132,7 @@ export const publishRules: readonly Rule[] = [
     name: "what the outbox holds is not read at start",
     kind: "scenes",
     seed: 1,
+    scene: "overCrash",
     fault: /over a crash/,
     plant: () => replace(Outbox.prototype, "load", () => () => Promise.resolve([])),
   },
@@ -141,6 +142,7 @@ export const publishRules: readonly Rule[] = [
     name: "what is due to nobody durable waits in the outbox",
     kind: "scenes",
     seed: 1,
+    scene: "notKept",
     fault: /not kept/,
     plant: () =>
       replaceHidden(
@@ -157,6 +159,7 @@ export const publishRules: readonly Rule[] = [
     name: "nobody asks whether the outbox has room",
     kind: "scenes",
     seed: 1,
+    scene: "noRoom",
     fault: /without room/,
     plant: () => replaceHidden(Router.prototype, "reserve", () => () => true),
   },
@@ -166,6 +169,7 @@ export const publishRules: readonly Rule[] = [
     name: "a publisher waits for a peer that is late",
     kind: "scenes",
     seed: 1,
+    scene: "late",
     fault: /late/,
     plant: () => replace(StreamSender.prototype, "tick", () => () => undefined),
   },

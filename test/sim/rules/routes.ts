@@ -29,6 +29,7 @@ export const routeRules: readonly Rule[] = [
     name: "a snapshot's beginning clears the rows that were there",
     kind: "scenes",
     seed: 2,
+    scene: "midst",
     fault: /in the midst/,
     plant: () =>
       replace(
@@ -104,6 +105,7 @@ export const routeRules: readonly Rule[] = [
     name: "a durable row is acknowledged before it is stored",
     kind: "scenes",
     seed: 1,
+    scene: "rowStays",
     fault: /its row/,
     plant: () => replace(StoredRows.prototype, "whenStored", () => (done: () => void) => done()),
   },

@@ -1,5 +1,6 @@
 /** A rule of the design, and the switch that breaks it. */
 import type { Kind } from "../kinds.js";
+import type { SceneName } from "../scenes/index.js";
 
 export interface Rule {
   /** Section of the design: 4 life of a publish, 6 sessions, 7 routes, 8 shared subscriptions, retained messages, wills. */
@@ -10,6 +11,8 @@ export interface Rule {
   /** The kind of histories that finds it, and a history that does. */
   readonly kind: Kind;
   readonly seed: number;
+  /** The scene that finds it, of the kind `scenes`; without it all of them are played. */
+  readonly scene?: SceneName;
   /** What the simulation says of it. */
   readonly fault: RegExp;
   /** Throws the switch; returns how to put it back. */

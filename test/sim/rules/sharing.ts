@@ -15,6 +15,7 @@ export const sharingRules: readonly Rule[] = [
     name: "members that are away are chosen first",
     kind: "scenes",
     seed: 1,
+    scene: "away",
     fault: /away/,
     plant: () =>
       replaceHidden(

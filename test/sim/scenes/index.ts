@@ -1,0 +1,32 @@
+/** All scenes, by name: short histories that are written down, with chance in their details. */
+import { scenes as manyScenes } from "../scenes.js";
+import { World } from "../world/world.js";
+import { directoryScenes } from "./directory.js";
+import { publishScenes } from "./publishing.js";
+import { sessionScenes } from "./sessions.js";
+
+export type Scene = (world: World) => Promise<void>;
+
+const scenes = {
+  ...manyScenes,
+  ...publishScenes,
+  ...directoryScenes,
+  ...sessionScenes,
+} satisfies Record<string, Scene>;
+
+export type SceneName = keyof typeof scenes;
+
+/** Plays one. Returns how many turns it took. */
+export async function tellScene(name: SceneName, seed: number): Promise<number> {
+  const world = new World(seed, `npx tsx test/sim/soak.ts ${seed} ${seed} scenes`);
+  await scenes[name](world);
+  return world.timeline.turns;
+}
+
+/** Plays all of them. */
+export async function tellScenes(seed: number): Promise<number> {
+  let turns = 0;
+  // They are the names of it.
+  for (const name of Object.keys(scenes) as SceneName[]) turns += await tellScene(name, seed);
+  return turns;
+}

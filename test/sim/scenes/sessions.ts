@@ -1,0 +1,2 @@
+/** Scenes of clients and their sessions. */
+export const sessionScenes = {};

@@ -1,0 +1,177 @@
+/** What scenes of clients and sessions are played on: whole nodes, and clients that do what the scene says and nothing else. */
+import assert from "node:assert/strict";
+import { home } from "../../../src/cluster/rendezvous.js";
+import type { Qos } from "../../../src/protocol/publish.js";
+import type { Settings } from "../../support/front-end.js";
+import { nodeName } from "../cluster-node.js";
+import { type Packet, SimConnection } from "../sessions/connection.js";
+import { SessionNode } from "../sessions/node.js";
+import type { Life } from "../world/node.js";
+import type { World } from "../world/world.js";
+
+export interface Greets {
+  readonly clean?: boolean;
+  /** 0: the session ends with its connection. */
+  readonly expirySeconds?: number;
+  readonly receiveMaximum?: number;
+  readonly keepAliveSeconds?: number;
+  readonly packetMax?: number;
+}
+
+type Reply<C extends Packet["cmd"]> = Packet & { cmd: C };
+
+/** A client that a scene leads by the hand. */
+export class Actor extends SimConnection {
+  /** All that came, over all its connections. */
+  readonly got: Packet[] = [];
+  /** It acknowledges what it gets. */
+  answers = true;
+  private greets: Greets = {};
+  private heard = 0;
+
+  constructor(
+    private readonly world: World,
+    life: Life,
+    clientId: string,
+    node: SessionNode,
+    version: 4 | 5,
+  ) {
+    super(life, clientId, version, node);
+  }
+
+  /** Payloads of the messages that it got, in order; of those with this QoS. */
+  payloads(qos?: Qos): string[] {
+    const all = this.got.filter((packet) => packet.cmd === "publish");
+    return all
+      .filter((packet) => qos === undefined || packet.qos === qos)
+      .map(({ payload }) => payload.toString());
+  }
+
+  connectSoon(greets: Greets = {}, node = this.node): void {
+    this.greets = greets;
+    this.node = node;
+    this.dial();
+  }
+
+  /** Connects, and waits for CONNACK. Returns whether its session was there. */
+  async connect(greets: Greets = {}, node = this.node): Promise<boolean> {
+    this.heard = this.got.length;
+    this.connectSoon(greets, node);
+    const { sessionPresent, reasonCode, returnCode } = await this.gets("connack", 8_000);
+    assert.equal(reasonCode ?? returnCode, 0, `CONNACK of ${this.clientId}`);
+    this.state = "online";
+    return sessionPresent;
+  }
+
+  /** Waits for the next packet of that kind, after those that were waited for before. */
+  async gets<C extends Packet["cmd"]>(cmd: C, deadlineMs = 3_000): Promise<Reply<C>> {
+    const next = (): number => this.got.findIndex((one, i) => i >= this.heard && one.cmd === cmd);
+    await this.world.until(() => next() >= 0, deadlineMs, `${this.clientId} gets ${cmd}`);
+    const at = next();
+    this.heard = at + 1;
+    return this.got[at] as Reply<C>; // it was looked for
+  }
+
+  async subscribe(filter: string, qos: Qos, messageId = 60_000): Promise<void> {
+    this.send({ cmd: "subscribe", messageId, subscriptions: [{ topic: filter, qos }] });
+    const { granted } = await this.gets("suback");
+    assert.deepEqual(granted, [qos], `SUBACK of ${this.clientId}`);
+  }
+
+  publish(topic: string, payload: string, qos: Qos, messageId = 0, retain = false): void {
+    this.send({ cmd: "publish", topic, payload, qos, dup: false, retain, messageId });
+  }
+
+  /** DISCONNECT; its session lives on as long as it was told at CONNECT. */
+  async leave(): Promise<void> {
+    this.send({ cmd: "disconnect" });
+    this.drop(true);
+    await this.world.run(100);
+  }
+
+  protected override onOpen(): void {
+    const { clean = false, expirySeconds = 86_400, receiveMaximum, packetMax } = this.greets;
+    const properties = {
+      sessionExpiryInterval: expirySeconds,
+      ...(receiveMaximum === undefined ? {} : { receiveMaximum }),
+      ...(packetMax === undefined ? {} : { maximumPacketSize: packetMax }),
+    };
+    this.send({
+      ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: this.version, clean },
+      ...{ clientId: this.clientId, keepalive: this.greets.keepAliveSeconds ?? 0 },
+      ...(this.version === 5 ? { properties } : {}),
+    });
+  }
+
+  protected override onPacket(packet: Packet): void {
+    this.got.push(packet);
+    if (!this.answers) return;
+    const messageId = packet.messageId ?? 0;
+    if (packet.cmd === "publish" && packet.qos === 1) this.send({ cmd: "puback", messageId });
+    if (packet.cmd === "publish" && packet.qos === 2) this.send({ cmd: "pubrec", messageId });
+    if (packet.cmd === "pubrec" && (packet.reasonCode ?? 0) < 0x80) {
+      this.send({ cmd: "pubrel", messageId });
+    }
+    if (packet.cmd === "pubrel") this.send({ cmd: "pubcomp", messageId });
+  }
+
+  protected override onClosed(): void {
+    // It comes back when it is told to.
+  }
+}
+
+export class Stage {
+  readonly nodes: SessionNode[] = [];
+  private readonly life: Life;
+
+  private constructor(readonly world: World) {
+    this.life = world.node("actors@actors").boot();
+  }
+
+  /** So many nodes, joined. Sessions stay where they begin unless `settings` say otherwise. */
+  static async open(world: World, count: number, settings: Settings = {}): Promise<Stage> {
+    const stage = new Stage(world);
+    const { nodes } = stage;
+    for (let i = 0; i < count; i++) {
+      const placed = { session: { placement: "stay" as const }, ...settings };
+      nodes.push(new SessionNode(world, nodeName(i), placed));
+    }
+    await stage.startAll();
+    const [first, ...others] = nodes;
+    for (const node of others) if (first !== undefined) await node.join(first);
+    await stage.allUp();
+    return stage;
+  }
+
+  actor(clientId: string, node: SessionNode, version: 4 | 5 = 5): Actor {
+    return new Actor(this.world, this.life, clientId, node, version);
+  }
+
+  /** Starts those that do not run, and waits until all listen. */
+  async startAll(): Promise<void> {
+    for (const node of this.nodes) if (node.process === null) void node.boot();
+    const listening = (): boolean => this.nodes.every(({ isListening }) => isListening);
+    await this.world.until(listening, 30_000, "all nodes listen");
+  }
+
+  async allUp(): Promise<void> {
+    const { nodes } = this;
+    const up = (): boolean => nodes.every((node) => node.namesUp().length === nodes.length);
+    await this.world.until(up, 30_000, "all nodes are up");
+  }
+
+  /** Kills a node, and waits until the others know. */
+  async kill(node: SessionNode): Promise<void> {
+    node.crash();
+    const others = this.nodes.filter(({ process }) => process !== null);
+    const isDown = (): boolean =>
+      others.every(({ process }) => process?.cluster.state(node.name) === "down");
+    await this.world.until(isDown, 10_000, `${node.name} is down`);
+  }
+
+  /** A client id whose home is that node while all are up. */
+  idAt(node: SessionNode): string {
+    const names = this.nodes.map(({ name }) => name);
+    for (let i = 0; ; i++) if (home(`c${i}`, names) === node.name) return `c${i}`;
+  }
+}
