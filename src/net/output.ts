@@ -161,6 +161,8 @@ export class Output {
   /** Hands everything to the socket. */
   flush(): void {
     if (!this.isSilent) this.writeOut();
+    // What the socket holds back cannot be taken back from it.
+    else if (this.gathering) this.socket.destroy();
     if (this.gathering) this.endGathering();
     // Not before: what copying a run puts into the buffer leaves now, and needs no flush of its own.
     this.dirty = false;

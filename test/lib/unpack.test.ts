@@ -14,6 +14,6 @@ test("what the schema takes is read", () => {
 test("other fields, other values and bytes that are no msgpack are null", () => {
   assert.equal(unpackAs(schema, pack({ name: 1 })), null);
   assert.equal(unpackAs(schema, pack("a")), null);
-  assert.equal(unpackAs(schema, Buffer.from([0xc1])), null);
+  assert.equal(unpackAs(schema, pack({ name: "cut short" }).subarray(0, 4)), null);
   assert.equal(unpackAs(schema, Buffer.alloc(0)), null);
 });

@@ -63,6 +63,17 @@ test("what was made for them in the turn in which that is found out does not lea
   await got(stored, ["0", "1", "2"]);
 });
 
+test("a large message that the socket holds back at that moment does not leave either", async (t) => {
+  const { broker, stored, other, publisher } = await scene(t);
+  const { frontEnd } = broker;
+  const large = "x".repeat(40_000);
+  frontEnd.beforeFlush = () => frontEnd.silenceStored(true);
+  publisher.publish("t", large, { qos: 1, messageId: 1 });
+  await got(other, [large]);
+  await eventually(() => stored.isClosed, "the close");
+  assert.deepEqual(publishesTo(stored), []);
+});
+
 test("a connection that ends meanwhile is told nothing of what was kept back", async (t) => {
   const { broker, stored, other, publisher } = await scene(t);
   const { frontEnd } = broker;
