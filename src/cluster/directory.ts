@@ -246,8 +246,16 @@ export class DirectoryService implements Directory, HomeNetwork {
     return claimEntry(clientId, { user: own.claim.user, epoch: own.epoch }, held);
   }
 
-  entryAt(node: string, clientId: string, done: (entry: DirectoryEntry | null) => void): void {
-    this.call(node, "entry", { clientId }, done, () => done(this.entry(clientId)));
+  entryAt(
+    node: string,
+    clientId: string,
+    done: (entry: DirectoryEntry | null | undefined) => void,
+  ): void {
+    const link = node === this.self ? null : this.network.linkTo(node);
+    const answer = (entry: DirectoryEntry | null): void => {
+      done(entry === null && (link?.isOver ?? true) ? undefined : entry);
+    };
+    this.call(node, "entry", { clientId }, answer, () => done(this.entry(clientId)));
   }
 
   displaceAt(node: string, clientId: string, epoch: number): void {

@@ -46,8 +46,12 @@ export interface HomeNetwork {
   isHome(clientId: string): boolean;
   nextEpoch(): number;
   observeEpoch(epoch: number): void;
-  /** What that member knows of its own of this client id; null when it holds nothing or is gone. */
-  entryAt(node: string, clientId: string, done: (entry: DirectoryEntry | null) => void): void;
+  /** What that member knows of its own of this client id: null when it holds nothing, `undefined` when it could not be asked. */
+  entryAt(
+    node: string,
+    clientId: string,
+    done: (entry: DirectoryEntry | null | undefined) => void,
+  ): void;
   /** Has the client id's connection at that member closed if its epoch is older. */
   displaceAt(node: string, clientId: string, epoch: number): void;
   /** Tells that member that its session of the client id is superseded by a younger one. */
@@ -68,6 +72,8 @@ export class Home {
   /** For which list of members each node has announced last. */
   private readonly announced = new Map<string, number>();
   private readonly asking = new Map<string, WaitingClaim[]>();
+  /** How often the list of members has changed: it may be what it was before, and a member has died in between. */
+  private lists = 0;
 
   constructor(private readonly network: HomeNetwork) {}
 
@@ -83,6 +89,7 @@ export class Home {
 
   /** The list of up members is another: client ids may have come here that two members serve. */
   onListChanged(): void {
+    this.lists++;
     for (const [clientId, entry] of this.entries) {
       this.settleConflict(clientId, entry);
       this.settleSessions(clientId, entry);
@@ -139,7 +146,7 @@ export class Home {
     const waiting = { claimant, body, reply };
     const queue = this.asking.get(body.clientId);
     if (queue !== undefined) queue.push(waiting);
-    else if (this.isComplete()) this.settle(waiting);
+    else if (this.isComplete()) this.settle(waiting, this.lists);
     else this.askAll(waiting);
   }
 
@@ -163,10 +170,14 @@ export class Home {
     return true;
   }
 
-  /** Whoever is granted the claim publishes after the will of a connection that died with its node. */
-  private settle(waiting: WaitingClaim): void {
+  /**
+   * Whoever is granted the claim publishes after the will of a connection that died with its node. `lists`: for which
+   * list of members it is known where everything is.
+   */
+  private settle(waiting: WaitingClaim, lists: number): void {
     this.network.beforeGrant(waiting.body.clientId, () => {
-      if (this.network.list() === waiting.body.list) this.grant(waiting);
+      const isKnown = this.lists === lists && this.network.list() === waiting.body.list;
+      if (isKnown) this.grant(waiting);
       else waiting.reply({ refused: "other-list" });
     });
   }
@@ -207,14 +218,18 @@ export class Home {
     this.asking.set(clientId, queue);
     this.counters.askedAll++;
     const members = this.network.members();
+    const { lists } = this;
     let open = members.length;
+    let isHeard = true;
     for (const node of members) {
       this.network.entryAt(node, clientId, (entry) => {
-        if (entry !== null) this.merge(node, entry);
+        if (entry === undefined) isHeard = false;
+        else if (entry !== null) this.merge(node, entry);
         if (--open > 0) return;
         this.asking.delete(clientId);
         for (const waiting of queue) {
-          this.settle(waiting);
+          if (isHeard) this.settle(waiting, lists);
+          else waiting.reply({ refused: "other-list" });
         }
       });
     }

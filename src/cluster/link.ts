@@ -58,6 +58,11 @@ export class Link {
     return this.control.remote;
   }
 
+  /** Nothing more comes, and what was asked and not answered is not. */
+  get isOver(): boolean {
+    return this.over;
+  }
+
   /** Bytes of forwards that the network has not taken yet. */
   get dataBufferedBytes(): number {
     return this.dataOut.bufferedBytes;

@@ -10,6 +10,7 @@ import type { Journaled } from "../store/journaled.js";
 import { decodeRecord, encodeRecord } from "../store/record.js";
 import type { Operation, Store } from "../store/store.js";
 
+const ownPartition = "node";
 const key = "stamp";
 const recordVersion = 1;
 const aheadMs = 10_000;
@@ -19,7 +20,7 @@ const leastAheadMs = 1000;
 const marginMs = 500;
 
 export class StampKeeper implements Journaled {
-  readonly partition = "node";
+  readonly partition = ownPartition;
   readonly fence = undefined;
   touched = false;
   /** Stamps up to this one are covered once the commit under way is done. */
@@ -35,12 +36,8 @@ export class StampKeeper implements Journaled {
 
   /** Starts the clock above every stamp of the earlier processes. */
   async load(store: Pick<Store, "read">): Promise<void> {
-    const [row] = await store.read(this.partition, key, 1);
-    const stored = row?.[0] === key ? decodeRecord(recordVersion, row[1])?.value : undefined;
-    if (typeof stored === "number") {
-      this.bound = stored;
-      this.stamps.observe(stored);
-    }
+    this.bound = await readBound(store);
+    this.stamps.observe(this.bound);
     this.loaded = true;
     this.note();
   }
@@ -63,4 +60,31 @@ export class StampKeeper implements Journaled {
 
   /** Nobody else writes here. */
   fenced(): void {}
+}
+
+/** 0: there is none. */
+async function readBound(store: Pick<Store, "read">): Promise<number> {
+  const [row] = await store.read(ownPartition, key, 1);
+  const stored = row?.[0] === key ? decodeRecord(recordVersion, row[1])?.value : undefined;
+  return typeof stored === "number" ? stored : 0;
+}
+
+/**
+ * Sees to it that a node which is dead, and whose store that is, will start above a stamp. Returns the bound that it will start
+ * above; 0: its store does not take it. Several may do so at once. Rejects when the store cannot be read.
+ */
+export async function raiseStoredBound(
+  store: Pick<Store, "read" | "write">,
+  stamp: number,
+): Promise<number> {
+  const before = await readBound(store);
+  if (before >= stamp) return before;
+  const bound = stamp + leastAheadMs * ticksPerMs;
+  const operation = { kind: "put", key, value: encodeRecord(recordVersion, bound) } as const;
+  // The bound is the epoch of its own write: a lower one never takes the place of a higher one.
+  const write = { partition: ownPartition, fence: bound, operations: [operation] };
+  const [failure] = await store.write([write]);
+  if (!failure) return bound;
+  const present = await readBound(store);
+  return present >= stamp ? present : 0;
 }

@@ -461,11 +461,13 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
       return;
     }
     const attach = (isLoaded: boolean): void => {
+      const { isFenced } = journal;
       if (!channel.isOpen) this.leave(opening, session, isNew && session.epoch === epoch);
       else if (session.epoch > epoch) superseded();
-      // It has expired, or an operator has ended it.
-      else if (this.byId.get(session.clientId) !== session) this.open(opening);
-      else if (isLoaded && journal.journals.stalled === null) this.attach(opening, session, isNew);
+      // It has expired, or an operator has ended it. With the same claim it would be fenced again.
+      else if (!isFenced && this.byId.get(session.clientId) !== session) this.open(opening);
+      else if (isLoaded && !isFenced && !journal.journals.stalled)
+        this.attach(opening, session, isNew);
       else {
         done({ session: null, reason: ReasonCode.ServerUnavailable });
         this.leave(opening, session, isNew);

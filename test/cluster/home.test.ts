@@ -10,7 +10,12 @@ class Scene {
   list = 1;
   epoch = 100;
   readonly displaced: string[] = [];
-  readonly questions: { node: string; answer: (entry: DirectoryEntry | null) => void }[] = [];
+  readonly questions: {
+    node: string;
+    answer: (entry: DirectoryEntry | null | undefined) => void;
+  }[] = [];
+  /** What a grant waits for; null: nothing. */
+  settling: (() => void)[] | null = null;
   readonly home = new Home({
     members: () => this.members,
     list: () => this.list,
@@ -21,7 +26,10 @@ class Scene {
     },
     entryAt: (node, _clientId, answer) => void this.questions.push({ node, answer }),
     supersedeAt: () => undefined,
-    beforeGrant: (_clientId: string, done: () => void) => done(),
+    beforeGrant: (_clientId, done) => {
+      if (this.settling === null) done();
+      else this.settling.push(done);
+    },
     displaceAt: (node, clientId, epoch) => void this.displaced.push(`${clientId} ${node} ${epoch}`),
   });
 
@@ -142,6 +150,31 @@ test("when the list changes while members are asked, the claimant has to come ag
   scene.list = 2;
   for (const { answer } of scene.questions) answer(null);
   assert.deepEqual(replies, [{ refused: "other-list" }]);
+});
+
+test("a member that could not be asked may have something: the claimant has to come again", () => {
+  const scene = new Scene();
+  const replies = scene.claim("a@h");
+  const [a, b, c] = scene.questions;
+  a?.answer(null);
+  b?.answer(undefined);
+  c?.answer(session(3));
+  assert.deepEqual(replies, [{ refused: "other-list" }]);
+});
+
+test("a member that was away in between, and is back, has not said what it has", () => {
+  for (const scene of [new Scene(), Scene.complete()]) {
+    scene.settling = [];
+    const replies = scene.claim("a@h");
+    for (const { answer } of scene.questions) answer(null);
+    assert.equal(scene.settling.length, 1);
+    for (const list of [2, 1]) {
+      scene.list = list;
+      scene.home.onListChanged();
+    }
+    for (const done of scene.settling) done();
+    assert.deepEqual(replies, [{ refused: "other-list" }]);
+  }
 });
 
 test("an announcement for another list counts when that is ours", () => {

@@ -7,7 +7,8 @@ import { subscribe as subscribeTo } from "../../src/session/handlers/subscribe.j
 import { unsubscribe as unsubscribeFrom } from "../../src/session/handlers/unsubscribe.js";
 import type { Session } from "../../src/session/session.js";
 import { MemoryStore } from "../../src/store/memory.js";
-import { message, subscribe, type World, world } from "./support.js";
+import type { ConnectOutcome } from "../../src/session/opening.js";
+import { FakeChannel, message, subscribe, type World, world } from "./support.js";
 import { CrashStore, HeldStore, settle } from "./crash-store.js";
 
 const day = 86_400_000;
@@ -305,6 +306,21 @@ test("another owner in the store: the session is not ours any more", async () =>
   assert.deepEqual([sent.pending, sent.refused], [0, ReasonCode.QuotaExceeded]);
   assert.ok(channel.take().includes("close 142"));
   assert.equal(one.sessions.counters.fenced, 1);
+});
+
+test("a session that begins where a later owner has written is refused, with this claim", async () => {
+  const store = new CrashStore();
+  await store.write([{ partition: "session/c", operations: [], fence: 1_000_000 }]);
+  const one = world({}, store);
+  const outcomes: ConnectOutcome[] = [];
+  const request = { clientId: "c", user: "", access: null, rules: null, clean: false };
+  const more = { expiryMs: day, receiveMaximum: 10, will: null };
+  one.sessions.connect({ ...request, ...more }, new FakeChannel(), (outcome) => {
+    outcomes.push(outcome);
+  });
+  await settle(one);
+  assert.deepEqual(outcomes, [{ session: null, reason: ReasonCode.ServerUnavailable }]);
+  assert.deepEqual(one.reports, ["released c false"]);
 });
 
 test("marks: forwards of a peer that come again after a crash are dropped; of a group those that were taken", async () => {

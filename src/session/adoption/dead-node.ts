@@ -9,6 +9,7 @@ import type { Adoption } from "../../store/shared.js";
 import type { Store } from "../../store/store.js";
 import { sessionPrefix } from "../journal/journal.js";
 import { decodeMeta, metaKey, type SessionMeta } from "../journal/meta.js";
+import { CoveredPlace } from "./covered-place.js";
 import { againMs, lastKey, pollMs } from "./parts.js";
 import type { Readdressing } from "./readdressing.js";
 import { type DeadName, Try, type TryHost } from "./try.js";
@@ -99,7 +100,7 @@ export class DeadNode {
         void place?.done();
         return;
       }
-      this.place = place;
+      this.place = place === null ? null : new CoveredPlace(place);
     }
     const { place } = this;
     if (place === null) return;

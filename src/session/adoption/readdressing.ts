@@ -55,7 +55,7 @@ export class Pending {
       const { qos, noLocal, retainAsPublished, subscriptionId } = options;
       return { filter, qos, noLocal, retainAsPublished, subscriptionId, replay };
     });
-    this.holder = new MovingIn(session.clientId, session.host, snapshots);
+    this.holder = new MovingIn(session.clientId, session.host, snapshots, true);
     this.formerNames = formers.map(({ node, dataId }) => `${node} ${dataId}`).join("\n");
   }
 

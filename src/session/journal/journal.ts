@@ -243,6 +243,9 @@ export class SessionJournal implements Journaled {
     return this.state !== "open";
   }
 
+  /** Another owner has it. */
+  isFenced = false;
+
   /** A subscription was made, changed or ended. */
   noteSubscription(filter: string): void {
     this.subscriptionsDue ??= new Set();
@@ -369,6 +372,7 @@ export class SessionJournal implements Journaled {
 
   fenced(): void {
     this.state = "over";
+    this.isFenced = true;
     const batches = [this.committing, this.gathering];
     for (const batch of batches) {
       for (const entry of batch?.opened ?? []) entry.isDropped = entry.isCommitted = true;

@@ -34,16 +34,18 @@ export class MovingIn implements Subscriber {
     readonly clientId: string,
     private readonly host: SessionHost,
     private readonly subscriptions: readonly SnapshotSubscription[],
+    /** It is certain that the session comes: share groups have it as a member already. */
+    private readonly isCertain = false,
   ) {}
 
   get length(): number {
     return this.held.length;
   }
 
-  /** Of groups it is no member yet: what they get goes to one of them, and that is to be a session. */
+  /** Of groups it is no member while the session may not come: what they get goes to one of them, and that is to be one. */
   subscribe(): void {
     for (const { filter, replay: _, ...options } of this.subscriptions) {
-      if (!isShared(filter)) this.host.router.subscribe(this, filter, options, true, false);
+      if (this.holds(filter)) this.host.router.subscribe(this, filter, options, true, false);
     }
   }
 
@@ -95,7 +97,11 @@ export class MovingIn implements Subscriber {
   private unsubscribe(): void {
     this.isOver = true;
     for (const { filter } of this.subscriptions) {
-      if (!isShared(filter)) this.host.router.unsubscribe(this, filter);
+      if (this.holds(filter)) this.host.router.unsubscribe(this, filter);
     }
+  }
+
+  private holds(filter: string): boolean {
+    return this.isCertain || !isShared(filter);
   }
 }

@@ -69,6 +69,8 @@ export class SimClient extends SimConnection {
   readonly taken = new Map<Sent, number>();
   /** What came with QoS 2. */
   readonly takenOnce = new Set<Sent>();
+  /** In which of its sessions it came last. */
+  private readonly takenIn = new Map<Sent, number>();
   /** A SUBACK came. */
   onGranted: (interest: Interest) => void = () => undefined;
   /** Where its session is, or begins. */
@@ -470,7 +472,10 @@ export class SimClient extends SimConnection {
     const mayRepeat = !this.takenOnce.has(sent) && lastCrashMs >= sent.sentMs;
     if (qos === 2) this.takenOnce.add(sent);
     this.checkDue(sent, qos);
-    const isOnce = (qos === 2 && !mayRepeat) || (sent.qos === 0 && sent.times === 1);
+    // A session that has begun since an earlier one got it is another subscriber.
+    const isNew = this.takenIn.get(sent) !== this.generation && maybePublishedAgain(sent);
+    this.takenIn.set(sent, this.generation);
+    const isOnce = (qos === 2 && !mayRepeat && !isNew) || (sent.qos === 0 && sent.times === 1);
     if (times > 0 && isOnce && this.mayComeTwice(sent)) this.tookTwice++;
     else if (times > 0 && isOnce) {
       this.fault(`got ${inWords(sent)} again, with QoS ${qos}`);

@@ -61,11 +61,14 @@ export class Ledger {
 }
 
 /**
- * May its node have published it once more, at a start? PUBREC leaves when all have accepted it; that they have is
- * in the store a little later, and a node that dies in between publishes again, also to those who came meanwhile.
+ * May its node have published it once more, at a start, or who adopted the publisher's session? PUBREC leaves when all have
+ * accepted it; that they have is in the store a little later, and a node that dies in between publishes again, also
+ * to those who came meanwhile.
  */
-export function maybePublishedAgain({ qos, isCommitted, isSettled, place, life }: Sent): boolean {
-  return qos === 2 && isCommitted && !isSettled && place.lives.length > life;
+export function maybePublishedAgain(sent: Sent): boolean {
+  const { qos, isCommitted, isSettled, place, life, sentMs } = sent;
+  const hasDied = place.isAdoptable ? place.lastCrashMs >= sentMs : place.lives.length > life;
+  return qos === 2 && isCommitted && !isSettled && hasDied;
 }
 
 export function payloadOf({ publisher, number }: Sent): string {

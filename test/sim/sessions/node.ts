@@ -82,6 +82,11 @@ export class SessionNode {
     return this.place.host;
   }
 
+  /** Others adopt its sessions when it is dead. */
+  get isAdoptable(): boolean {
+    return this.shared !== null;
+  }
+
   /** Starts the process; clients are let in when what is stored is loaded and the members have been met. */
   async boot(): Promise<void> {
     const life = this.place.boot();
