@@ -5,6 +5,7 @@
 import { kinds } from "../kinds.js";
 import { tellScene } from "../scenes/index.js";
 import { adoptionRules } from "./adoption.js";
+import { claimRules } from "./claims.js";
 import { directoryRules } from "./directory.js";
 import { forwardRules } from "./forwarding.js";
 import { moveRules } from "./moves.js";
@@ -18,6 +19,7 @@ export const rules: readonly Rule[] = [
   ...publishRules,
   ...forwardRules,
   ...storedRules,
+  ...claimRules,
   ...directoryRules,
   ...moveRules,
   ...adoptionRules,
