@@ -5,6 +5,7 @@
 import { kinds } from "../kinds.js";
 import { tellScene } from "../scenes/index.js";
 import { adoptionRules } from "./adoption.js";
+import { answerRules } from "./answers.js";
 import { claimRules } from "./claims.js";
 import { directoryRules } from "./directory.js";
 import { forwardRules } from "./forwarding.js";
@@ -18,6 +19,7 @@ import { storedRules } from "./stored.js";
 export const rules: readonly Rule[] = [
   ...publishRules,
   ...forwardRules,
+  ...answerRules,
   ...storedRules,
   ...claimRules,
   ...directoryRules,

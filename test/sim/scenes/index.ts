@@ -2,6 +2,7 @@
 import { scenes as manyScenes } from "../scenes.js";
 import { World } from "../world/world.js";
 import { directoryScenes } from "./directory.js";
+import { publisherScenes } from "./publishers.js";
 import { publishScenes } from "./publishing.js";
 import { sessionScenes } from "./sessions.js";
 
@@ -10,6 +11,7 @@ export type Scene = (world: World) => Promise<void>;
 const scenes = {
   ...manyScenes,
   ...publishScenes,
+  ...publisherScenes,
   ...directoryScenes,
   ...sessionScenes,
 } satisfies Record<string, Scene>;

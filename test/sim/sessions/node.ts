@@ -164,8 +164,10 @@ export class SessionNode {
         throw new Error(why);
       },
     });
+    const { outbox_messages: outboxMessages, outbox_bytes: outboxBytes } = this.config.limits;
     const cluster = new Cluster({
-      ...{ name: this.name, clock, random, transport, log, settings: clusterSettings },
+      ...{ name: this.name, clock, random, transport, log },
+      settings: { ...clusterSettings, outboxMessages, outboxBytes },
       ...{ cookie: "the cookie of the world", stateFile: life.file("cluster") },
       durable: { store, commits },
     });
