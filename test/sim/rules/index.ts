@@ -9,8 +9,10 @@ import { answerRules } from "./answers.js";
 import { claimRules } from "./claims.js";
 import { directoryRules } from "./directory.js";
 import { forwardRules } from "./forwarding.js";
+import { groupRules } from "./groups.js";
 import { moveRules } from "./moves.js";
 import { publishRules } from "./publishing.js";
+import { retainedRules } from "./retained.js";
 import { routeRules } from "./routes.js";
 import type { Rule } from "./rule.js";
 import { sharingRules } from "./sharing.js";
@@ -26,6 +28,8 @@ export const rules: readonly Rule[] = [
   ...moveRules,
   ...adoptionRules,
   ...routeRules,
+  ...groupRules,
+  ...retainedRules,
   ...sharingRules,
 ];
 

@@ -4,7 +4,10 @@ import { World } from "../world/world.js";
 import { directoryScenes } from "./directory.js";
 import { publisherScenes } from "./publishers.js";
 import { publishScenes } from "./publishing.js";
+import { redispatchScenes } from "./redispatch.js";
+import { retainedScenes } from "./retained.js";
 import { sessionScenes } from "./sessions.js";
+import { shareScenes } from "./shares.js";
 
 export type Scene = (world: World) => Promise<void>;
 
@@ -14,6 +17,9 @@ const scenes = {
   ...publisherScenes,
   ...directoryScenes,
   ...sessionScenes,
+  ...shareScenes,
+  ...redispatchScenes,
+  ...retainedScenes,
 } satisfies Record<string, Scene>;
 
 export type SceneName = keyof typeof scenes;

@@ -26,6 +26,8 @@ export class Actor extends SimConnection {
   readonly got: Packet[] = [];
   /** It acknowledges what it gets. */
   answers = true;
+  /** The reason code that it acknowledges with. */
+  reason = 0;
   private greets: Greets = {};
   private heard = 0;
 
@@ -107,8 +109,10 @@ export class Actor extends SimConnection {
     this.got.push(packet);
     if (!this.answers) return;
     const messageId = packet.messageId ?? 0;
-    if (packet.cmd === "publish" && packet.qos === 1) this.send({ cmd: "puback", messageId });
-    if (packet.cmd === "publish" && packet.qos === 2) this.send({ cmd: "pubrec", messageId });
+    const code = this.reason === 0 ? {} : { reasonCode: this.reason };
+    const { cmd } = packet;
+    if (cmd === "publish" && packet.qos === 1) this.send({ cmd: "puback", messageId, ...code });
+    if (cmd === "publish" && packet.qos === 2) this.send({ cmd: "pubrec", messageId, ...code });
     if (packet.cmd === "pubrec" && (packet.reasonCode ?? 0) < 0x80) {
       this.send({ cmd: "pubrel", messageId });
     }
