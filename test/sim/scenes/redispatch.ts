@@ -40,6 +40,7 @@ async function join({ other }: Members): Promise<void> {
 async function take(world: World, cast: Members, qos: 1 | 2, count: number): Promise<void> {
   cast.first.answers = false;
   await publish(world, cast, qos, count);
+  await world.run(100);
   await join(cast);
 }
 
