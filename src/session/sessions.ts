@@ -297,6 +297,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
 
   /** Calls back when it is known whether the session stays here. `hasGone`: it is at another node now. */
   settle(clientId: string, done: (hasGone: boolean) => void): void {
+    if (this.start.isWaitedFor(clientId, () => this.settle(clientId, done))) return;
     if (!this.moves?.has(clientId)) {
       done(false);
       return;

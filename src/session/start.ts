@@ -26,6 +26,8 @@ export interface StartHost extends SessionHost {
 
 export class SessionsStart {
   private recovered: Message[] = [];
+  /** Who waits until they are published. */
+  private waiting: (() => void)[] = [];
 
   constructor(private readonly sessions: StartHost) {}
 
@@ -58,7 +60,18 @@ export class SessionsStart {
     await superseded?.resume();
     for (const message of this.recovered) journals?.publishes.publishNow(message);
     this.recovered = [];
+    for (const again of this.waiting.splice(0)) again();
     for (const held of await wills.recover()) wills.takeUp(held);
     adoptions?.start();
+  }
+
+  /**
+   * True: what the client had sent is published again first, and then `again` is called. A client that is connected to another node
+   * may come for its session before this one lets in any.
+   */
+  isWaitedFor(clientId: string, again: () => void): boolean {
+    if (!this.recovered.some(({ publisher }) => publisher === clientId)) return false;
+    this.waiting.push(again);
+    return true;
   }
 }

@@ -308,6 +308,30 @@ test("another owner in the store: the session is not ours any more", async () =>
   assert.equal(one.sessions.counters.fenced, 1);
 });
 
+test("who comes for a session before what its client had sent is published again waits for that", async () => {
+  const store = new CrashStore();
+  const one = world({}, store);
+  one.connect("publisher", { expiryMs: day });
+  await settle(one);
+  const sent = message("t", "m", 2, one.router.topics);
+  sent.packetId = 9;
+  one.sessions.get("publisher")?.journal?.publish(sent);
+  await settle(one);
+  const after = world({}, store.copy());
+  await after.sessions.load(() => undefined);
+  const said: string[] = [];
+  after.sessions.settle("publisher", () => said.push("settled"));
+  after.sessions.settle("another", () => said.push("another"));
+  const { router } = after;
+  const publish = router.publish.bind(router);
+  router.publish = (again) => {
+    said.push("published");
+    publish(again);
+  };
+  await after.sessions.publishRecovered();
+  assert.deepEqual(said, ["another", "published", "settled"]);
+});
+
 test("a session that begins where a later owner has written is refused, with this claim", async () => {
   const store = new CrashStore();
   await store.write([{ partition: "session/c", operations: [], fence: 1_000_000 }]);

@@ -66,7 +66,7 @@ export class Adoptions implements DeadNodeHost {
     this.isRunning = true;
     this.parts.cluster.changes.watchers.add(() => this.look());
     this.look();
-    this.readdressing.poke();
+    this.readdressing.resume();
   }
 
   /** How far this node is with what a member left; null: it is not down. */
@@ -116,11 +116,11 @@ export class Adoptions implements DeadNodeHost {
   /** At start: a session was adopted by an earlier process, which had not done all that belongs to it. */
   restoreAdopted(
     session: Session,
-    { formers }: AdoptedNote,
+    { formers, isWhole }: AdoptedNote,
     subscriptions: readonly StoredSubscription[],
   ): void {
     this.parts.moves.hold(session.clientId);
-    this.readdressing.add(new Pending(session, subscriptions, formers));
+    this.readdressing.add(new Pending(session, subscriptions, formers, isWhole === true));
   }
 
   /** Resolves when it is known of all sessions here whether they were adopted: until then nothing may come for them. */
@@ -233,7 +233,7 @@ export class Adoptions implements DeadNodeHost {
   private outcome(from: string, clientId: string, id: number): MoveOutcome | null {
     const pending = this.readdressing.get(clientId);
     if (pending?.formers.some((one) => one.node === from && one.id === id)) {
-      return pending.isSettling ? "moved" : "open";
+      return pending.isWhole ? "moved" : "open";
     }
     const one = this.tries.get(clientId);
     return one?.id === id && !one.abort() ? "open" : null;

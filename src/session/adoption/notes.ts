@@ -24,6 +24,8 @@ export type Former = z.infer<typeof formerSchema>;
 const schema = z.object({
   /** The first of them first. */
   formers: z.array(formerSchema).min(1),
+  /** It has what had waited for them elsewhere, and takes what comes since. */
+  isWhole: z.boolean().optional(),
 });
 export type AdoptedNote = z.infer<typeof schema>;
 

@@ -1,8 +1,8 @@
 /**
  * Gives adopted sessions what had waited for their dead nodes with all origins, before anything newer: stand-ins hold what
  * comes directly until each origin, which holds the sessions' new rows by then, has said what its stream to the dead
- * node still held. A session's marks drop what it had taken there already. Then what the dead nodes' stores still hold of
- * the sessions goes, and their clients may come.
+ * node still held. A session's marks drop what it had taken there already. Then it is whole, and takes what comes. When
+ * what the dead nodes' stores still hold of it is gone, too, its client may come.
  */
 import { readOutbox, type Sent } from "../../cluster/outbox.js";
 import { type ForwardNumber, isLater } from "../../cluster/position.js";
@@ -17,7 +17,7 @@ import type { StoredSubscription } from "../journal/meta.js";
 import { StoredSessions } from "../journal/stored-session.js";
 import { MovingIn } from "../move/moving-in.js";
 import type { Session } from "../session.js";
-import { adoptedKey, type Former } from "./notes.js";
+import { adoptedKey, encodeAdopted, type Former } from "./notes.js";
 import { type AdoptionCounters, type AdoptionParts, againMs, lastKey, pollMs } from "./parts.js";
 import { readClaims } from "./try.js";
 import {
@@ -41,8 +41,6 @@ export interface ReaddressingHost {
 /** An adopted session that is not open yet. */
 export class Pending {
   readonly holder: MovingIn;
-  /** It is here for good: whoever had claimed it is told so. */
-  isSettling = false;
   /** What was pulled of this node's own publishes. */
   own: ForwardNumber = { incarnation: 0, counter: 0 };
 
@@ -50,6 +48,8 @@ export class Pending {
     readonly session: Session,
     readonly subscriptions: readonly StoredSubscription[],
     readonly formers: readonly Former[],
+    /** It has all that had waited for it: it is here for good, and whoever had claimed it is told so. */
+    public isWhole = false,
   ) {
     const snapshots = subscriptions.map(({ filter, options, replay }) => {
       const { qos, noLocal, retainAsPublished, subscriptionId } = options;
@@ -95,7 +95,13 @@ export class Readdressing {
   /** A session that is committed here; `moves.hold` was called for it. From now on nothing for it is lost. */
   add(pending: Pending): void {
     this.pending.set(pending.session.clientId, pending);
-    pending.holder.subscribe();
+    if (!pending.isWhole) pending.holder.subscribe();
+  }
+
+  /** At start, when the members are known. */
+  resume(): void {
+    for (const one of this.pending.values()) if (one.isWhole) void this.settle(one);
+    this.poke();
   }
 
   /** Goes on with what there is. */
@@ -149,7 +155,7 @@ export class Readdressing {
 
   /** Those that can be worked on together: they come from the same nodes. */
   private next(): Pending[] {
-    const waiting = [...this.pending.values()].filter(({ isSettling }) => !isSettling);
+    const waiting = [...this.pending.values()].filter(({ isWhole }) => !isWhole);
     return waiting.filter(({ formerNames }) => formerNames === waiting[0]?.formerNames);
   }
 
@@ -163,9 +169,24 @@ export class Readdressing {
     for (const former of first.formers) await this.pullAll(former, batch);
     await new Promise<void>((resolve) => first.session.whenDurable(resolve));
     for (const one of batch) {
-      one.isSettling = true;
+      this.complete(one);
       void this.settle(one);
     }
+  }
+
+  /** Nothing that is older can come any more: the session takes what its stand-in holds, and what comes. */
+  private complete(pending: Pending): void {
+    const { session, subscriptions, formers, holder, own } = pending;
+    const { sessions, cluster } = this.host.parts;
+    pending.isWhole = true;
+    if (sessions.get(session.clientId) !== session) {
+      holder.release();
+      return;
+    }
+    for (const one of subscriptions) this.stored.subscribe(session, one);
+    const isThisLife = own.incarnation === cluster.members.incarnation;
+    holder.handOver(session, { ...own, counter: isThisLife ? own.counter : 0 });
+    session.journal?.note(adoptedKey, encodeAdopted({ formers: [...formers], isWhole: true }));
   }
 
   private async pullAll(former: Former, batch: readonly Pending[]): Promise<void> {
@@ -338,19 +359,16 @@ export class Readdressing {
     }
   }
 
-  private open({ session, subscriptions, holder, own }: Pending): void {
+  private open({ session }: Pending): void {
     const { sessions, moves, cluster } = this.host.parts;
     const { clientId } = session;
     this.pending.delete(clientId);
     if (sessions.get(clientId) === session) {
       this.host.counters.sessions++;
       this.host.counters.messages += session.queued + session.window.inFlight;
-      for (const one of subscriptions) this.stored.subscribe(session, one);
-      const isThisLife = own.incarnation === cluster.members.incarnation;
-      holder.handOver(session, { ...own, counter: isThisLife ? own.counter : 0 });
       session.journal?.note(adoptedKey, null);
       cluster.directory.changed(clientId, session.epoch);
-    } else holder.release();
+    }
     moves.release(clientId);
   }
 }

@@ -38,7 +38,7 @@ export interface RecoveryHost {
   onSuccession(session: Session, record: Buffer): void;
   /** While this node was down others wanted to adopt it, and one of them may have. */
   onClaimed(session: Session, claims: readonly Claim[]): void;
-  /** It was adopted from another node, which is not over yet: it is not subscribed. */
+  /** It was adopted from another node, which is not over yet: it is not subscribed, unless it is whole. */
   onAdopted(
     session: Session,
     note: AdoptedNote,
@@ -106,7 +106,7 @@ export class Recovery {
     const highest = Math.max(meta.epoch, highestOf(stored.claims));
     if (session.journal !== null) session.journal.storedEpoch = highest;
     if (ownerOf(stored.claims) === null) this.restorePublishes(session);
-    if (stored.adopted === null) {
+    if (stored.adopted === null || stored.adopted.isWhole === true) {
       for (const one of stored.subscriptions) this.stored.subscribe(session, one);
     }
     this.highestEpoch = Math.max(this.highestEpoch, highest);
