@@ -21,5 +21,5 @@ test("sessions keep their promises to clients that come back at other nodes", as
 });
 
 test("sessions of nodes that die are adopted by those with which they share a store", async () => {
-  await tell("adopts", range(1, 24));
+  await tell("adopts", [...range(1, 20), 1389, 1969, 3604, 900_003]);
 });
