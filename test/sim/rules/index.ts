@@ -14,6 +14,7 @@ import { moveRules } from "./moves.js";
 import { publishRules } from "./publishing.js";
 import { retainedRules } from "./retained.js";
 import { routeRules } from "./routes.js";
+import { rowRules } from "./rows.js";
 import type { Rule } from "./rule.js";
 import { sharingRules } from "./sharing.js";
 import { storedRules } from "./stored.js";
@@ -28,6 +29,7 @@ export const rules: readonly Rule[] = [
   ...moveRules,
   ...adoptionRules,
   ...routeRules,
+  ...rowRules,
   ...groupRules,
   ...retainedRules,
   ...sharingRules,

@@ -6,6 +6,7 @@ import { publisherScenes } from "./publishers.js";
 import { publishScenes } from "./publishing.js";
 import { redispatchScenes } from "./redispatch.js";
 import { retainedScenes } from "./retained.js";
+import { routeScenes } from "./routes.js";
 import { sessionScenes } from "./sessions.js";
 import { shareScenes } from "./shares.js";
 
@@ -20,6 +21,7 @@ const scenes = {
   ...shareScenes,
   ...redispatchScenes,
   ...retainedScenes,
+  ...routeScenes,
 } satisfies Record<string, Scene>;
 
 export type SceneName = keyof typeof scenes;
