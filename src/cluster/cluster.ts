@@ -101,7 +101,7 @@ export class Cluster implements ClusterPort, PeerHost {
   /** What was taken of each node's stream, by name and id: one that leaves and comes back may repeat. */
   private readonly receivers = new Map<string, StreamReceiver>();
   private parts: ClusterParts | null = null;
-  private counter = 0;
+  newestCounter = 0;
   private heartbeatTimer: Timer | undefined;
   private streamTimer: Timer | undefined;
   private stopped = false;
@@ -253,7 +253,7 @@ export class Cluster implements ClusterPort, PeerHost {
   /** What was taken so far of each origin's forwards, and published here. */
   positions(): Position[] {
     const { incarnation } = this.members;
-    const own = { origin: this.name, incarnation, counter: this.counter };
+    const own = { origin: this.name, incarnation, counter: this.newestCounter };
     const taken = this.peers().map(({ name, receiver }) => ({
       origin: name,
       ...receiver.position,
@@ -276,7 +276,7 @@ export class Cluster implements ClusterPort, PeerHost {
   }
 
   nextCounter(): number {
-    return ++this.counter;
+    return ++this.newestCounter;
   }
 
   nextStamp(): number {

@@ -9,6 +9,7 @@ import type { CommonTable } from "./common-table.js";
 import type { ClusterContext } from "./context.js";
 import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
+import { RowPositions } from "./row-positions.js";
 import type { ClusterUser } from "./ports.js";
 import { type ForwardNumber, isLater } from "./position.js";
 import type { RowFollower, RowTable } from "./row-table.js";
@@ -32,6 +33,8 @@ export interface PeerHost {
   readonly common: CommonTable;
   /** No peer is to send forwards yet. */
   readonly holdsStreams: boolean;
+  /** The number of this node's newest forward, to whomever. */
+  readonly newestCounter: number;
   /** Is the peer up or suspect in the eyes of the failure detector? */
   isWaitedFor(name: string): boolean;
   onHeard(peer: Peer): void;
@@ -69,6 +72,7 @@ export class Peer implements LinkListener, RowFollower {
   private heardStamp = 0;
   sinceMs: number;
   readonly rows: PeerRows;
+  private readonly rowPositions = new RowPositions();
   readonly sender: StreamSender;
   /** What of it outlives this process; null: nothing. */
   readonly stored: { readonly outbox: Outbox; readonly rows: StoredRows } | null;
@@ -155,6 +159,11 @@ export class Peer implements LinkListener, RowFollower {
     return !isLater(number, { incarnation, counter });
   }
 
+  /** As `RowPositions.before`: of its rows and our forwards. */
+  newestBefore(seq: number): number | null {
+    return this.rowPositions.before(seq);
+  }
+
   /** To be called every half `publish.ack_timeout`. */
   tick(): void {
     this.sender.setTime(this.context.clock.wallMs());
@@ -172,6 +181,7 @@ export class Peer implements LinkListener, RowFollower {
     this.wasSynced = false;
     this.resumed = false;
     this.rows.reset();
+    this.rowPositions.clear();
     this.heardThisTurn = false;
     if (!this.host.holdsStreams) this.openStream();
     this.table.sendSnapshot(link);
@@ -369,6 +379,7 @@ export class Peer implements LinkListener, RowFollower {
   private acknowledgeRows(): void {
     const { link, stored } = this;
     const { seq } = this.rows;
+    this.rowPositions.note(seq, this.host.newestCounter);
     const acknowledge = (): void => {
       if (this.link === link) link?.send("rowsAck", { seq });
     };

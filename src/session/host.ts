@@ -45,6 +45,8 @@ export interface SessionHost {
   readonly wheel: TimerWheel;
   readonly turn: Turn;
   readonly replayTurns: ReplayTurns;
+  /** Subscriptions of the session were made. */
+  onSubscribing(session: Session): void;
   /** The subscriptions of a SUBSCRIBE are in force; it is answered when `ready` is called. */
   beforeSuback(session: Session, ready: () => void): void;
   /** A will or the end of a session without connection may be due. */

@@ -7,7 +7,10 @@ import type { EndsParts } from "./remote/ends.js";
 import type { WillNetwork } from "./will-parts.js";
 
 export interface SessionsParts
-  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback"> {
+  extends Omit<
+    SessionHost,
+    "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback" | "onSubscribing"
+  > {
   readonly router: SessionRouter;
   readonly directory: Directory;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */

@@ -38,6 +38,7 @@ const gauges: Readonly<Record<string, string>> = {
   "remote.far": "Sessions in this node whose clients are connected to other nodes",
   "remote.near": "Clients connected to this node whose sessions are at other nodes",
   "session.held": "Sessions in this node",
+  "superseded.under_way": "Sessions here that are handing over to younger ones at other nodes",
   "shared.groups": "Share groups that this node knows",
   "store.lmdb.file_bytes": "Size of the file of the store, bytes",
   "store.lmdb.live_bytes": "Bytes in use in the file of the store",
@@ -162,6 +163,12 @@ const counters: Readonly<Record<string, string>> = {
   "remote.publishes_refused":
     "QoS 2 publishes that a session here refused to a client at another node",
   "remote.refused_full": "CONNECTs at other nodes refused because of limits.channels",
+  "superseded.discarded": "Messages of older sessions here that ended with them",
+  "superseded.handed_over":
+    "Messages of older sessions here that younger ones at other nodes took over",
+  "superseded.left_to_younger": "Messages that older sessions here left to the younger ones",
+  "superseded.superseded": "Sessions here that ended because their client has a younger one",
+  "superseded.taken_over": "Messages that sessions here took over from older ones at other nodes",
   "net.bugs": "Surprises inside the broker, each of which closed its connection",
   "net.bytes_in": "Bytes received from clients",
   "net.bytes_out": "Bytes sent to clients",

@@ -46,6 +46,14 @@ export function nodeMetrics(parts: CountingParts): Record<string, number> {
     ...(sessions.moves === null
       ? {}
       : { moves: { ...sessions.moves.counters, under_way: { ...sessions.moves.underWay } } }),
+    ...(sessions.superseded === null
+      ? {}
+      : {
+          superseded: {
+            ...sessions.superseded.counters,
+            under_way: sessions.superseded.underWay,
+          },
+        }),
     ...(sessions.remote === null
       ? {}
       : {

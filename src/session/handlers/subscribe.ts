@@ -31,6 +31,7 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
     const replay = subscribeOne(session, { ...request, qos }, packet.subscriptionId);
     if (replay !== null) replays.set(request.filter, replay);
   }
+  host.onSubscribing(session);
   const answer = (): void => {
     if (session.channel !== channel) return;
     channel.send(encodeSuback(channel.version, packet.packetId, codes));

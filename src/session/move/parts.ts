@@ -18,6 +18,8 @@ export type MoveCluster = Pick<
   | "nextStamp"
   | "common"
   | "observeStamp"
+  | "table"
+  | "peer"
 >;
 
 /** The sessions of this node, as far as moves change them. */

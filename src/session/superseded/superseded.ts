@@ -5,7 +5,7 @@
  * ends. After Clean Start, or when the younger one has ended meanwhile, it just ends: all members know of that.
  */
 import type { Cluster } from "../../cluster/cluster.js";
-import { firstLate } from "../../cluster/position.js";
+import { firstLate, isLater } from "../../cluster/position.js";
 import { WireError } from "../../cluster/wire/frames.js";
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
@@ -35,7 +35,16 @@ import {
 
 export type SupersededCluster = Pick<
   Cluster,
-  "name" | "ask" | "positions" | "barriers" | "services" | "state" | "members" | "nextStamp"
+  | "name"
+  | "ask"
+  | "positions"
+  | "barriers"
+  | "services"
+  | "state"
+  | "members"
+  | "nextStamp"
+  | "table"
+  | "peer"
 >;
 
 /** What it uses of the sessions. */
@@ -77,6 +86,16 @@ interface Legacy {
 interface Leaving {
   /** Where that is. */
   by: string;
+  /** Stands for it with the router; null: where it ends is not known yet. */
+  remainder: Remainder | null;
+}
+
+/** When the first subscriptions of a younger session were made. */
+interface Beginning {
+  /** Of this node's rows, those of the session among them. */
+  readonly seq: number;
+  /** What had been taken here of each origin: it got none of that. */
+  readonly taken: readonly Cut[];
 }
 
 /** Messages of an older session on their way here. */
@@ -101,6 +120,7 @@ export class Superseded {
   /** Client ids whose older session here is being handed over. */
   private readonly leaving = new Map<string, Leaving>();
   private readonly coming = new Map<string, Coming>();
+  private readonly beginnings = new WeakMap<Session, Beginning>();
   /** It ends already, while all are told that whatever is as old ends. */
   private ending: Session | null = null;
 
@@ -167,15 +187,24 @@ export class Superseded {
     session.succession = decodeSuccession(record);
   }
 
+  /** Subscriptions of the session were made in this turn. */
+  subscribing(session: Session): void {
+    if (session.succession?.cuts !== null || this.beginnings.has(session)) return;
+    const { table } = this.parts.cluster;
+    this.beginnings.set(session, { seq: table.digest().seq, taken: this.positions() });
+  }
+
   /** The session's first subscription is in force: from now on it gets everything itself. `ready` when that is noted. */
   subscribed(session: Session, ready: () => void): void {
-    if (session.succession === null || session.succession.cuts !== null) {
+    const beginning = this.beginnings.get(session);
+    if (session.succession?.cuts !== null || beginning === undefined) {
       ready();
       return;
     }
-    void this.cutsNow().then((cuts) => {
+    void this.cutsAt(beginning).then((cuts) => {
       const { succession } = session;
       if (succession?.cuts === null) this.note(session, { ...succession, cuts });
+      this.beginnings.delete(session);
       session.whenDurable(ready);
     });
   }
@@ -198,15 +227,19 @@ export class Superseded {
     const session = this.host.get(clientId);
     if (session === undefined || session.epoch >= epoch || by === this.parts.cluster.name) return;
     const under = this.leaving.get(clientId);
-    // The younger one has moved.
-    if (under !== undefined) under.by = by;
-    if (under !== undefined || this.isMoving(clientId)) return;
-    const leaving = { by };
+    if (under !== undefined) {
+      // The younger one has moved, or its home was quicker than its node to tell.
+      under.by = by;
+      if (cuts !== null) under.remainder ??= this.remainderOf(session, cuts);
+      return;
+    }
+    if (this.isMoving(clientId)) return;
+    const leaving: Leaving = { by, remainder: null };
     this.leaving.set(clientId, leaving);
     // Its client may be here, and not where the younger one is: it has to find that.
     session.channel?.close(ReasonCode.SessionTakenOver);
-    const remainder = cuts === null ? null : this.remainderOf(session, cuts);
-    void this.leave(session, leaving, remainder).then(() => this.leaving.delete(clientId));
+    if (cuts !== null) leaving.remainder = this.remainderOf(session, cuts);
+    void this.leave(session, leaving).then(() => this.leaving.delete(clientId));
   }
 
   private isMoving(clientId: string): boolean {
@@ -239,34 +272,42 @@ export class Superseded {
     session.journal?.note(successionKey, encodeSuccession(succession));
   }
 
-  /** Up to where everybody has published by now. */
-  private async cutsNow(): Promise<Cut[]> {
+  /**
+   * From where on a session gets everything that it has been subscribed to since then: what had come here was not for it,
+   * and neither was what others had published before they held its rows. Who does not hold them yet is left out.
+   */
+  private async cutsAt({ seq, taken }: Beginning): Promise<Cut[]> {
     const { cluster } = this.parts;
     const names = cluster.members.others().map(({ name }) => name);
-    const question = encodeQuestion({ kind: "position" });
+    const question = encodeQuestion({ kind: "position", seq });
     const answers = await Promise.all(
       names.map((name) => cluster.ask(name, supersededService, question)),
     );
-    const cuts = [this.ownPosition()];
+    const cuts = [this.ownPosition(taken)];
     for (const [index, body] of answers.entries()) {
       const answer = body === null ? null : decodeAnswer(body);
       if (answer?.kind !== "position") continue;
       const { incarnation, counter } = answer;
-      cuts.push({ origin: names[index] ?? "", incarnation, counter });
+      const cut = { origin: names[index] ?? "", incarnation, counter };
+      const before = taken.find(({ origin }) => origin === cut.origin);
+      cuts.push(before !== undefined && isLater(before, cut) ? before : cut);
     }
     return cuts;
   }
 
-  private ownPosition(): Cut {
+  private positions(): readonly Cut[] {
+    return this.parts.cluster.positions();
+  }
+
+  private ownPosition(positions = this.positions()): Cut {
     const { cluster } = this.parts;
-    const own = cluster.positions().find(({ origin }) => origin === cluster.name);
+    const own = positions.find(({ origin }) => origin === cluster.name);
     return own ?? { origin: cluster.name, incarnation: 0, counter: 0 };
   }
 
   private answer(peer: string, question: Question, reply: (answer: Answer) => void): void {
     if (question.kind === "position") {
-      const { incarnation, counter } = this.ownPosition();
-      reply({ kind: "position", incarnation, counter });
+      reply(this.positionFor(peer, question.seq));
       return;
     }
     if (question.kind === "successors") {
@@ -281,6 +322,14 @@ export class Superseded {
     else if (question.kind === "begin") {
       reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])] });
     } else this.take(session, peer, question, reply);
+  }
+
+  private positionFor(peer: string, seq: number | undefined): Answer {
+    const own = this.ownPosition();
+    const newest = this.parts.cluster.peer(peer)?.newestBefore(seq ?? 0);
+    const counter = seq === undefined ? own.counter : newest;
+    if (counter === null || counter === undefined) return { kind: "unknown" };
+    return { kind: "position", incarnation: own.incarnation, counter };
   }
 
   /** Sessions here that have taken the place of older ones at that node, in the order of their client ids. */
@@ -341,24 +390,24 @@ export class Superseded {
   }
 
   /** Sees the older session off. */
-  private async leave(session: Session, leaving: Leaving, first: Remainder | null): Promise<void> {
+  private async leave(session: Session, leaving: Leaving): Promise<void> {
     const { clientId, epoch } = session;
     this.parts.log.info(
       { clientId, by: leaving.by },
       "a younger session takes the place of one here",
     );
-    let remainder = first;
     let legacy: Legacy | null = null;
     while (this.host.get(clientId) === session) {
       const { by } = leaving;
       const answer = await this.ask(by, { kind: "begin", clientId, epoch });
       if (answer?.kind === "unknown" && leaving.by === by) {
         // It is the only one again, or its home will say who is.
-        remainder?.giveBack();
+        leaving.remainder?.giveBack();
         return;
       }
       if (answer?.kind === "take") {
-        remainder ??= this.remainderOf(session, answer.cuts);
+        leaving.remainder ??= this.remainderOf(session, answer.cuts);
+        const { remainder } = leaving;
         legacy ??= await this.legacyOf(session, remainder);
         // Until that is known to be taken it is given again, under the same number.
         if (legacy !== null && (await this.give(clientId, epoch, by, legacy))) {
@@ -368,7 +417,7 @@ export class Superseded {
       }
       await sleep(this.parts.clock, againMs);
     }
-    remainder?.unsubscribe();
+    leaving.remainder?.unsubscribe();
   }
 
   /** All that the session leaves; null: not everything is there yet that belongs to it. */

@@ -26,8 +26,8 @@ const questionSchema = z.discriminatedUnion("kind", [
   }),
   /** Which sessions have taken the place of older ones at the asker, while that was down? After the client id `after`. */
   z.object({ kind: z.literal("successors"), after: z.string() }),
-  /** Up to where has the one who is asked published? */
-  z.object({ kind: z.literal("position") }),
+  /** Up to where had the one who is asked published when it began to hold the asker's rows up to `seq`? Without it: by now. */
+  z.object({ kind: z.literal("position"), seq: count.optional() }),
 ]);
 export type Question = z.infer<typeof questionSchema>;
 
