@@ -25,7 +25,49 @@ const beforeGrants = (change: (entry: Entry, user: string) => void) => (): (() =
       },
   );
 
+/** A home takes it that all members have told it what they have. */
+const complete = (): (() => void) => replaceHidden(Home.prototype, "isComplete", () => () => true);
+
+/** A home does not look by which list of members it was found. */
+const anyList = (): (() => void) =>
+  replace(
+    Home.prototype,
+    "claim",
+    (sound) =>
+      function (this: Home, claimant, body, reply) {
+        const network = Reflect.get(this, "network") as { list(): number };
+        sound.call(this, claimant, { ...body, list: network.list() }, reply);
+      },
+  );
+
 export const claimRules: readonly Rule[] = [
+  {
+    section: 6,
+    rule: "until a home has every up member's announcements it asks all of them before it grants",
+    name: "a home grants what it does not know before it has heard of all",
+    kind: "scenes",
+    seed: 1,
+    scene: "unannounced",
+    fault: /that is up is found/,
+    plant: complete,
+  },
+  {
+    section: 6,
+    // A home that has another list than the claimant has not heard all announcements for it either, and asks all members before
+    // it grants: that rule alone finds the session. Both are broken here.
+    rule: "another member list at the home: the claimant tries again",
+    name: "a home grants what was asked by another list of members, and asks nobody",
+    kind: "scenes",
+    seed: 1,
+    scene: "staleList",
+    fault: /that is up is found/,
+    plant: () => {
+      const undos = [complete(), anyList()];
+      return () => {
+        for (const undo of undos) undo();
+      };
+    },
+  },
   {
     section: 6,
     rule: "a client id's home is the same node for all who have the same members",

@@ -8,6 +8,7 @@ import { adoptionRules } from "./adoption.js";
 import { answerRules } from "./answers.js";
 import { claimRules } from "./claims.js";
 import { directoryRules } from "./directory.js";
+import { epochRules } from "./epochs.js";
 import { forwardRules } from "./forwarding.js";
 import { groupRules } from "./groups.js";
 import { moveRules } from "./moves.js";
@@ -25,6 +26,7 @@ export const rules: readonly Rule[] = [
   ...answerRules,
   ...storedRules,
   ...claimRules,
+  ...epochRules,
   ...directoryRules,
   ...moveRules,
   ...adoptionRules,

@@ -1,2 +1,87 @@
-/** Scenes of clients and their sessions. */
-export const sessionScenes = {};
+/** Scenes of a client and its session over several nodes: it is found, and there is one. */
+import assert from "node:assert/strict";
+import type { SessionNode } from "../sessions/node.js";
+import type { World } from "../world/world.js";
+import { type Actor, Stage } from "./stage.js";
+
+interface Cast {
+  readonly stage: Stage;
+  readonly a: SessionNode;
+  readonly b: SessionNode;
+  readonly c: SessionNode;
+  /** Its session is at c, and it is away. */
+  readonly client: Actor;
+}
+
+/** Three nodes; `chooseId` says where the client's home is. */
+async function cast(
+  world: World,
+  chooseId: (stage: Stage, a: SessionNode, b: SessionNode, c: SessionNode) => string,
+): Promise<Cast> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const client = stage.actor(chooseId(stage, a, b, c), c);
+  await client.connect();
+  await client.subscribe("t", 2);
+  await client.leave();
+  return { stage, a, b, c, client };
+}
+
+/** A home that starts knows of nothing: it asks all before it grants, until all have told it what they have. */
+async function unannounced(world: World): Promise<void> {
+  const { stage, a, b, c, client } = await cast(world, (all, first) => all.idAt(first));
+  await stage.kill(a);
+  void a.boot();
+  await world.until(() => a.namesUp().length === 3, 5_000, "it sees all up");
+  world.cutLink(a.place, c.place);
+  client.connectSoon({}, b);
+  await world.run(500);
+  world.heal();
+  const { sessionPresent } = await client.gets("connack", 8_000);
+  assert.equal(sessionPresent, true, "a session that is up is found");
+}
+
+/** Who does not see the session's node yet asks one who is not the home any more. */
+async function staleList(world: World): Promise<void> {
+  const { stage, a, b, c, client } = await cast(world, (all, first, _, last) =>
+    all.idAt(last, first),
+  );
+  await stage.kill(c);
+  world.cutLink(b.place, c.place);
+  await stage.startAll();
+  await world.until(() => a.namesUp().length === 3, 10_000, "a sees all up");
+  client.connectSoon({}, b);
+  await world.run(500);
+  world.heal();
+  const { sessionPresent } = await client.gets("connack", 8_000);
+  assert.equal(sessionPresent, true, "a session that is up is found");
+}
+
+/** What an older claim has to say comes after what a newer one said. */
+async function late(world: World, clean: boolean): Promise<void> {
+  const { stage, a, b, c, client } = await cast(world, (all, first) => all.idAt(first));
+  world.cutLink(b.place, c.place);
+  client.connectSoon({ clean }, b);
+  await world.run(200);
+  const newer = stage.actor(client.clientId, a);
+  assert.equal(await newer.connect(), true);
+  world.heal();
+  await world.run(1_000);
+  const states = [newer.state, client.state];
+  assert.deepEqual(states, ["online", "offline"], "a session refuses the verbs of older epochs");
+  assert.deepEqual(
+    stage.owners(client.clientId),
+    [c],
+    "a session refuses the verbs of older epochs",
+  );
+}
+
+const lateAttach = (world: World): Promise<void> => late(world, false);
+const lateDiscard = (world: World): Promise<void> => late(world, true);
+
+export const sessionScenes = {
+  unannounced,
+  staleList,
+  lateAttach,
+  lateDiscard,
+};

@@ -16,6 +16,7 @@ export interface Greets {
   readonly receiveMaximum?: number;
   readonly keepAliveSeconds?: number;
   readonly packetMax?: number;
+  readonly topicAliasMax?: number;
 }
 
 type Reply<C extends Packet["cmd"]> = Packet & { cmd: C };
@@ -84,19 +85,22 @@ export class Actor extends SimConnection {
     this.send({ cmd: "publish", topic, payload, qos, dup: false, retain, messageId });
   }
 
-  /** DISCONNECT; its session lives on as long as it was told at CONNECT. */
-  async leave(): Promise<void> {
-    this.send({ cmd: "disconnect" });
+  /** DISCONNECT; its session lives on as long as it was told at CONNECT, or `ends`. */
+  async leave(ends = false): Promise<void> {
+    if (ends) this.send({ cmd: "disconnect", properties: { sessionExpiryInterval: 0 } });
+    else this.send({ cmd: "disconnect" });
     this.drop(true);
     await this.world.run(100);
   }
 
   protected override onOpen(): void {
-    const { clean = false, expirySeconds = 86_400, receiveMaximum, packetMax } = this.greets;
+    const { clean = false, expirySeconds = 86_400, receiveMaximum } = this.greets;
+    const { packetMax, topicAliasMax } = this.greets;
     const properties = {
       sessionExpiryInterval: expirySeconds,
       ...(receiveMaximum === undefined ? {} : { receiveMaximum }),
       ...(packetMax === undefined ? {} : { maximumPacketSize: packetMax }),
+      ...(topicAliasMax === undefined ? {} : { topicAliasMaximum: topicAliasMax }),
     };
     this.send({
       ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: this.version, clean },
@@ -173,9 +177,18 @@ export class Stage {
     await this.world.until(isDown, 10_000, `${node.name} is down`);
   }
 
-  /** A client id whose home is that node while all are up. */
-  idAt(node: SessionNode): string {
+  /** A client id whose home is that node while all are up, and the other one while that is down. */
+  idAt(node: SessionNode, next: SessionNode | null = null): string {
     const names = this.nodes.map(({ name }) => name);
-    for (let i = 0; ; i++) if (home(`c${i}`, names) === node.name) return `c${i}`;
+    const others = names.filter((name) => name !== node.name);
+    for (let i = 0; ; i++) {
+      const isNext = next === null || home(`c${i}`, others) === next.name;
+      if (home(`c${i}`, names) === node.name && isNext) return `c${i}`;
+    }
+  }
+
+  /** The nodes that have a session of the client id. */
+  owners(clientId: string): SessionNode[] {
+    return this.nodes.filter(({ process }) => process?.sessions.get(clientId) !== undefined);
   }
 }
