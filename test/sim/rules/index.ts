@@ -19,6 +19,7 @@ import { rowRules } from "./rows.js";
 import type { Rule } from "./rule.js";
 import { sharingRules } from "./sharing.js";
 import { storedRules } from "./stored.js";
+import { successionRules } from "./succession.js";
 
 export const rules: readonly Rule[] = [
   ...publishRules,
@@ -27,6 +28,7 @@ export const rules: readonly Rule[] = [
   ...storedRules,
   ...claimRules,
   ...epochRules,
+  ...successionRules,
   ...directoryRules,
   ...moveRules,
   ...adoptionRules,

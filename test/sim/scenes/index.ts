@@ -9,6 +9,7 @@ import { retainedScenes } from "./retained.js";
 import { routeScenes } from "./routes.js";
 import { sessionScenes } from "./sessions.js";
 import { shareScenes } from "./shares.js";
+import { successionScenes } from "./successions.js";
 
 export type Scene = (world: World) => Promise<void>;
 
@@ -18,6 +19,7 @@ const scenes = {
   ...publisherScenes,
   ...directoryScenes,
   ...sessionScenes,
+  ...successionScenes,
   ...shareScenes,
   ...redispatchScenes,
   ...retainedScenes,

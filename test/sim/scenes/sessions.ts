@@ -71,7 +71,7 @@ async function late(world: World, clean: boolean): Promise<void> {
   assert.deepEqual(states, ["online", "offline"], "a session refuses the verbs of older epochs");
   assert.deepEqual(
     stage.owners(client.clientId),
-    [c],
+    [c.name],
     "a session refuses the verbs of older epochs",
   );
 }

@@ -187,8 +187,10 @@ export class Stage {
     }
   }
 
-  /** The nodes that have a session of the client id. */
-  owners(clientId: string): SessionNode[] {
-    return this.nodes.filter(({ process }) => process?.sessions.get(clientId) !== undefined);
+  /** The names of the nodes that have a session of the client id. */
+  owners(clientId: string): string[] {
+    const has = ({ process }: SessionNode): boolean =>
+      process?.sessions.get(clientId) !== undefined;
+    return this.nodes.filter(has).map(({ name }) => name);
   }
 }
