@@ -185,8 +185,8 @@ export class Cluster implements ClusterPort, PeerHost {
     if (durable === null) return;
     for (const { peer } of this.slots.values()) await peer.load(durable.store);
     await this.common.load(durable.store);
-    const known = others.map(({ name, id }) => `${name} ${id}`);
-    await forgetOthers(durable, new Set(known), this.options.clock);
+    const known = new Set(others.map(({ name, id }) => `${name} ${id}`));
+    await forgetOthers(durable, known, this.options.clock);
   }
 
   /** Peers may send what they have for this node; with `holdsStreams` they wait until this is called. */
@@ -197,10 +197,9 @@ export class Cluster implements ClusterPort, PeerHost {
 
   /** Resolves when every member is up or was dialled in vain, at most after `timeoutMs`. */
   async settled(timeoutMs: number): Promise<void> {
-    await this.when(
-      () => [...this.slots].every(([name, slot]) => slot.tried || this.state(name) === "up"),
-      timeoutMs,
-    );
+    const slots = (): boolean =>
+      [...this.slots].every(([name, slot]) => slot.tried || this.state(name) === "up");
+    await this.when(slots, timeoutMs);
   }
 
   /** Resolves with true once `condition` holds after a change of a peer, false after `timeoutMs`. */
@@ -211,8 +210,8 @@ export class Cluster implements ClusterPort, PeerHost {
   /** Ends all links; peers are told that this node stops. */
   stop(): void {
     this.stopped = true;
-    this.options.clock.clearTimer(this.heartbeatTimer);
-    this.options.clock.clearTimer(this.streamTimer);
+    const timers = [this.heartbeatTimer, this.streamTimer];
+    for (const timer of timers) this.options.clock.clearTimer(timer);
     this.acceptor.close();
     this.linkMaker.close();
     for (const { peer, redialer } of this.slots.values()) {

@@ -37,6 +37,14 @@ export interface JournalParts {
   readonly incarnation: () => number;
 }
 
+/** A session that takes the place of an older one has to know from when on it gets what. */
+export interface SubscriptionWatch {
+  /** Subscriptions of the session were made in this turn. */
+  subscribing(session: Session): void;
+  /** Those of a SUBSCRIBE are in force; it is answered when `ready` is called. */
+  subscribed(session: Session, ready: () => void): void;
+}
+
 export interface SessionHost {
   readonly router: SessionRouter;
   readonly limits: Config["limits"];
@@ -45,10 +53,8 @@ export interface SessionHost {
   readonly wheel: TimerWheel;
   readonly turn: Turn;
   readonly replayTurns: ReplayTurns;
-  /** Subscriptions of the session were made. */
-  onSubscribing(session: Session): void;
-  /** The subscriptions of a SUBSCRIBE are in force; it is answered when `ready` is called. */
-  beforeSuback(session: Session, ready: () => void): void;
+  /** Is told of subscriptions; null: there are no other nodes to hear of them. */
+  readonly superseded: SubscriptionWatch | null;
   /** A will or the end of a session without connection may be due. */
   onSessionDeadline(session: Session): void;
 }

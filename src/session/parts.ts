@@ -7,10 +7,7 @@ import type { EndsParts } from "./remote/ends.js";
 import type { WillNetwork } from "./will-parts.js";
 
 export interface SessionsParts
-  extends Omit<
-    SessionHost,
-    "counters" | "replayTurns" | "onSessionDeadline" | "beforeSuback" | "onSubscribing"
-  > {
+  extends Omit<SessionHost, "counters" | "replayTurns" | "onSessionDeadline" | "superseded"> {
   readonly router: SessionRouter;
   readonly directory: Directory;
   /** Null: sessions are kept in memory alone (`store.kind: memory`). */

@@ -548,15 +548,6 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     return this.moves?.pull(...move) ?? null;
   }
 
-  onSubscribing(session: Session): void {
-    this.superseded?.subscribing(session);
-  }
-
-  beforeSuback(session: Session, ready: () => void): void {
-    if (this.superseded === null) ready();
-    else this.superseded.subscribed(session, ready);
-  }
-
   isEnding(clientId: string): boolean {
     return this.ending.has(clientId);
   }

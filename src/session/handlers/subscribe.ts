@@ -31,7 +31,7 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
     const replay = subscribeOne(session, { ...request, qos }, packet.subscriptionId);
     if (replay !== null) replays.set(request.filter, replay);
   }
-  host.onSubscribing(session);
+  host.superseded?.subscribing(session);
   const answer = (): void => {
     if (session.channel !== channel) return;
     channel.send(encodeSuback(channel.version, packet.packetId, codes));
@@ -43,8 +43,14 @@ export function subscribe(session: Session, channel: Channel, packet: SubscribeP
   // The rows of peers and the commit, whichever is later.
   session.reply(answer, (ready) => {
     if (codes.every((code) => code >= ReasonCode.UnspecifiedError)) ready();
-    else session.whenDurable(() => host.router.whenSynced(() => host.beforeSuback(session, ready)));
+    else session.whenDurable(() => host.router.whenSynced(() => settle(session, ready)));
   });
+}
+
+function settle(session: Session, ready: () => void): void {
+  const { superseded } = session.host;
+  if (superseded === null) ready();
+  else superseded.subscribed(session, ready);
 }
 
 function refusalOf(session: Session, filter: string, limits: Config["limits"]): number {
