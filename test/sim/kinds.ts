@@ -1,6 +1,8 @@
 /** The kinds of histories that are told from seeds, and how each is told and checked. */
 import { checkStory } from "./checks.js";
 import { tellConnects } from "./connects.js";
+import { checkJoin } from "./joins/checks.js";
+import { JoinStory } from "./joins/story.js";
 import { tellScenes } from "./scenes/index.js";
 import { checkSessions } from "./sessions/checks.js";
 import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
@@ -58,6 +60,14 @@ async function tellWills(seed: number): Promise<number> {
   return story.world.timeline.turns;
 }
 
+/** Two clusters become one. */
+async function tellJoins(seed: number): Promise<number> {
+  const story = new JoinStory(seed);
+  await story.tell();
+  await checkJoin(story);
+  return story.world.timeline.turns;
+}
+
 const places: readonly Whereabouts[] = ["away", 0, 1, 2];
 
 /** One move; what goes wrong at which step of it, and where its client is, are in the seed. */
@@ -86,6 +96,7 @@ export const kinds = {
   adopts: tellAdopts,
   moves: tellMoves,
   wills: tellWills,
+  joins: tellJoins,
   scenes: tellScenes,
   early: tellEarly,
   /** The seed is the number of nodes. */
@@ -95,7 +106,7 @@ export type Kind = keyof typeof kinds;
 
 /** Those in which nothing is broken on purpose. */
 export const soaked: readonly Kind[] = [
-  ...(["cluster", "sessions", "roams", "adopts", "moves", "wills", "scenes"] as const),
+  ...(["cluster", "sessions", "roams", "adopts", "moves", "wills", "joins", "scenes"] as const),
 ];
 
 export const isKind = (name: string): name is Kind => Object.hasOwn(kinds, name);

@@ -11,6 +11,7 @@ import { directoryRules } from "./directory.js";
 import { epochRules } from "./epochs.js";
 import { forwardRules } from "./forwarding.js";
 import { groupRules } from "./groups.js";
+import { joinRules } from "./joins.js";
 import { moveRules } from "./moves.js";
 import { publishRules } from "./publishing.js";
 import { retainedRules } from "./retained.js";
@@ -32,6 +33,7 @@ export const rules: readonly Rule[] = [
   ...directoryRules,
   ...moveRules,
   ...adoptionRules,
+  ...joinRules,
   ...routeRules,
   ...rowRules,
   ...groupRules,
