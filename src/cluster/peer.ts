@@ -137,7 +137,7 @@ export class Peer implements LinkListener, RowFollower {
     this.stored?.rows.purge();
   }
 
-  /** Its rows are no more: it is down, and others have taken what is behind them. */
+  /** Its rows are no more: it is down, and others have taken what is behind them, or it was away for too long. */
   dropRows(): void {
     const { user, index } = this;
     for (const key of [...user.peerRowKeys(index)]) {
@@ -166,8 +166,19 @@ export class Peer implements LinkListener, RowFollower {
 
   /** To be called every half `publish.ack_timeout`. */
   tick(): void {
-    this.sender.setTime(this.context.clock.wallMs());
+    const nowMs = this.context.clock.wallMs();
+    this.sender.setTime(nowMs);
     this.sender.tick();
+    if (this.rows.count > 0 && this.isAwayTooLong(nowMs)) {
+      this.context.log.warn({ peer: this.name }, "away for too long: its routes are forgotten");
+      this.dropRows();
+    }
+  }
+
+  /** As far as this process knows: since it has seen the peer down, or since its own start. */
+  private isAwayTooLong(nowMs: number): boolean {
+    if (this.link !== null || this.isWaitedFor()) return false;
+    return nowMs - this.sinceMs >= this.context.settings.forgetAfterMs;
   }
 
   isWaitedFor(): boolean {

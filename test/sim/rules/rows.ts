@@ -177,6 +177,34 @@ export const rowRules: readonly Rule[] = [
   },
   {
     section: 7,
+    rule: "rows go after forget_after",
+    name: "the rows of a node that is away stay for ever",
+    kind: "scenes",
+    scene: "rowsForgotten",
+    seed: 1,
+    fault: /away for too long go/,
+    plant: () => replaceHidden(Peer.prototype, "isAwayTooLong", () => () => false),
+  },
+  {
+    section: 7,
+    rule: "rows go after forget_after",
+    name: "the rows of a node that is away for too long stay in the store",
+    kind: "scenes",
+    scene: "rowsForgotten",
+    seed: 1,
+    fault: /away for too long go/,
+    plant: () =>
+      replaceHidden(
+        Peer.prototype,
+        "onRowChanged",
+        (sound) =>
+          function (this: Peer, key: string, before: number, value: number) {
+            if (value !== 0) (sound as Call).call(this, key, before, value);
+          },
+      ),
+  },
+  {
+    section: 7,
     rule: "SUBACK waits for peers that are suspect too",
     name: "SUBACK does not wait for a peer that is suspect",
     kind: "scenes",

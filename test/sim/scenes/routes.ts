@@ -1,5 +1,6 @@
 /** Routes: what nodes know of each other's subscribers, and since when. */
 import assert from "node:assert/strict";
+import { allUp } from "../cluster-node.js";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { accepted, numbers, publishAll, three, two } from "./cast.js";
@@ -14,6 +15,24 @@ async function rowsGo(world: World): Promise<void> {
   await a.remove(c);
   await world.run(500);
   assert.equal(a.publish("t", "x", 0).matched, 0, "the rows of nodes that are no members go");
+}
+
+/** … and so have those of one that is away for too long, also over a restart of who holds them, until it is back. */
+async function rowsForgotten(world: World): Promise<void> {
+  const { a, b } = await two(world, { settings: { forgetAfterMs: 60_000, outboxAgeMs: 60_000 } });
+  await b.subscribe("s", "t", 1, true);
+  b.crash();
+  await world.run(50_000);
+  assert.equal(a.publish("t", "kept").matched, 1, "rows stay while their node may come back");
+  await world.run(20_000);
+  assert.equal(a.publish("t", "x").matched, 0, "the rows of a node that is away for too long go");
+  await a.restart();
+  assert.equal(a.publish("t", "x").matched, 0, "the rows of a node that is away for too long go");
+  await b.start();
+  await b.subscribe("s", "t", 1, true);
+  await allUp(world, [a, b], 30_000);
+  await accepted(world, [a.publish("t", "new")]);
+  assert.deepEqual(b.subscriber("s").payloads, ["kept", "new"]);
 }
 
 /** SUBACK waits for a node that is suspect: it may come back without having been down. */
@@ -176,7 +195,7 @@ const isComplete = (actor: Actor, count: number): boolean =>
   new Set(actor.payloads()).size === count;
 
 export const routeScenes = {
-  ...{ rowsGo, suspectToo, whoeverCausedIt, notForEver, snapshotCounts },
+  ...{ rowsGo, rowsForgotten, suspectToo, whoeverCausedIt, notForEver, snapshotCounts },
   ...{ oneDelta, verified, systemTopics },
   ...{ knowsFirst, startsInTime, ownRowsFirst },
 };
