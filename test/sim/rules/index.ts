@@ -6,6 +6,7 @@ import { kinds } from "../kinds.js";
 import { tellScene } from "../scenes/index.js";
 import { adoptionRules } from "./adoption.js";
 import { answerRules } from "./answers.js";
+import { channelRules } from "./channels.js";
 import { claimRules } from "./claims.js";
 import { directoryRules } from "./directory.js";
 import { epochRules } from "./epochs.js";
@@ -30,6 +31,7 @@ export const rules: readonly Rule[] = [
   ...claimRules,
   ...epochRules,
   ...successionRules,
+  ...channelRules,
   ...directoryRules,
   ...moveRules,
   ...adoptionRules,

@@ -1,6 +1,7 @@
 /** All scenes, by name: short histories that are written down, with chance in their details. */
 import { scenes as manyScenes } from "../scenes.js";
 import { World } from "../world/world.js";
+import { channelScenes } from "./channels.js";
 import { directoryScenes } from "./directory.js";
 import { publisherScenes } from "./publishers.js";
 import { publishScenes } from "./publishing.js";
@@ -20,6 +21,7 @@ const scenes = {
   ...directoryScenes,
   ...sessionScenes,
   ...successionScenes,
+  ...channelScenes,
   ...shareScenes,
   ...redispatchScenes,
   ...retainedScenes,

@@ -6,7 +6,7 @@ import type { Settings } from "../../support/front-end.js";
 import { nodeName } from "../cluster-node.js";
 import { type Packet, SimConnection } from "../sessions/connection.js";
 import { SessionNode } from "../sessions/node.js";
-import type { Life } from "../world/node.js";
+import type { Life, WorldNode } from "../world/node.js";
 import type { World } from "../world/world.js";
 
 export interface Greets {
@@ -130,10 +130,13 @@ export class Actor extends SimConnection {
 
 export class Stage {
   readonly nodes: SessionNode[] = [];
+  /** Where all actors are. */
+  readonly actors: WorldNode;
   private readonly life: Life;
 
   private constructor(readonly world: World) {
-    this.life = world.node("actors@actors").boot();
+    this.actors = world.node("actors@actors");
+    this.life = this.actors.boot();
   }
 
   /** So many nodes, joined. Sessions stay where they begin unless `settings` say otherwise. */

@@ -34,6 +34,8 @@ import { PipeSocket } from "../world/pipe-socket.js";
 import type { World } from "../world/world.js";
 
 export const mqttPort = 1883;
+/** How often a full socket is looked at. */
+const drainMs = 5;
 const policy = {
   ...{ name: "sim", anonymous: true, closedToStrangers: false },
   ...{ certificateUser: null, mountPoint: "" },
@@ -226,7 +228,8 @@ export class SessionNode {
     const { share } = this;
     if (share === null) return;
     await life.transport.listen(life.host, [mqttPort, mqttPort], (pipe) => {
-      this.open.add(new Connection(new PipeSocket(pipe), share, policy, "sim:1"));
+      const later = (look: () => void): void => void life.clock.setTimer(drainMs, look);
+      this.open.add(new Connection(new PipeSocket(pipe, later), share, policy, "sim:1"));
     });
     this.isListening = true;
   }

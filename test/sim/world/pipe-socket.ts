@@ -9,11 +9,17 @@ export class PipeSocket implements ClientSocket {
   destroyed = false;
   private onData: (chunk: Buffer) => void = () => undefined;
   private onClose: () => void = () => undefined;
+  private onDrain: () => void = () => undefined;
+  private isFull = false;
   private isPaused = false;
   private isOver = false;
   private readonly kept: Buffer[] = [];
 
-  constructor(private readonly pipe: Pipe) {
+  constructor(
+    private readonly pipe: Pipe,
+    /** Calls back a little later. */
+    private readonly later: (look: () => void) => void,
+  ) {
     pipe.onData = (bytes) => {
       this.kept.push(bytes);
       this.hand();
@@ -34,11 +40,14 @@ export class PipeSocket implements ClientSocket {
     if (event === "data") this.onData = listener;
     // It is told nothing else then.
     else if (event === "close") this.onClose = listener as () => void;
+    else if (event === "drain") this.onDrain = listener as () => void;
   }
 
   write(bytes: Buffer): boolean {
     this.pipe.write(Buffer.from(bytes));
-    return true;
+    if (this.pipe.bufferedBytes === 0) return true;
+    if (!this.isFull) this.awaitDrain();
+    return false;
   }
 
   pause(): void {
@@ -57,6 +66,12 @@ export class PipeSocket implements ClientSocket {
   destroy(): void {
     this.destroyed = true;
     this.pipe.destroy();
+  }
+
+  private awaitDrain(): void {
+    this.isFull = !this.isOver && this.pipe.bufferedBytes > 0;
+    if (this.isFull) this.later(() => this.awaitDrain());
+    else if (!this.isOver) this.onDrain();
   }
 
   /** What has come, unless nobody reads; the end last. */
