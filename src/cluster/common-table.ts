@@ -97,6 +97,11 @@ export class CommonTable implements Journaled {
     return count;
   }
 
+  /** Entries, tombstones among them. */
+  get records(): number {
+    return this.entries.size;
+  }
+
   get tombstones(): number {
     return this.entries.size - this.size;
   }
@@ -106,7 +111,13 @@ export class CommonTable implements Journaled {
    * that it is not taken.
    */
   set(key: string, value: string, endsMs: number): boolean {
-    if (this.get(key) === undefined && this.size >= commonEntriesMax) {
+    const { records } = this;
+    // Counted when it may be so: that looks at all of them.
+    if (
+      records >= commonEntriesMax &&
+      this.get(key) === undefined &&
+      this.size >= commonEntriesMax
+    ) {
       this.counters.refusedFull++;
       return false;
     }

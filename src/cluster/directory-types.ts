@@ -33,6 +33,8 @@ export interface Directory {
    * then older connections of the id, here or elsewhere, are closed (or `takeover.timeout` is over).
    */
   claim(claim: Claim, done: (result: ClaimResult) => void): void;
+  /** Has a claim that is newer than that one been granted here, or asked for its end? Then it comes to nothing. */
+  isOutdated(clientId: string, epoch: number): boolean;
   /** The connection of that claim is attached to its session, here or at another node. */
   attached(clientId: string, epoch: number): void;
   /** The connection of that claim is closed. `sessionKept`: its session lives on in this node. */

@@ -193,6 +193,12 @@ export class DirectoryService implements Directory, HomeNetwork {
     return epoch;
   }
 
+  isOutdated(clientId: string, epoch: number): boolean {
+    const grant = this.grants.get(clientId);
+    if (grant === undefined || grant.epoch < epoch) return false;
+    return grant.epoch > epoch || grant.waiting !== null;
+  }
+
   attached(clientId: string, epoch: number): void {
     this.endGrant(clientId, epoch);
   }

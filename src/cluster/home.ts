@@ -23,8 +23,15 @@ class HomeEntry {
   connections = nowhere;
   /** Sessions: at most one place a node. Those of a node that is down stay until it announces again. */
   sessions = nowhere;
+  /** Of the latest claim, while its node has not said what came of it: there may be a session, too. 0: it has. */
+  openEpoch = 0;
 
   constructor(public user: string) {}
+
+  /** A node has told what it has of claims up to that epoch. */
+  heard(epoch: number): void {
+    if (epoch >= this.openEpoch) this.openEpoch = 0;
+  }
 
   /** Is this connection all that there is, and known? */
   isOnly(node: string, { user, connection, session }: DirectoryEntry): boolean {
@@ -130,6 +137,7 @@ export class Home {
     const epoch = this.network.nextEpoch();
     const entry = new HomeEntry(user);
     entry.epoch = epoch;
+    entry.openEpoch = epoch;
     entry.connections = [{ node: claimant, epoch }];
     this.entries.set(clientId, entry);
     this.counters.grants++;
@@ -155,6 +163,7 @@ export class Home {
     const entry = this.entries.get(clientId);
     if (entry !== undefined) {
       // What most claims come to: it was granted here, and is attached.
+      entry.heard(epoch);
       if (held?.clientId === clientId && entry.isOnly(node, held)) return;
       entry.connections = without(entry.connections, node, epoch);
       entry.sessions = without(entry.sessions, node, epoch);
@@ -194,13 +203,16 @@ export class Home {
     const { sessions } = entry;
     // The claim itself may have been announced already.
     const others = entry.connections.filter((place) => isGranted(place) || place.node !== claimant);
+    const open = others.filter((place) => place.epoch === entry.openEpoch);
     const epoch = this.network.nextEpoch();
     entry.user = user;
     entry.epoch = epoch;
+    entry.openEpoch = epoch;
     entry.connections = withPlace(entry.connections, { node: claimant, epoch });
     this.entries.set(clientId, entry);
     this.counters.grants++;
-    const session = this.placeOf(sessions);
+    // Whoever confirms that its connection is closed knows better, unless its node is out of reach.
+    const session = this.placeOf(sessions) ?? this.placeOf(open);
     // Not in every answer: hardly any client id has two.
     if (sessions.length > 1) reply({ epoch, connections: others, session, older: true });
     else reply({ epoch, connections: others, session });
@@ -251,6 +263,7 @@ export class Home {
       this.settleSessions(clientId, entry);
     }
     if (connection === null) return;
+    entry.heard(connection);
     entry.connections = withPlace(entry.connections, { node, epoch: connection });
     this.settleConflict(clientId, entry);
   }

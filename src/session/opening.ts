@@ -36,6 +36,8 @@ export interface Opening {
   readonly done: (outcome: ConnectOutcome) => void;
   /** The node, which is down, where there is an older session of that client id: a new one begins. */
   readonly succeeds?: string;
+  /** Members that were not up when the claim was granted: nobody may know of sessions that they have. */
+  readonly absent: readonly string[];
   /** The client is not greeted: its session has moved, and its connection comes after it. As `Attachment.continues`. */
   readonly continues?: ReadonlySet<number>;
   /** How often its session was found to have moved elsewhere. */

@@ -11,6 +11,7 @@ import type { AdoptingParts } from "./adoption/parts.js";
 import type { Channel } from "./channel.js";
 import { SessionCounters } from "./counters.js";
 import type { SessionHost, SessionRouter } from "./host.js";
+import { attachStored } from "./attach-stored.js";
 import type { SessionJournal } from "./journal/journal.js";
 import { Journals } from "./journal/journals.js";
 import type { Loaded } from "./journal/recovery.js";
@@ -169,7 +170,8 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
         if (request.clean && result.older === true && channel.isOpen) {
           this.superseded?.endOlder(clientId, epoch);
         }
-        this.granted({ request, channel, epoch, done, moves }, result.sessionAt);
+        const absent = this.superseded?.absent() ?? [];
+        this.granted({ request, channel, epoch, done, absent, moves }, result.sessionAt);
       } else if (channel.isOpen) {
         this.counters.claimsRefused++;
         done({ session: null, reason: refusalReason(result.why) });
@@ -396,15 +398,16 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   }
 
   /** The session for this connection: the one there is, or a new one. */
-  private open(opening: Opening): void {
-    const { request, channel, epoch, succeeds } = opening;
+  open(opening: Opening): void {
+    const { request, channel, epoch } = opening;
     const { clientId, expiryMs } = request;
     const ending = this.ending.get(clientId);
     if (ending !== undefined) {
       ending.push(() => this.open(opening));
       return;
     }
-    if (!channel.isOpen) {
+    if (!channel.isOpen || this.directory.isOutdated(clientId, epoch)) {
+      if (channel.isOpen) opening.done({ session: null, reason: 0 });
       this.forgetWill(clientId, epoch);
       this.released(opening);
       return;
@@ -425,7 +428,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
       session.journal = this.journals.open(session);
       session.expiryMs = expiryMs;
     }
-    if (isNew && succeeds) this.superseded?.begin(session, epoch, succeeds, request.clean);
+    if (isNew) this.superseded?.begin(session, opening);
     const { journal } = session;
     session.rules = request.rules;
     if (journal === null) {
@@ -433,65 +436,17 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
       return;
     }
     this.byId.set(clientId, session);
-    this.attachStored(opening, session, journal, isNew);
-  }
-
-  /** A session with a journal: CONNACK says nothing that is not durable, and what is in flight is at hand. */
-  private attachStored(
-    opening: Opening,
-    session: Session,
-    journal: SessionJournal,
-    isNew: boolean,
-  ): void {
-    const { channel, epoch, done } = opening;
-    const superseded = (): void => {
-      // A newer connection of the client has come for the session.
-      done({ session: null, reason: 0 });
-      this.leave(opening, session, false);
-    };
-    if (session.epoch > epoch) {
-      superseded();
-      return;
-    }
-    session.epoch = epoch;
-    if (isNew) journal.noteMeta();
-    if (journal.journals.stalled !== null) {
-      // It would have to wait for nobody knows how long.
-      done({ session: null, reason: ReasonCode.ServerUnavailable });
-      this.leave(opening, session, isNew);
-      return;
-    }
-    const attach = (isLoaded: boolean): void => {
-      const { isFenced } = journal;
-      if (!channel.isOpen) this.leave(opening, session, isNew && session.epoch === epoch);
-      else if (session.epoch > epoch) superseded();
-      // It has expired, or an operator has ended it. With the same claim it would be fenced again.
-      else if (!isFenced && this.byId.get(session.clientId) !== session) this.open(opening);
-      else if (isLoaded && !isFenced && !journal.journals.stalled)
-        this.attach(opening, session, isNew);
-      else {
-        done({ session: null, reason: ReasonCode.ServerUnavailable });
-        this.leave(opening, session, isNew);
-      }
-      journal.attachEnds();
-    };
-    journal.attachBegins();
-    const load = (): void => {
-      if (session.window.anyUnloaded) void journal.journals.pages.loadWindow(journal).then(attach);
-      else attach(true);
-    };
-    if (journal.isClean) load();
-    else session.whenDurable(load);
+    attachStored(this, opening, session, journal, isNew);
   }
 
   /** Nobody attaches to it: it stays as it is, unless it was made for that. */
-  private leave(opening: Opening, session: Session, isNew: boolean): void {
+  leave(opening: Opening, session: Session, isNew: boolean): void {
     if (isNew && this.byId.get(session.clientId) === session) this.end(session);
     this.forgetWill(session.clientId, opening.epoch);
     this.released(opening);
   }
 
-  private attach(opening: Opening, session: Session, isNew: boolean): void {
+  attach(opening: Opening, session: Session, isNew: boolean): void {
     const { request, channel, epoch, done } = opening;
     const { clientId, expiryMs, receiveMaximum, will } = request;
     if (isNew) this.counters.sessionsCreated++;

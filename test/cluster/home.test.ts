@@ -80,11 +80,19 @@ test("each claim gets a higher epoch, and the connections before it", () => {
   assert.deepEqual(second, {
     epoch: 102,
     connections: [{ node: "a@h", epoch: 101 }],
-    session: null,
+    // What came of that claim was not said yet: a session, maybe, and its node may be out of reach when it is asked.
+    session: { node: "a@h", isUp: true },
   });
   scene.home.holds("a@h", { clientId: "x", epoch: 101, entry: null });
   assert.equal(scene.places, "b@h 102 | ");
   assert.deepEqual(scene.granted("b@h").connections, [{ node: "b@h", epoch: 102 }]);
+});
+
+test("of a connection that was told without a session none is named", () => {
+  const scene = Scene.complete();
+  scene.granted("a@h");
+  scene.home.holds("a@h", { clientId: "x", epoch: 101, entry: entry(101) });
+  assert.equal(scene.granted("b@h").session, null);
 });
 
 test("an epoch is higher than any that an owner knows", () => {

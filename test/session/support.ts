@@ -211,16 +211,16 @@ export function world(settings: Settings = {}, store: Store | null = null): Worl
   const incarnation = ++incarnations;
   const sessions = new Sessions({
     authorizer: new Acl(auth, silentLog),
-    ...{ router, limits },
+    ...{ router, limits, willNetwork: null, remote: null },
     wheel: new TimerWheel(clock),
     turn: new Turn(clock),
     directory: {
       claim: (_claim, done) => done({ granted: true, epoch: ++epoch, sessionAt: null }),
+      isOutdated: () => false,
       attached: (clientId) => reports.push(`attached ${clientId}`),
       released: (clientId, _epoch, kept) => reports.push(`released ${clientId} ${kept}`),
       changed: (clientId) => reports.push(`changed ${clientId}`),
     },
-    ...{ willNetwork: null, remote: null },
     journals:
       store === null || commits === null
         ? null

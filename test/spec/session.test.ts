@@ -225,6 +225,7 @@ test("many connections of one id at once leave one", async (t) => {
 test("a session of another user is refused: 0x87, in MQTT 3 return code 5", async (t) => {
   const directory: Directory = {
     claim: (_claim, done) => done({ granted: false, why: "other-user" }),
+    isOutdated: () => false,
     attached: () => undefined,
     released: () => undefined,
     changed: () => undefined,
@@ -248,6 +249,7 @@ test("while a claim waits nothing is read; superseded ones close without a word"
   const released: unknown[] = [];
   const directory: Directory = {
     claim: (_claim, done) => void answers.push(done),
+    isOutdated: () => false,
     attached: () => undefined,
     released: (...all) => void released.push(all),
     changed: () => undefined,

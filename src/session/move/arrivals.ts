@@ -41,7 +41,15 @@ export class Arrivals {
   ): AttachedSession | null {
     const request = before.isRemote ? before.opening.request : requestOf(before);
     const continues = new Set(before.isRemote ? before.freshIds() : before.incoming.freshIds());
-    const opening = { request, channel, epoch, continues, moves: 0, done: () => undefined };
+    const opening = {
+      request,
+      channel,
+      epoch,
+      continues,
+      absent: [],
+      moves: 0,
+      done: () => undefined,
+    };
     if (node !== this.self) return this.host.remote?.goOn(opening, node) ?? null;
     const session = this.arrived(request.clientId, epoch);
     if (session !== null) this.continue(session, opening);

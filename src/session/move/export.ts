@@ -118,9 +118,9 @@ function headOf(
   };
 }
 
-const plainSuccession = ({ node, cuts, takenId }: Succession): SnapshotHead["succession"] => ({
-  ...{ node, takenId },
-  cuts: cuts === null ? null : [...cuts],
+const plainSuccession = (note: Succession): SnapshotHead["succession"] => ({
+  ...{ nodes: [...note.nodes], cleanEpoch: note.cleanEpoch, takenId: note.takenId },
+  cuts: note.cuts === null ? null : [...note.cuts],
 });
 
 function willOf({ will, willDueMs }: Session, nowMs: number): SnapshotHead["will"] {

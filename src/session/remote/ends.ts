@@ -488,7 +488,7 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
         far.attached(outcome.session);
       }
     };
-    const opening: Opening = { request, channel: far, epoch, done, moves: 0 };
+    const opening: Opening = { request, channel: far, epoch, done, absent: [], moves: 0 };
     if (record.continues) {
       this.onContinued(far, opening);
       return;

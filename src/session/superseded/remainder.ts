@@ -22,7 +22,14 @@ export class Remainder implements Subscriber {
     cuts: readonly Cut[],
     private readonly self: string,
   ) {
-    for (const cut of cuts) this.byOrigin.set(cut.origin, cut);
+    this.cutAt(cuts);
+  }
+
+  /** The younger session has got its first subscription meanwhile. What this node publishes was that one's before. */
+  cutAt(cuts: readonly Cut[]): void {
+    for (const cut of cuts) {
+      if (!this.byOrigin.has(cut.origin)) this.byOrigin.set(cut.origin, cut);
+    }
   }
 
   get clientId(): string {

@@ -1,4 +1,4 @@
-/** What a session that began while an older one could not be reached knows of that; a record in its partition. */
+/** What a session knows of an older one that could not be reached when it began, or may have been out of sight; a record in its partition. */
 import { z } from "zod";
 import { decodeRecord, encodeRecord } from "../../store/record.js";
 import type { Cut } from "./wire.js";
@@ -9,8 +9,10 @@ const version = 1;
 
 /** As plain data. */
 export const succession = z.object({
-  /** Where the older session is. */
-  node: z.string(),
+  /** Where the older session is, or may be: nodes that were away when this one began. */
+  nodes: z.array(z.string()),
+  /** It began with Clean Start and this epoch: nothing of what is older is wanted; 0: it did not. */
+  cleanEpoch: z.number(),
   /** Up to where everybody had published when its first subscription was in force; null: there was none yet. */
   cuts: z
     .array(z.object({ origin: z.string(), incarnation: z.number(), counter: z.number() }))
@@ -20,7 +22,8 @@ export const succession = z.object({
 });
 
 export interface Succession {
-  readonly node: string;
+  readonly nodes: readonly string[];
+  readonly cleanEpoch: number;
   readonly cuts: readonly Cut[] | null;
   readonly takenId: number;
 }

@@ -14,7 +14,9 @@ import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { SessionHost } from "../host.js";
 import { takeSnapshot } from "../move/export.js";
 import { readMessages } from "../move/snapshot.js";
+import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
+import { Endings, type Table } from "./endings.js";
 import { Remainder } from "./remainder.js";
 import {
   decodeSuccession,
@@ -52,13 +54,15 @@ export interface SupersededHost extends SessionHost {
   get(clientId: string): Session | undefined;
   all(): Iterable<Session>;
   /** Null: sessions never move. */
-  readonly moves: { has(clientId: string): boolean } | null;
+  readonly moves: {
+    has(clientId: string): boolean;
+    whenSettled(clientId: string, callback: () => void): void;
+  } | null;
+  /** Not null: nobody gets a new session because of a node that is away. */
+  readonly adoptions: object | null;
   /** The session goes without its will, and without giving anything away. */
   letGo(session: Session, done: () => void): void;
 }
-
-/** The table that all members hold alike. */
-type Table = Pick<Cluster["common"], "watch" | "set" | "all">;
 
 export interface SupersededParts {
   readonly cluster: SupersededCluster & { readonly common: Table };
@@ -71,10 +75,14 @@ const barrierMs = 10_000;
 const againMs = 1_000;
 const pollMs = 5;
 const successorsAtOnce = 1000;
-/** Keys of that table: client ids whose sessions up to an epoch have ended, while an older one could not be told. */
-const endedStart = "ended ";
-/** An older session may turn up as long as its node is awaited. */
-const endedMs = 7 * 86_400_000;
+const nobody: readonly string[] = [];
+
+/** A session in the place of an older one; without cuts: all of its client id have ended up to that epoch. */
+interface Successor {
+  readonly clientId: string;
+  readonly epoch: number;
+  readonly cuts: Cut[] | null;
+}
 
 /** What an older session leaves, under a number of its own. */
 interface Legacy {
@@ -86,8 +94,10 @@ interface Legacy {
 interface Leaving {
   /** Where that is. */
   by: string;
-  /** Stands for it with the router; null: where it ends is not known yet. */
+  /** What stands for it with the router; null: itself. */
   remainder: Remainder | null;
+  /** Where it ends, as far as that is known. */
+  cuts: readonly Cut[];
 }
 
 /** When the first subscriptions of a younger session were made. */
@@ -121,6 +131,9 @@ export class Superseded {
   private readonly leaving = new Map<string, Leaving>();
   private readonly coming = new Map<string, Coming>();
   private readonly beginnings = new WeakMap<Session, Beginning>();
+  private readonly endings: Endings;
+  /** What is being told to nodes that start, in the order of the client ids. */
+  private readonly telling = new Map<string, Successor[]>();
   /** It ends already, while all are told that whatever is as old ends. */
   private ending: Session | null = null;
 
@@ -133,9 +146,8 @@ export class Superseded {
       if (question === null) reply(null);
       else this.answer(peer, question, (answer) => reply(encodeAnswer(answer)));
     });
-    parts.cluster.common.watch((entries) => {
-      for (const { key, value } of entries) this.onEndedElsewhere(key, value);
-    });
+    this.endings = new Endings(parts.cluster.common, parts.clock);
+    this.endings.watch((clientId, epoch) => this.onEndedElsewhere(clientId, epoch));
   }
 
   /** Older sessions of this node that are on their way to younger ones. */
@@ -143,18 +155,37 @@ export class Superseded {
     return this.leaving.size;
   }
 
+  /** Members that are not up: there may be sessions that nobody here knows of. */
+  absent(): readonly string[] {
+    const { cluster } = this.parts;
+    let absent = nobody;
+    for (const { name } of cluster.members.others()) {
+      if (cluster.state(name) !== "up") absent = [...absent, name];
+    }
+    return absent;
+  }
+
   /**
-   * A session begins here although there is one at a node that is down. `clean`: nothing of that is wanted. One that ends with
-   * its connection has nothing handed over either.
+   * A session begins here although there is one at a node that is down, or may be one at a member that is away. After Clean
+   * Start nothing of that is wanted. One that ends with its connection has nothing handed over either.
    */
-  begin(session: Session, epoch: number, node: string, clean: boolean): void {
-    if (clean) this.noteEnded(session.clientId, epoch - 1);
-    else if (session.expiryMs > 0) this.note(session, { node, cuts: null, takenId: 0 });
+  begin(session: Session, { epoch, succeeds, absent, request: { clean } }: Opening): void {
+    if (this.host.adoptions !== null) return;
+    const isKnown = succeeds !== undefined;
+    const nodes = isKnown && !absent.includes(succeeds) ? [succeeds, ...absent] : absent;
+    if (nodes.length === 0) return;
+    const { clientId, expiryMs } = session;
+    if (expiryMs > 0) {
+      const cleanEpoch = clean ? epoch : this.endings.keptOf(clientId) + 1;
+      this.note(session, { nodes, cleanEpoch, cuts: null, takenId: 0 });
+    }
+    if (clean && isKnown) this.endings.tell(clientId, epoch - 1, true);
+    else if (clean && expiryMs === 0) this.endings.keep(clientId, epoch - 1);
   }
 
   /** Clean Start with that epoch, and there are more sessions than the one that it ends: all older ones end. */
   endOlder(clientId: string, epoch: number): void {
-    this.noteEnded(clientId, epoch - 1);
+    this.endings.tell(clientId, epoch - 1, true);
   }
 
   /**
@@ -163,7 +194,7 @@ export class Superseded {
    */
   async resume(): Promise<void> {
     const { cluster } = this.parts;
-    for (const { key, value } of cluster.common.all()) this.onEndedElsewhere(key, value);
+    for (const [clientId, epoch] of this.endings.inTable()) this.onEndedElsewhere(clientId, epoch);
     const names = cluster.members.others().map(({ name }) => name);
     const up = names.filter((name) => cluster.state(name) === "up");
     await Promise.all(up.map((name) => this.askSuccessors(name)));
@@ -176,7 +207,8 @@ export class Superseded {
       if (answer?.kind !== "successors") return;
       for (const { clientId, epoch, cuts } of answer.sessions) {
         after = clientId;
-        this.follow(clientId, epoch, by, cuts);
+        if (cuts === null) this.onEndedElsewhere(clientId, epoch);
+        else this.follow(clientId, epoch, by, cuts);
       }
       if (!answer.more) return;
     }
@@ -205,15 +237,22 @@ export class Superseded {
       const { succession } = session;
       if (succession?.cuts === null) this.note(session, { ...succession, cuts });
       this.beginnings.delete(session);
-      session.whenDurable(ready);
+      void this.tellCuts(session, cuts).then(() => session.whenDurable(ready));
     });
+  }
+
+  /** Older sessions on their way here may have asked before. */
+  private async tellCuts({ clientId, epoch, succession }: Session, cuts: Cut[]): Promise<void> {
+    const { cluster } = this.parts;
+    const up = succession?.nodes.filter((node) => cluster.state(node) === "up") ?? [];
+    await Promise.all(up.map((node) => this.ask(node, { kind: "cut", clientId, epoch, cuts })));
   }
 
   /** A session has ended: an older one, to which it had succeeded, has too. */
   onEnded(session: Session): void {
     if (session.succession === null) return;
     this.ending = session;
-    this.noteEnded(session.clientId, session.epoch);
+    this.endings.tell(session.clientId, session.epoch, false);
     this.ending = null;
   }
 
@@ -230,41 +269,57 @@ export class Superseded {
     if (under !== undefined) {
       // The younger one has moved, or its home was quicker than its node to tell.
       under.by = by;
-      if (cuts !== null) under.remainder ??= this.remainderOf(session, cuts);
+      if (cuts === null) return;
+      under.cuts = cuts;
+      this.cut(session, under);
       return;
     }
-    if (this.isMoving(clientId)) return;
-    const leaving: Leaving = { by, remainder: null };
+    const leaving: Leaving = { by, remainder: null, cuts: cuts ?? [] };
     this.leaving.set(clientId, leaving);
-    // Its client may be here, and not where the younger one is: it has to find that.
+    if (!this.isMoving(clientId)) this.sendOff(session);
+    if (cuts !== null) this.cut(session, leaving);
+    void this.leave(session, leaving).then(() => {
+      leaving.remainder?.unsubscribe();
+      this.leaving.delete(clientId);
+    });
+  }
+
+  /** Its client may be here, and not where the younger one is: it has to find that. */
+  private sendOff(session: Session): void {
     session.channel?.close(ReasonCode.SessionTakenOver);
-    if (cuts !== null) leaving.remainder = this.remainderOf(session, cuts);
-    void this.leave(session, leaving).then(() => this.leaving.delete(clientId));
   }
 
   private isMoving(clientId: string): boolean {
     return this.host.moves?.has(clientId) ?? false;
   }
 
-  private remainderOf(session: Session, cuts: readonly Cut[]): Remainder {
-    const own = [...cuts, this.ownPosition()];
-    const remainder = new Remainder(session, own, this.parts.cluster.name);
-    remainder.subscribe();
-    return remainder;
+  /** A move of the older session ends first: it is given up, or the younger one is what comes of it. */
+  private async moveSettled(clientId: string): Promise<void> {
+    const { moves } = this.host;
+    while (moves?.has(clientId)) {
+      await new Promise<void>((resolve) => moves.whenSettled(clientId, resolve));
+    }
   }
 
-  private noteEnded(clientId: string, epoch: number): void {
-    const { cluster, clock } = this.parts;
-    cluster.common.set(endedStart + clientId, String(epoch), clock.wallMs() + endedMs);
+  /** From now on the older session takes no more than is its own. */
+  private cut(session: Session, leaving: Leaving): Remainder {
+    const { cuts, remainder } = leaving;
+    remainder?.cutAt(cuts);
+    if (remainder !== null) return remainder;
+    const own = this.ownPosition();
+    const others = cuts.filter(({ origin }) => origin !== own.origin);
+    leaving.remainder = new Remainder(session, [...others, own], this.parts.cluster.name);
+    leaving.remainder.subscribe();
+    return leaving.remainder;
   }
 
   /** A session here that nobody wants any more. */
-  private onEndedElsewhere(key: string, value: string | null): void {
-    if (!key.startsWith(endedStart) || value === null) return;
-    const session = this.host.get(key.slice(endedStart.length));
+  private onEndedElsewhere(clientId: string, epoch: number): void {
+    const session = this.host.get(clientId);
     if (session === undefined || session === this.ending) return;
-    if (session.epoch > Number(value) || session.channel !== null) return;
-    if (!this.isMoving(session.clientId)) this.end(session, null, "discarded");
+    if (session.epoch > epoch || session.channel !== null) return;
+    if (!this.isMoving(clientId)) this.end(session, null, "discarded");
+    else void this.moveSettled(clientId).then(() => this.onEndedElsewhere(clientId, epoch));
   }
 
   private note(session: Session, succession: Succession): void {
@@ -316,10 +371,19 @@ export class Superseded {
     }
     const { clientId, epoch } = question;
     const session = this.host.get(clientId);
+    if (question.kind === "cut") {
+      const leaving = this.leaving.get(clientId);
+      if (leaving !== undefined) leaving.cuts = question.cuts;
+      if (leaving?.remainder) leaving.remainder.cutAt(question.cuts);
+      reply({ kind: "taken" });
+      return;
+    }
     if (session === undefined || session.epoch <= epoch || this.leaving.has(clientId)) {
       reply({ kind: "unknown" });
     } else if (session.isStalled || this.isMoving(clientId)) reply({ kind: "later" });
+    else if (epoch < (session.succession?.cleanEpoch ?? 0)) reply({ kind: "discard" });
     else if (question.kind === "begin") {
+      this.knows(session, peer);
       reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])] });
     } else this.take(session, peer, question, reply);
   }
@@ -332,17 +396,39 @@ export class Superseded {
     return { kind: "position", incarnation: own.incarnation, counter };
   }
 
+  /** There is an older session at that node: should this one end, the other must not be what is left. */
+  private knows(session: Session, node: string): Succession {
+    const { succession } = session;
+    if (succession?.nodes.includes(node)) return succession;
+    const cuts = session.subscriptions.size > 0 ? [] : null;
+    const known = succession ?? { nodes: [], cleanEpoch: 0, cuts, takenId: 0 };
+    const note = { ...known, nodes: [...known.nodes, node] };
+    this.note(session, note);
+    return note;
+  }
+
   /** Sessions here that have taken the place of older ones at that node, in the order of their client ids. */
   private successorsOf(node: string, after: string): Answer {
-    const found: { clientId: string; epoch: number; cuts: Cut[] }[] = [];
-    for (const session of this.host.all()) {
-      const { succession, clientId, epoch } = session;
-      if (succession?.node !== node || clientId <= after) continue;
+    const told = (after === "" ? undefined : this.telling.get(node)) ?? this.allSuccessorsOf(node);
+    const found = told.filter(({ clientId }) => clientId > after);
+    const more = found.length > successorsAtOnce;
+    if (more) this.telling.set(node, found);
+    else this.telling.delete(node);
+    return { kind: "successors", sessions: found.slice(0, successorsAtOnce), more };
+  }
+
+  private allSuccessorsOf(node: string): Successor[] {
+    const found: Successor[] = [];
+    for (const { succession, clientId, epoch } of this.host.all()) {
+      if (!succession?.nodes.includes(node)) continue;
       found.push({ clientId, epoch, cuts: [...(succession.cuts ?? [])] });
     }
-    found.sort((one, other) => (one.clientId < other.clientId ? -1 : 1));
-    const more = found.length > successorsAtOnce;
-    return { kind: "successors", sessions: found.slice(0, successorsAtOnce), more };
+    for (const [clientId, epoch] of this.endings.all()) {
+      // One that has begun since says it itself.
+      const isSaid = this.host.get(clientId)?.succession?.nodes.includes(node) ?? false;
+      if (!isSaid) found.push({ clientId, epoch, cuts: null });
+    }
+    return found.sort((one, other) => (one.clientId < other.clientId ? -1 : 1));
   }
 
   /** Parts are kept until the last is here: then all of them are taken, in one turn and one commit. */
@@ -374,8 +460,7 @@ export class Superseded {
       reply({ kind: "later" });
       return;
     }
-    const { node = peer, cuts = null } = session.succession ?? {};
-    this.note(session, { node, cuts, takenId: id });
+    this.note(session, { ...this.knows(session, peer), takenId: id });
     session.pump();
     session.whenDurable(() => reply({ kind: "taken" }));
   }
@@ -397,17 +482,26 @@ export class Superseded {
       "a younger session takes the place of one here",
     );
     let legacy: Legacy | null = null;
+    if (this.isMoving(clientId)) {
+      await this.moveSettled(clientId);
+      if (this.host.get(clientId) === session) this.sendOff(session);
+    }
     while (this.host.get(clientId) === session) {
       const { by } = leaving;
       const answer = await this.ask(by, { kind: "begin", clientId, epoch });
       if (answer?.kind === "unknown" && leaving.by === by) {
         // It is the only one again, or its home will say who is.
         leaving.remainder?.giveBack();
+        leaving.remainder = null;
+        return;
+      }
+      if (answer?.kind === "discard") {
+        this.end(session, leaving.remainder, "discarded");
         return;
       }
       if (answer?.kind === "take") {
-        leaving.remainder ??= this.remainderOf(session, answer.cuts);
-        const { remainder } = leaving;
+        if (answer.cuts.length > 0) leaving.cuts = answer.cuts;
+        const remainder = this.cut(session, leaving);
         legacy ??= await this.legacyOf(session, remainder);
         // Until that is known to be taken it is given again, under the same number.
         if (legacy !== null && (await this.give(clientId, epoch, by, legacy))) {
@@ -417,7 +511,6 @@ export class Superseded {
       }
       await sleep(this.parts.clock, againMs);
     }
-    leaving.remainder?.unsubscribe();
   }
 
   /** All that the session leaves; null: not everything is there yet that belongs to it. */

@@ -14,6 +14,13 @@ export type Cut = z.infer<typeof positionSchema>;
 const questionSchema = z.discriminatedUnion("kind", [
   /** The asker has an older session of that client id. What is to become of it? */
   z.object({ kind: z.literal("begin"), clientId: z.string(), epoch: count }),
+  /** The younger session's first subscription is in force: what is published after these is its own. */
+  z.object({
+    kind: z.literal("cut"),
+    clientId: z.string(),
+    epoch: count,
+    cuts: z.array(positionSchema).max(10_000),
+  }),
   /** A part of the older session's messages, the first or the last of them. `id`: the same however often they are sent. */
   z.object({
     kind: z.literal("give"),
@@ -35,16 +42,23 @@ const answerSchema = z.discriminatedUnion("kind", [
   /** There is no younger session of that client id here. */
   z.object({ kind: z.literal("unknown") }),
   z.object({ kind: z.literal("take"), cuts: z.array(positionSchema).max(10_000) }),
+  /** Nothing of what is as old is wanted. */
+  z.object({ kind: z.literal("discard") }),
   z.object({
     kind: z.literal("successors"),
     sessions: z
       .array(
-        z.object({ clientId: z.string(), epoch: count, cuts: z.array(positionSchema).max(10_000) }),
+        z.object({
+          clientId: z.string(),
+          epoch: count,
+          /** Null: the older session ends, without a younger one. */
+          cuts: z.array(positionSchema).max(10_000).nullable(),
+        }),
       )
       .max(10_000),
     more: z.boolean(),
   }),
-  /** It is taken; of the last part: all of them, durably. */
+  /** It is taken; of the last part: all of them, durably. So is a cut. */
   z.object({ kind: z.literal("taken") }),
   /** Not now. */
   z.object({ kind: z.literal("later") }),

@@ -4,6 +4,7 @@ import type { SessionPlace } from "../../../src/cluster/directory-types.js";
 import { Home } from "../../../src/cluster/home.js";
 import type { Opening } from "../../../src/session/opening.js";
 import { RemoteEnds } from "../../../src/session/remote/ends.js";
+import { Endings } from "../../../src/session/superseded/endings.js";
 import { Remainder } from "../../../src/session/superseded/remainder.js";
 import type { Succession } from "../../../src/session/superseded/succession.js";
 import { Superseded, type SupersededHost } from "../../../src/session/superseded/superseded.js";
@@ -112,8 +113,9 @@ export const successionRules: readonly Rule[] = [
         Superseded.prototype,
         "begin",
         (sound) =>
-          function (this: Superseded, session, epoch, node) {
-            sound.call(this, session, epoch, node, false);
+          function (this: Superseded, session, opening) {
+            const request = { ...opening.request, clean: false };
+            sound.call(this, session, { ...opening, request });
           },
       ),
   },
@@ -125,7 +127,7 @@ export const successionRules: readonly Rule[] = [
     seed: 1,
     scene: "tombstone",
     fault: /leaves a tombstone/,
-    plant: () => replaceHidden(Superseded.prototype, "noteEnded", () => () => undefined),
+    plant: () => replace(Endings.prototype, "tell", () => () => undefined),
   },
   {
     section: 6,

@@ -39,6 +39,8 @@ interface Unanswered {
   isReleased: boolean;
 }
 
+/** A store that has come back is tried again within that time. */
+const wellMs = 1_000;
 const never = Number.POSITIVE_INFINITY;
 
 /** A session that a younger one takes the place of, and what had been promised to it. */
@@ -337,8 +339,13 @@ export class SimClient extends SimConnection {
 
   /** May two of its sessions have taken it, or one had begun with it when it was lost? */
   private mayComeTwice(sent: Sent): boolean {
-    return this.legacies.some(({ open, askedMs, grantedMs, sinceMs }) => {
+    return this.legacies.some(({ interests, lostMs, open, askedMs, grantedMs, sinceMs }) => {
       if (open.has(payloadOf(sent))) return true;
+      // What the older one had taken for a group may have gone to another member when its node died, maybe the younger one.
+      const wasMember = interests.some(
+        ({ filter }) => isShared(filter) && matches(filter, sent.topic),
+      );
+      if (wasMember && sent.sentMs <= lostMs) return true;
       const endMs = Math.min(sent.acknowledgedMs, this.nowMs);
       return askedMs !== never && endMs >= Math.max(askedMs, sinceMs) && sent.sentMs <= grantedMs;
     });
@@ -375,6 +382,7 @@ export class SimClient extends SimConnection {
         ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },
         ...{ place, life: place.lives.length },
         ...{ isCommitted: this.options.persistent, isSettled: false },
+        mayBeWithheld: this.version === 4 && !place.wasWell(wellMs),
         ...{ reachedMs: new Map<string, number>(), metMs: new Map<string, number>() },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
       };
@@ -468,7 +476,9 @@ export class SimClient extends SimConnection {
     const times = this.taken.get(sent) ?? 0;
     this.taken.set(sent, times + 1);
     // What came with QoS 1 and was not stored when its node died comes again, with what is subscribed by then.
-    const lastCrashMs = Math.max(this.node.lastCrashMs, this.sessionNode().lastCrashMs);
+    // So does, with less than QoS 2, what the publisher's node publishes again at its start.
+    const nodes = [this.node, this.sessionNode(), sent.place];
+    const lastCrashMs = Math.max(...nodes.map((node) => node.lastCrashMs));
     const mayRepeat = !this.takenOnce.has(sent) && lastCrashMs >= sent.sentMs;
     if (qos === 2) this.takenOnce.add(sent);
     this.checkDue(sent, qos);
@@ -481,6 +491,7 @@ export class SimClient extends SimConnection {
       this.fault(`got ${inWords(sent)} again, with QoS ${qos}`);
     }
     if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
+    if (sent.times > 1 && sent.mayBeWithheld) return;
     // What its publisher repeats is new to those who came meanwhile.
     const wasThere = ({ filter, askedMs }: Interest): boolean =>
       matches(filter, sent.topic) && askedMs <= sent.sentMs;

@@ -100,13 +100,17 @@ export abstract class SimConnection {
     const more =
       packet.cmd === "publish"
         ? ` ${packet.payload.toString()} q${packet.qos}${packet.dup ? " dup" : ""} ${packet.topic}`
-        : packet.cmd === "connack"
-          ? ` ${packet.reasonCode ?? packet.returnCode} present ${packet.sessionPresent}`
-          : packet.cmd === "subscribe"
-            ? ` ${packet.subscriptions.map(({ topic, qos }) => `${topic} q${qos}`).join()}`
-            : "reasonCode" in packet && packet.reasonCode
-              ? ` reason ${packet.reasonCode}`
-              : "";
+        : packet.cmd === "connect"
+          ? ` clean ${packet.clean}, session ends after ${packet.properties?.sessionExpiryInterval ?? "-"}`
+          : packet.cmd === "connack"
+            ? ` ${packet.reasonCode ?? packet.returnCode} present ${packet.sessionPresent}`
+            : packet.cmd === "subscribe"
+              ? ` ${packet.subscriptions.map(({ topic, qos }) => `${topic} q${qos}`).join()}`
+              : packet.cmd === "unsubscribe"
+                ? ` ${packet.unsubscriptions.join()}`
+                : "reasonCode" in packet && packet.reasonCode
+                  ? ` reason ${packet.reasonCode}`
+                  : "";
     this.life.trace.note(`${this.clientId} ${verb} ${cmd}${id}${more}`);
   }
 }

@@ -41,6 +41,8 @@ export class MoveStory {
   private mover: SimClient | null = null;
   private flows = true;
   private isStruck = false;
+  /** Who was asked to move it has not said yet what came of that, and lives. */
+  private isPushing: () => boolean = () => false;
 
   constructor(
     readonly seed: number,
@@ -201,11 +203,18 @@ export class MoveStory {
 
   private push(): void {
     const [from, to] = this.nodes;
-    from?.process?.sessions.moves?.push(movingId, to?.name ?? "").then(
+    const process = from?.process;
+    let isAsked = true;
+    this.isPushing = () => isAsked && from?.process === process;
+    process?.sessions.moves?.push(movingId, to?.name ?? "").then(
       () => {
+        isAsked = false;
         this.isMoved = true;
       },
-      (error: unknown) => this.world.trace.note(`not moved: ${String(error)}`),
+      (error: unknown) => {
+        isAsked = false;
+        this.world.trace.note(`not moved: ${String(error)}`);
+      },
     );
   }
 
@@ -241,7 +250,7 @@ export class MoveStory {
     const seen = (): string =>
       `owners ${owners().map(({ name }) => name)}, open at ${nodes.filter(isOpen).map(({ name }) => name)}`;
     await world.until(
-      () => !nodes.some(isOpen) && owners().length === 1,
+      () => !this.isPushing() && !nodes.some(isOpen) && owners().length === 1,
       30_000,
       () => `the session has one owner: ${seen()}`,
     );

@@ -148,6 +148,11 @@ export class SessionNode {
     this.lastCrashMs = this.world.nowMs;
   }
 
+  /** Has it listened, and been able to store, for so long? */
+  wasWell(forMs: number): boolean {
+    return this.store.failing === null && this.world.nowMs - this.wellSinceMs >= forMs;
+  }
+
   /** To be called every now and then. */
   lookAfter(): void {
     const isWell = this.isListening && this.store.failing === null;

@@ -173,6 +173,8 @@ export class SessionStory {
       );
       client.ackMsMax = dice.pick([0, 5, 60]);
       client.onGranted = (interest) => this.onGranted(client.sessionNode(), interest);
+      // QoS 0 is not waited for.
+      if (this.nodes.length > 1) client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
       if (this.mix.roams) this.letRoam(client);
       this.clients.push(client);
     }
@@ -206,8 +208,6 @@ export class SessionStory {
       if (!isWell && (!mayHurry || !this.dice.chance(this.mix.haste))) return null;
       return this.dice.pick(listening);
     };
-    // QoS 0 is not waited for.
-    client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
     if (this.mix.adopts) return;
     client.mayBeWithoutOwner = () =>
       this.world.nowMs - this.lastCrashMs < ownerDownMs ||
