@@ -158,10 +158,10 @@ const cluster = z.strictObject({
     max: "365d",
     default: "7d",
     about:
-      "How long the deletion of a retained message is remembered, so that a node that was away cannot " +
-      "bring the message back, and how long messages wait for a node that is down. After a longer absence " +
-      "it may bring deleted messages back, and lacks what was older. Higher costs a small record per " +
-      "deleted message, and the room of what waits.",
+      "How long the deletion of a retained message is remembered, and how long messages wait for a node that " +
+      "is down. After a longer absence a node lacks what was older, and takes the retained messages that the " +
+      "others have in place of its own; two sides that were cut from each other for so long may bring " +
+      "deleted ones back. Higher costs a small record per deleted message, and the room of what waits.",
   }),
   output_bytes: size({
     min: "64KiB",

@@ -8,6 +8,7 @@ import type { Clock } from "../lib/clock.js";
 import type { Commits } from "../store/commits.js";
 import type { Journaled } from "../store/journaled.js";
 import { keyBytesMax, type Operation, type Store } from "../store/store.js";
+import { decodeLastAlive, encodeLastAlive, type LastAlive, lastAliveKey } from "./last-alive.js";
 import type { Message } from "./message.js";
 import { retainedBucket, retainedBuckets } from "./retained-digest.js";
 import type { RetainedEntry } from "./retained-entry.js";
@@ -26,6 +27,8 @@ class Bucket implements Journaled {
   touched = false;
   readonly changed = new Set<string>();
   isCleared = false;
+  /** Another record than those of topics. */
+  alive: LastAlive | null = null;
   waiting: Message[] = [];
   private committing: Message[] = [];
 
@@ -47,6 +50,10 @@ class Bucket implements Journaled {
       else into.push({ kind: "put", key, value: encodeRetained(entry, this.clock) });
     }
     this.changed.clear();
+    const { alive } = this;
+    this.alive = null;
+    if (alive !== null)
+      into.push({ kind: "put", key: lastAliveKey, value: encodeLastAlive(alive) });
     this.committing = this.waiting;
     this.waiting = [];
   }
@@ -64,6 +71,8 @@ class Bucket implements Journaled {
 }
 
 export class RetainedJournal {
+  /** What was noted last, by this process or an earlier one. */
+  lastAlive: LastAlive | null = null;
   private readonly buckets: Bucket[];
 
   constructor(
@@ -78,6 +87,13 @@ export class RetainedJournal {
   changed(topic: string): void {
     const bucket = this.bucketOf(topic);
     bucket.changed.add(topic);
+    this.commits.touch(bucket);
+  }
+
+  /** The node is at work. */
+  noteAlive(alive: LastAlive): void {
+    const bucket = this.buckets[0] as Bucket; // there is one for each number
+    this.lastAlive = bucket.alive = alive;
     this.commits.touch(bucket);
   }
 
@@ -108,6 +124,10 @@ export class RetainedJournal {
         const rows = await store.read(partition, from, rowsAtOnce);
         for (const [key, record] of rows) {
           from = key;
+          if (key === lastAliveKey) {
+            this.lastAlive = decodeLastAlive(record);
+            continue;
+          }
           const entry = decodeRetained(record, this.clock, ttlMs);
           if (entry !== null) visit(entry);
         }

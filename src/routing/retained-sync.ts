@@ -3,6 +3,7 @@
  * one digest per bucket, and sends what it holds in the buckets that differ; the newer stamp wins. A peer
  * that was too slow for a retained message with QoS 0 is asked for its digests when it takes forwards again.
  * When a peer goes down, the others compare anew: what it published last may have reached only some of them.
+ * A node that was away for too long takes the others' set first (retained-absence.ts).
  * All of it takes as many turns as it needs: heartbeats and messages must not wait for a million entries.
  */
 import type { ClusterPort } from "../cluster/ports.js";
@@ -11,6 +12,7 @@ import type { Clock } from "../lib/clock.js";
 import { Message } from "./message.js";
 import { decodeForward, encodeForward } from "./forward.js";
 import type { RetainedStore } from "./retained.js";
+import { RetainedAbsence } from "./retained-absence.js";
 import { retainedBucket, retainedBuckets } from "./retained-digest.js";
 import type { RetainedEntry } from "./retained-entry.js";
 import type { TopicTable } from "./topic.js";
@@ -18,6 +20,12 @@ import type { TopicTable } from "./topic.js";
 const digestKind = 1;
 const entryKind = 2;
 const askKind = 3;
+/** What becomes of a node that was away for too long: retained-absence.ts, docs/wire.md ("TELL"). */
+const awayKind = 4;
+const countsKind = 5;
+const digestToEndKind = 6;
+const endKind = 7;
+const fellowKind = 8;
 const nothing = Buffer.alloc(0);
 
 /** Entries looked at in one turn. */
@@ -31,21 +39,34 @@ interface Answer {
   readonly peer: number;
   readonly differing: ReadonlySet<number>;
   readonly entries: Iterator<RetainedEntry>;
+  /** The peer is told when all is sent. */
+  readonly tellsEnd: boolean;
 }
 
 export class RetainedSync {
-  readonly counters = { entriesSent: 0, entriesTaken: 0, missed: 0 };
+  readonly counters = { entriesSent: 0, entriesTaken: 0, missed: 0, outdatedForgotten: 0 };
   /** Peers that were sent less than all. */
   private readonly behind = new Set<number>();
   /** By peer: the answer to its latest digests. */
   private readonly answers = new Map<number, Answer>();
+  private readonly absence: RetainedAbsence;
 
   constructor(
     private readonly cluster: ClusterPort,
     private readonly store: RetainedStore,
     private readonly topics: TopicTable,
     private readonly clock: Clock,
-  ) {}
+    /** How long deletions are remembered. */
+    forgetAfterMs = Number.POSITIVE_INFINITY,
+  ) {
+    const peers = (): string[] => cluster.livePeers().map((peer) => cluster.nameOf(peer));
+    this.absence = new RetainedAbsence(store, clock, peers, forgetAfterMs);
+  }
+
+  /** What is stored was loaded; before there are links. */
+  begin(): void {
+    this.absence.begin();
+  }
 
   /** The peer did not get a retained message. */
   missed(peer: number): void {
@@ -59,7 +80,12 @@ export class RetainedSync {
   }
 
   /** Somebody who may have told only some of us is gone. */
-  startAll(): void {
+  onDown(): void {
+    this.absence.onDown();
+    this.startAll();
+  }
+
+  private startAll(): void {
     for (const peer of this.cluster.livePeers()) {
       this.start(peer);
       this.cluster.tell(peer, Buffer.of(askKind));
@@ -68,29 +94,90 @@ export class RetainedSync {
 
   /** A link came up: says what we have. */
   start(peer: number): void {
-    const body = Buffer.alloc(1 + retainedBuckets * 4);
-    body.writeUInt8(digestKind, 0);
-    this.store.digests().forEach((digest, i) => void body.writeUInt32BE(digest, 1 + i * 4));
-    this.cluster.tell(peer, body);
+    if (this.absence.isOutdatedFor(this.cluster.nameOf(peer))) this.tellKind(peer, awayKind);
+    else this.tellDigest(peer, digestKind);
   }
 
   /** @throws Error when the body makes no sense */
   onTold(peer: number, body: Buffer): void {
-    const kind = body[0];
-    if (kind === digestKind && body.length === 1 + retainedBuckets * 4) this.answer(peer, body);
-    else if (kind === entryKind) this.take(body);
+    const name = this.cluster.nameOf(peer);
+    const [kind] = body;
+    const isDigest = kind === digestKind || kind === countsKind || kind === digestToEndKind;
+    if (isDigest && body.length === 1 + retainedBuckets * 4) this.onDigest(peer, name, body);
+    else if (kind === entryKind) this.absence.note(name, this.take(body));
     else if (kind === askKind) this.start(peer);
-    else throw new Error("retained sync: unknown message");
+    else if (kind === awayKind) this.onAway(peer, name);
+    else if (kind === endKind) this.forgetOutdated(name, this.absence.outdated(name));
+    else if (kind === fellowKind) {
+      this.absence.meet(name);
+      this.start(peer);
+    } else throw new Error("retained sync: unknown message");
   }
 
-  private answer(peer: number, theirs: Buffer): void {
+  private onDigest(peer: number, name: string, body: Buffer): void {
+    const isOutdated = this.absence.isOutdatedFor(name);
+    if (body[0] === countsKind && isOutdated) {
+      this.absence.compare(name, this.differing(body));
+      this.tellDigest(peer, digestToEndKind);
+    } else if (body[0] === countsKind) this.start(peer);
+    // What we have is told when we have theirs.
+    else if (!isOutdated) this.answer(peer, body);
+  }
+
+  /** The peer was away for too long; maybe we were too. */
+  private onAway(peer: number, name: string): void {
+    if (!this.absence.meet(name)) {
+      this.tellDigest(peer, countsKind);
+      return;
+    }
+    this.tellKind(peer, fellowKind);
+    this.start(peer);
+  }
+
+  private forgetOutdated(name: string, outdated: Iterable<RetainedEntry | null>): void {
+    const entries = outdated[Symbol.iterator]();
+    const some = (): void => {
+      for (let left = entriesPerTurn; left > 0; left--) {
+        const next = entries.next();
+        if (next.done) {
+          if (this.absence.over(name)) this.startAll();
+          return;
+        }
+        if (next.value === null) continue;
+        this.counters.outdatedForgotten++;
+        this.store.forgetEntry(next.value);
+      }
+      this.clock.defer(some);
+    };
+    some();
+  }
+
+  private tellKind(peer: number, kind: number): void {
+    this.cluster.tell(peer, Buffer.of(kind));
+  }
+
+  private tellDigest(peer: number, kind: number): void {
+    const body = Buffer.alloc(1 + retainedBuckets * 4);
+    body.writeUInt8(kind, 0);
+    this.store.digests().forEach((digest, i) => void body.writeUInt32BE(digest, 1 + i * 4));
+    this.cluster.tell(peer, body);
+  }
+
+  private differing(theirs: Buffer): Set<number> {
     const differing = new Set<number>();
     this.store.digests().forEach((digest, i) => {
       if (digest !== theirs.readUInt32BE(1 + i * 4)) differing.add(i);
     });
+    return differing;
+  }
+
+  private answer(peer: number, theirs: Buffer): void {
+    const differing = this.differing(theirs);
+    const tellsEnd = theirs[0] === digestToEndKind;
     this.answers.delete(peer);
-    if (differing.size === 0) return;
-    const answer = { peer, differing, entries: this.store.all()[Symbol.iterator]() };
+    if (differing.size === 0 && !tellsEnd) return;
+    const entries = this.store.all()[Symbol.iterator]();
+    const answer = { peer, differing, entries, tellsEnd };
     this.answers.set(peer, answer);
     this.send(answer);
   }
@@ -110,6 +197,7 @@ export class RetainedSync {
       const next = entries.next();
       if (next.done) {
         this.answers.delete(peer);
+        if (answer.tellsEnd) this.tellKind(peer, endKind);
         return;
       }
       if (differing.has(retainedBucket(next.value.topic))) this.sendEntry(peer, next.value);
@@ -127,10 +215,12 @@ export class RetainedSync {
     this.counters.entriesSent++;
   }
 
-  private take(body: Buffer): void {
+  /** Returns its topic. */
+  private take(body: Buffer): string {
     const message = decodeForward(this.topics, body, 1, body.length, this.clock);
     this.cluster.observeStamp(message.stamp);
     if (this.store.set(message) === "stored") this.counters.entriesTaken++;
+    return message.topic.name;
   }
 
   /** A tombstone travels as what it was: an empty retained message. */

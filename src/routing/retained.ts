@@ -8,6 +8,7 @@ import type { Clock } from "../lib/clock.js";
 import { stampMs } from "../lib/hlc.js";
 import type { Commits } from "../store/commits.js";
 import type { Store } from "../store/store.js";
+import type { LastAlive } from "./last-alive.js";
 import type { Message } from "./message.js";
 import { RetainedDigest } from "./retained-digest.js";
 import { RetainedEntry } from "./retained-entry.js";
@@ -71,6 +72,23 @@ export class RetainedStore {
       this.restore(entry);
     });
     return highest;
+  }
+
+  /** When the node was last at work, as far as that was noted; null: it was not. */
+  get lastAlive(): LastAlive | null {
+    return this.journal?.lastAlive ?? null;
+  }
+
+  noteAlive(alive: LastAlive): void {
+    this.journal?.noteAlive(alive);
+  }
+
+  /** Forgets an entry as if it had never been: for a node whose entry nobody else has any more. */
+  forgetEntry(entry: RetainedEntry): void {
+    const { topic, stamp, publisher } = entry;
+    if (!entry.isTombstone) this.bury(topic, stamp, publisher, entry);
+    const tombstone = this.tombstones.get(topic);
+    if (tombstone !== undefined) this.forget(tombstone);
   }
 
   /** Messages held, without tombstones. */

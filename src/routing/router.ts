@@ -96,7 +96,8 @@ export class Router implements ClusterUser {
     );
     this.retained = new RetainedStore(retainedLimits, clock, commits);
     this.forwards = new ForwardsReader(topics, clock);
-    this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock);
+    const { forgetAfterMs } = retainedLimits;
+    this.retainedSync = new RetainedSync(cluster, this.retained, topics, clock, forgetAfterMs);
   }
 
   /**
@@ -129,6 +130,7 @@ export class Router implements ClusterUser {
   /** Takes up the retained messages that are stored; before anything is published. */
   async load(store: Pick<Store, "read">): Promise<void> {
     const highest = await this.retained.load(store);
+    this.retainedSync.begin();
     if (highest > 0) this.cluster.observeStamp(highest);
   }
 
@@ -284,7 +286,7 @@ export class Router implements ClusterUser {
 
   onPeerState(peer: number, state: PeerState): void {
     this.shared.onPeerState(peer, state);
-    if (state === "down") this.retainedSync.startAll();
+    if (state === "down") this.retainedSync.onDown();
     this.onPeerChange(this.cluster.nameOf(peer), state);
   }
 

@@ -237,7 +237,7 @@ class Pair {
       ...{ setRow: none, whenSynced: none, forwardAccepted: none },
       observeStamp: () => undefined,
       livePeers: () => [to],
-      nameOf: none,
+      nameOf: (peer) => `${peer}`,
       tellBacklog: () => 0,
       tell: (_peer, body) => void this.queue.push({ to, body: Buffer.from(body) }),
     };

@@ -3,15 +3,15 @@ import { Cluster } from "../../../src/cluster/cluster.js";
 import type { Identity } from "../../../src/cluster/handshake.js";
 import { StampKeeper } from "../../../src/cluster/stamp-keeper.js";
 import type { Clock } from "../../../src/lib/clock.js";
-import { HybridClock } from "../../../src/lib/hlc.js";
 import type { Message } from "../../../src/routing/message.js";
 import type { RetainedEntry } from "../../../src/routing/retained-entry.js";
 import type { RetainedWalk } from "../../../src/routing/retained-tree.js";
+import { RetainedStore } from "../../../src/routing/retained.js";
+import { RetainedAbsence } from "../../../src/routing/retained-absence.js";
 import { Router } from "../../../src/routing/router.js";
 import type { Targets } from "../../../src/routing/targets.js";
 import { type Replay, Replays } from "../../../src/session/replays.js";
 import { Session } from "../../../src/session/session.js";
-import { Membership } from "../../../src/cluster/membership.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
 type Storing = (message: Message, durably?: boolean) => unknown;
@@ -160,6 +160,78 @@ export const retainedRules: readonly Rule[] = [
           },
       ),
   },
+  {
+    section: 8,
+    rule: "tombstones are kept for forget_after",
+    name: "tombstones are swept at once",
+    kind: "scenes",
+    scene: "sixDaysAway",
+    seed: 1,
+    fault: /deleted is deleted/,
+    plant: () =>
+      replace(
+        RetainedStore.prototype,
+        "sweep",
+        (sound) =>
+          function (this: RetainedStore) {
+            return sound.call(this, Number.MAX_SAFE_INTEGER);
+          },
+      ),
+  },
+  {
+    section: 8,
+    rule: "a node away longer than forget_after takes the cluster's set",
+    name: "a node that was away for too long brings back what was deleted",
+    kind: "scenes",
+    scene: "longAway",
+    seed: 1,
+    fault: /takes? the others' set/,
+    plant: () => replace(RetainedAbsence.prototype, "isOutdatedFor", () => () => false),
+  },
+  {
+    section: 8,
+    rule: "a node away longer than forget_after takes the cluster's set",
+    name: "a node that was away for too long forgets what it took when it was alone",
+    kind: "scenes",
+    scene: "longAway",
+    seed: 1,
+    fault: /takes? the others' set/,
+    plant: () =>
+      replace(
+        RetainedStore.prototype,
+        "noteAlive",
+        (sound) =>
+          function (this: RetainedStore, alive) {
+            sound.call(this, { ...alive, linkedMs: alive.aliveMs });
+          },
+      ),
+  },
+  {
+    section: 8,
+    rule: "a node away longer than forget_after takes the cluster's set",
+    name: "nodes that were all away for too long take each other's sets",
+    kind: "scenes",
+    scene: "allAway",
+    seed: 1,
+    fault: /lose nothing/,
+    plant: () => replace(RetainedAbsence.prototype, "meet", () => () => false),
+  },
+  {
+    section: 8,
+    rule: "a node away longer than forget_after takes the cluster's set",
+    name: "a node that was away for too long takes the set of a newcomer",
+    kind: "scenes",
+    scene: "newcomer",
+    seed: 1,
+    fault: /joining loses nothing/,
+    plant: () =>
+      replace(
+        RetainedAbsence.prototype,
+        "isOutdatedFor",
+        () =>
+          function (this: RetainedAbsence) {
+            return Reflect.get(this, "away") !== null;
+          },
+      ),
+  },
 ];
-void HybridClock;
-void Membership;

@@ -89,7 +89,7 @@ export const sharingRules: readonly Rule[] = [
       const undos = [
         replace(RetainedSync.prototype, "start", () => () => undefined),
         replace(RetainedSync.prototype, "catchUp", () => () => undefined),
-        replace(RetainedSync.prototype, "startAll", () => () => undefined),
+        replace(RetainedSync.prototype, "onDown", () => () => undefined),
       ];
       return () => {
         for (const undo of undos) undo();

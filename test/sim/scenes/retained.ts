@@ -1,13 +1,15 @@
 /** Retained messages over nodes: that all hold the same, and that who subscribes misses nothing of what there is. */
 import assert from "node:assert/strict";
+import { payloadOf } from "../fakes.js";
 import { ClusterNode, nodeName } from "../cluster-node.js";
 import type { Packet } from "../sessions/connection.js";
-import type { SessionNode } from "../sessions/node.js";
+import { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { accepted, numbers, publishAll, three, two } from "./cast.js";
 import { Stage } from "./stage.js";
 
 const minuteMs = 60_000;
+const dayMs = 24 * 60 * minuteMs;
 
 /** It goes to nodes without a subscriber too, and none of them waits for another link. */
 async function everywhere(world: World): Promise<void> {
@@ -131,7 +133,125 @@ async function clocksApart(world: World): Promise<void> {
   await assert.rejects(b.join(a), /ms apart .*set them right/, "clocks that are apart are refused");
 }
 
+/** So often a node notes that it is at work. */
+const noteMs = (7 * dayMs) / 1000;
+
+/** All clocks go on, and what is forgotten by then (deletions after seven days) goes. */
+function daysLater(stage: Stage, days: number): void {
+  for (const { place, process } of stage.nodes) {
+    place.wallOffsetMs += days * dayMs;
+    process?.router.retained.sweep(process.life.clock.wallMs());
+  }
+}
+
+function heldAt({ process }: SessionNode): string[] {
+  return [...(process?.router.retained.matching("#") ?? [])]
+    .map((message) => `${message.topic.name} ${payloadOf(message)}`)
+    .sort();
+}
+
+/** A deletion is remembered for as long as a node may be away. */
+async function sixDaysAway(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // there are two
+  const publisher = stage.actor("publisher", a);
+  await publisher.connect();
+  await publishAll(world, publisher, [["t", "x"]], 1, true);
+  await world.run(100);
+  b.crash();
+  await publishAll(world, publisher, [["t", ""]], 1, true);
+  daysLater(stage, 6);
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(500);
+  for (const node of stage.nodes) assert.deepEqual(heldAt(node), [], "deleted is deleted");
+}
+
+/** A node that was away for longer takes what the others have, and keeps what it took alone before it went. */
+async function longAway(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // there are two
+  const [publisher, lonely] = [stage.actor("publisher", a), stage.actor("lonely", b)];
+  for (const actor of [publisher, lonely]) await actor.connect();
+  const topics = ["t/deleted", "t/kept", "t/replaced"];
+  await publishAll(
+    world,
+    publisher,
+    topics.map((topic) => [topic, "old"] as const),
+    1,
+    true,
+  );
+  await world.run(noteMs);
+  world.partition([a.place], [b.place]);
+  await world.run(10_000);
+  await publishAll(world, lonely, [["t/alone", "own"]], 1, true);
+  await world.run(noteMs);
+  b.crash();
+  world.heal();
+  await publishAll(
+    world,
+    publisher,
+    [
+      ["t/deleted", ""],
+      ["t/replaced", "new"],
+    ],
+    1,
+    true,
+  );
+  daysLater(stage, 8);
+  assert.equal(a.process?.router.retained.tombstoneCount, 0);
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(500);
+  for (const node of stage.nodes) {
+    const held = ["t/alone own", "t/kept old", "t/replaced new"];
+    assert.deepEqual(heldAt(node), held, "who was away for too long takes the others' set");
+  }
+}
+
+/** When all were away nobody's set counts more. */
+async function allAway(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // there are two
+  const publisher = stage.actor("publisher", a);
+  await publisher.connect();
+  await publishAll(world, publisher, [["t/both", "x"]], 1, true);
+  await world.run(noteMs);
+  b.crash();
+  await publishAll(world, publisher, [["t/one", "y"]], 1, true);
+  a.crash();
+  daysLater(stage, 8);
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(500);
+  for (const node of stage.nodes) {
+    assert.deepEqual(heldAt(node), ["t/both x", "t/one y"], "those who were all away lose nothing");
+  }
+}
+
+/** Nor does that of a node which was not there before. */
+async function newcomer(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // there are two
+  const publisher = stage.actor("publisher", a);
+  await publisher.connect();
+  await publishAll(world, publisher, [["t/own", "x"]], 1, true);
+  await world.run(noteMs);
+  for (const node of [a, b]) node.crash();
+  daysLater(stage, 8);
+  void a.boot();
+  await world.until(() => a.isListening, 10_000, "a listens");
+  const other = new SessionNode(world, nodeName(2), {});
+  other.place.wallOffsetMs = a.place.wallOffsetMs;
+  void other.boot();
+  await world.until(() => other.isListening, 10_000, "the newcomer listens");
+  await other.join(a);
+  await world.run(500);
+  for (const node of [a, other])
+    assert.deepEqual(heldAt(node), ["t/own x"], "joining loses nothing");
+}
+
 export const retainedScenes = {
   ...{ everywhere, oneFrame, oneTurn, newest, asItIs },
-  ...{ clockSetBack, clocksApart },
+  ...{ clockSetBack, clocksApart, sixDaysAway, longAway, allAway, newcomer },
 };
