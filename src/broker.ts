@@ -49,6 +49,7 @@ import { FrontEnd } from "./net/front-end.js";
 import type { RetainedLimits } from "./routing/retained.js";
 import { Router } from "./routing/router.js";
 import { ClientEvents } from "./session/client-events.js";
+import { openStreams } from "./session/start.js";
 import { TopicTable } from "./routing/topic.js";
 import { serveWills, willNetwork } from "./session/will-network.js";
 import { Adopter } from "./store/adoption.js";
@@ -279,13 +280,13 @@ class Node implements Broker {
     await this.acl.open();
     if (this.lease !== null) await this.takeLease(this.lease);
     if (this.kept !== null) await this.loadStored(this.kept);
-    this.cluster.holdsStreams = true;
+    this.cluster.holdsStream = () => true;
     await this.cluster.start();
     this.discovery.start();
     await this.cluster.settled(config.start.sync_timeout);
     await this.metSiblings();
     await this.frontEnd.sessions.publishRecovered();
-    this.openStreams();
+    void openStreams(this.cluster, this.frontEnd.sessions);
     await this.kept?.store.rest?.();
     this.dropGarbageOfStart();
     await this.frontEnd.start();
@@ -332,14 +333,6 @@ class Node implements Broker {
     const { size: messages, tombstoneCount: deleted } = router.retained;
     if (messages + deleted > 0)
       log.info({ messages, deleted, tookMs }, "retained messages are loaded");
-  }
-
-  /** What others had adopted while this node was down is not to be sent to it. */
-  private openStreams(): void {
-    const { cluster, frontEnd } = this;
-    const { adoptions } = frontEnd.sessions;
-    if (adoptions === null) cluster.openStreams();
-    else void adoptions.settled().then(() => cluster.openStreams());
   }
 
   /** What was read of a full store is garbage by now, and an idle node would keep it for ever. */

@@ -45,7 +45,7 @@ export interface BarrierHost {
 export type BarrierOutcome =
   | {
       readonly positions: readonly Position[];
-      /** Is everybody still there who was asked, and nobody else? */
+      /** Is everybody still there who was asked, and nobody else, and is away who was? */
       readonly holds: () => boolean;
     }
   | { readonly missing: string };
@@ -66,19 +66,24 @@ export class Barriers {
   /**
    * Waits until all members hold every row that this node has set so far, in their stores too, and asks each of them for
    * its position in the stream to `node`. Fails, with the name of who is missing, when that takes until `deadlineMs`
-   * on the monotonic clock, and at once when a member is down.
+   * on the monotonic clock, and at once when a member is down that is not among those that are known to be `away`.
    */
-  async reach(node: string, deadlineMs: number): Promise<BarrierOutcome> {
+  async reach(
+    node: string,
+    deadlineMs: number,
+    away: readonly string[] = [],
+  ): Promise<BarrierOutcome> {
     const { host } = this;
     this.counters.barriers++;
     const seq = host.table.digest().seq;
-    const asked = host.members.others().map(({ name }) => name);
+    const others = host.members.others().map(({ name }) => name);
+    const asked = others.filter((name) => !away.includes(name));
     for (;;) {
       const missing = await this.hold(asked, seq, deadlineMs);
       if (missing !== null) return this.fail(missing);
       const positions = await this.ask(asked, node, seq);
       if (typeof positions !== "string") {
-        return { positions, holds: () => this.holds(asked, seq) };
+        return { positions, holds: () => this.holds(asked, away, seq) };
       }
       if (this.clock.monotonicMs() >= deadlineMs) return this.fail(positions);
       await sleep(this.clock, pollMs);
@@ -116,10 +121,18 @@ export class Barriers {
     return this.isUp(name) && (this.host.peer(name)?.ackedSeq ?? -1) >= seq;
   }
 
-  private holds(asked: readonly string[], seq: number): boolean {
-    const now = this.host.members.others();
-    const isSame = now.length === asked.length && now.every(({ name }) => asked.includes(name));
-    return isSame && asked.every((name) => this.isHeldBy(name, seq));
+  private holds(asked: readonly string[], away: readonly string[], seq: number): boolean {
+    const { host } = this;
+    return host.members.others().every(({ name }) => {
+      if (away.includes(name)) return this.isAway(name);
+      return asked.includes(name) && this.isHeldBy(name, seq);
+    });
+  }
+
+  /** Is a member down, and not linked either? It takes no rows, and sends nothing. */
+  isAway(name: string): boolean {
+    const { host } = this;
+    return host.state(name) === "down" && (host.peer(name)?.link ?? null) === null;
   }
 
   /** Everybody's position; or the name of one who did not say. */

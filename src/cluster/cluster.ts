@@ -87,8 +87,8 @@ export class Cluster implements ClusterPort, PeerHost {
   readonly directory: DirectoryService;
   readonly acceptor: Acceptor;
   readonly barriers = new Barriers(this);
-  /** Set before the start: what waits for this node comes when sessions know what of it is theirs. */
-  holdsStreams = false;
+  /** Is that peer not to send yet? What waits for this node comes when sessions know what of it is theirs. */
+  holdsStream: (peer: string) => boolean = () => false;
   readonly sides = new Sides(this);
   /** Questions of the layers above. */
   readonly services = new Services();
@@ -189,10 +189,9 @@ export class Cluster implements ClusterPort, PeerHost {
     await forgetOthers(durable, known, this.options.clock);
   }
 
-  /** Peers may send what they have for this node; with `holdsStreams` they wait until this is called. */
+  /** Peers whose streams are held no longer may send what they have for this node. */
   openStreams(): void {
-    this.holdsStreams = false;
-    for (const peer of this.peers()) peer.openStream();
+    for (const peer of this.peers()) if (!this.holdsStream(peer.name)) peer.openStream();
   }
 
   /** Resolves when every member is up or was dialled in vain, at most after `timeoutMs`. */

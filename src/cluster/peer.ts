@@ -31,8 +31,8 @@ import { type Body, decode } from "./wire/messages.js";
 export interface PeerHost {
   readonly channels: Channels;
   readonly common: CommonTable;
-  /** No peer is to send forwards yet. */
-  readonly holdsStreams: boolean;
+  /** Is that peer not to send forwards yet? */
+  holdsStream(name: string): boolean;
   /** The number of this node's newest forward, to whomever. */
   readonly newestCounter: number;
   /** Is the peer up or suspect in the eyes of the failure detector? */
@@ -81,6 +81,8 @@ export class Peer implements LinkListener, RowFollower {
   private heardThisTurn = false;
   private wasSynced = false;
   private resumed = false;
+  /** It waits for our word before it sends forwards. */
+  private isStreamHeld = false;
 
   constructor(
     readonly name: string,
@@ -194,7 +196,8 @@ export class Peer implements LinkListener, RowFollower {
     this.rows.reset();
     this.rowPositions.clear();
     this.heardThisTurn = false;
-    if (!this.host.holdsStreams) this.openStream();
+    this.isStreamHeld = true;
+    if (!this.host.holdsStream(this.name)) this.openStream();
     this.table.sendSnapshot(link);
     this.channels = this.host.channels.open(this.name, link);
     link.start(this);
@@ -202,6 +205,8 @@ export class Peer implements LinkListener, RowFollower {
 
   /** Says how far its stream was accepted here: it begins to send then. */
   openStream(): void {
+    if (!this.isStreamHeld) return;
+    this.isStreamHeld = false;
     this.sendStreamAck();
     for (const [from, counter] of this.receiver.acceptedAlone())
       this.acknowledgeAlone(from, counter);
@@ -463,6 +468,8 @@ export class Peer implements LinkListener, RowFollower {
 
   private sendStreamAck(): void {
     this.ackDue = false;
+    // The peer would take it for the word to begin.
+    if (this.isStreamHeld) return;
     const { incarnation, accepted } = this.receiver;
     this.link?.sendControl(encodeStreamAck(incarnation, accepted));
   }

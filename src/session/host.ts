@@ -15,7 +15,15 @@ import type { Turn } from "./turn.js";
 /** What the session layer uses of the router. */
 export type SessionRouter = Pick<
   Router,
-  "topics" | "publish" | "subscribe" | "unsubscribe" | "redispatch" | "whenSynced" | "retainedFor"
+  | "topics"
+  | "publish"
+  | "subscribe"
+  | "unsubscribe"
+  | "redispatch"
+  | "whenSynced"
+  | "retainedFor"
+  | "targetsOf"
+  | "countDownForward"
 >;
 
 /** What sessions use of group commits (store/commits.ts). */

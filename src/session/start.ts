@@ -2,6 +2,7 @@
  * Sessions and wills of earlier processes, when a node starts: first all is loaded, then, when the members are known, what had
  * begun goes on, and what was not known to be accepted is published again.
  */
+import type { Cluster } from "../cluster/cluster.js";
 import type { Message } from "../routing/message.js";
 import type { Adoptions } from "./adoption/adoptions.js";
 import type { ClientWills } from "./client-wills.js";
@@ -24,6 +25,16 @@ export interface StartHost extends SessionHost {
   put(session: Session): void;
 }
 
+/** Peers may send what they have for this node, as soon as it is known what of it belongs to its sessions. */
+export async function openStreams(
+  cluster: Pick<Cluster, "holdsStream" | "openStreams">,
+  { adoptions, moves }: Pick<StartHost, "adoptions" | "moves">,
+): Promise<void> {
+  await adoptions?.settled();
+  cluster.holdsStream = (name) => moves?.leftovers.isAwaited(name) ?? false;
+  cluster.openStreams();
+}
+
 export class SessionsStart {
   private recovered: Message[] = [];
   /** Who waits until they are published. */
@@ -42,12 +53,14 @@ export class SessionsStart {
       onMoved: (clientId, note) => sessions.moves?.restoreIncoming(clientId, note),
       onWill: (will) => came.set(will.clientId, will),
       onSuccession: (session, record) => sessions.superseded?.restore(session, record),
+      onLeftovers: (session, note) => sessions.moves?.leftovers.restore(session, note),
       onClaimed: (session, claims) => sessions.adoptions?.restoreClaimed(session, claims),
       onAdopted: (session, note, subscriptions) =>
         sessions.adoptions?.restoreAdopted(session, note, subscriptions),
       onProgress,
     });
     const loaded = await recovery.run();
+    await sessions.moves?.stubs.load();
     this.recovered = recovery.publishes;
     await wills.load();
     for (const will of came.values()) wills.cameWith(will);

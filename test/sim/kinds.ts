@@ -5,7 +5,13 @@ import { checkJoin } from "./joins/checks.js";
 import { JoinStory } from "./joins/story.js";
 import { tellScenes } from "./scenes/index.js";
 import { checkSessions } from "./sessions/checks.js";
-import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
+import {
+  type Mishap,
+  MoveStory,
+  moveSteps,
+  type Third,
+  type Whereabouts,
+} from "./sessions/move-story.js";
 import { SessionStory } from "./sessions/story.js";
 import { Story } from "./story.js";
 import { checkWills } from "./wills/checks.js";
@@ -69,13 +75,24 @@ async function tellJoins(seed: number): Promise<number> {
 }
 
 const places: readonly Whereabouts[] = ["away", 0, 1, 2];
+const thirds: readonly Third[] = ["up", "dead", "cut"];
 
-/** One move; what goes wrong at which step of it, and where its client is, are in the seed. */
+/** One move; what goes wrong at which step of it, where its client is, and whether a third node is away, are in the seed. */
 async function tellMoves(seed: number): Promise<number> {
-  const mishap = mishaps[seed % mishaps.length] ?? { kind: "none" };
   const steps = Math.floor(seed / mishaps.length);
-  const whereabouts = places[Math.floor(steps / moveSteps) % places.length];
-  const story = new MoveStory(seed, steps % moveSteps, mishap, whereabouts);
+  const rounds = Math.floor(steps / moveSteps);
+  const third = thirds[Math.floor(rounds / places.length) % thirds.length] ?? "up";
+  let mishap = mishaps[seed % mishaps.length] ?? { kind: "none" };
+  let whereabouts = places[rounds % places.length];
+  if (third !== "up") {
+    const isOfThird =
+      mishap.kind === "crash"
+        ? mishap.node === 2
+        : mishap.kind === "cut" && mishap.between[1] === 2;
+    if (isOfThird) mishap = { kind: "back" };
+    if (whereabouts === 2) whereabouts = "away";
+  }
+  const story = new MoveStory(seed, steps % moveSteps, mishap, whereabouts, third);
   await story.tell();
   await checkSessions(story);
   return story.world.timeline.turns;

@@ -4,11 +4,10 @@
  * node still held. A session's marks drop what it had taken there already. Then it is whole, and takes what comes. When
  * what the dead nodes' stores still hold of it is gone, too, its client may come.
  */
-import { readOutbox, type Sent } from "../../cluster/outbox.js";
+import { readOutbox } from "../../cluster/outbox.js";
 import { type ForwardNumber, isLater } from "../../cluster/position.js";
 import { sleep } from "../../lib/clock.js";
 import type { Subscriber } from "../../routing/targets.js";
-import { originOf } from "../../routing/origins.js";
 import { OutboxReader } from "../../routing/outbox-messages.js";
 import type { Message } from "../../routing/message.js";
 import type { SharedPart } from "../../routing/shared-forward.js";
@@ -17,6 +16,14 @@ import type { StoredSubscription } from "../journal/meta.js";
 import { StoredSessions } from "../journal/stored-session.js";
 import { MovingIn } from "../move/moving-in.js";
 import type { Session } from "../session.js";
+import {
+  frameOf,
+  framesWaiting,
+  giveTo,
+  noForward,
+  setOrigin,
+  type WaitingFrame,
+} from "../waiting-frames.js";
 import { adoptedKey, encodeAdopted, type Former } from "./notes.js";
 import { type AdoptionCounters, type AdoptionParts, againMs, lastKey, pollMs } from "./parts.js";
 import { readClaims } from "./try.js";
@@ -27,9 +34,6 @@ import {
   encodeQuestion,
   type Question,
 } from "./wire.js";
-
-/** Frames of one answer, together. */
-const answerBytes = 256 * 1024;
 
 export interface ReaddressingHost {
   readonly parts: AdoptionParts;
@@ -42,7 +46,7 @@ export interface ReaddressingHost {
 export class Pending {
   readonly holder: MovingIn;
   /** What was pulled of this node's own publishes. */
-  own: ForwardNumber = { incarnation: 0, counter: 0 };
+  own: ForwardNumber = noForward;
 
   constructor(
     readonly session: Session,
@@ -132,25 +136,11 @@ export class Readdressing {
 
   /** An adopter asks what waits here for a dead node. */
   answerOutbox(asker: string, question: Question & { verb: "outbox" }): Answer {
-    const { cluster } = this.host.parts;
+    const { cluster, router } = this.host.parts;
     const peer = cluster.peer(asker);
-    const dead = cluster.peer(question.node);
     if (peer === undefined || peer.rows.seq < question.seq) return { kind: "later" };
-    const newest = dead?.sender.newest ?? { incarnation: 0, counter: 0 };
-    const frames: Buffer[] = [];
-    let last = question.after;
-    let length = 0;
-    for (const sent of dead?.sender.waiting() ?? []) {
-      if (!isLater(sent, last)) continue;
-      if (length > 0 && length + sent.frame.length > answerBytes) break;
-      if (sent.expiresMs !== 0) {
-        this.host.parts.router.countDownForward(sent.frame, sent.expiresMs);
-      }
-      frames.push(sent.frame);
-      length += sent.frame.length;
-      last = { incarnation: sent.incarnation, counter: sent.counter };
-    }
-    return { kind: "outbox", frames, last, newest };
+    const waiting = framesWaiting(cluster, router, question.node, question.after);
+    return { kind: "outbox", ...waiting };
   }
 
   /** Those that can be worked on together: they come from the same nodes. */
@@ -203,7 +193,7 @@ export class Readdressing {
   private pullOwn(former: Former, sessions: ReadonlyMap<Subscriber, Session>): ForwardNumber {
     const { cluster } = this.host.parts;
     const sender = cluster.peer(former.node)?.sender;
-    let last: ForwardNumber = { incarnation: 0, counter: 0 };
+    let last: ForwardNumber = noForward;
     const taken: ForwardNumber[] = [];
     for (const sent of sender?.waiting() ?? []) {
       this.deliver(sent, cluster.name, sessions, taken);
@@ -238,7 +228,7 @@ export class Readdressing {
     sessions: ReadonlyMap<Subscriber, Session>,
   ): Promise<boolean> {
     const { cluster } = this.host.parts;
-    let after: ForwardNumber = { incarnation: 0, counter: 0 };
+    let after: ForwardNumber = noForward;
     let end: ForwardNumber | null = null;
     const taken: ForwardNumber[] = [];
     for (;;) {
@@ -247,7 +237,7 @@ export class Readdressing {
       const answer = body === null ? null : decodeAnswer(body);
       if (answer?.kind !== "outbox") return false;
       end ??= answer.newest;
-      for (const frame of answer.frames) this.deliver(sentOf(frame), origin, sessions, taken);
+      for (const frame of answer.frames) this.deliver(frameOf(frame), origin, sessions, taken);
       after = answer.last;
       if (answer.frames.length === 0 || !isLater(end, after)) break;
     }
@@ -281,40 +271,21 @@ export class Readdressing {
 
   /** Gives what a frame holds to those of these sessions that subscribe to it, and to nobody else. */
   private deliver(
-    sent: Frame,
+    sent: WaitingFrame,
     origin: string,
     sessions: ReadonlyMap<Subscriber, Session>,
     taken: ForwardNumber[],
   ): void {
+    const { parts, counters } = this.host;
     for (const { message, shared } of this.reader.read(sent)) {
-      this.setOrigin(message, origin, sent.incarnation);
+      setOrigin(message, origin, sent.incarnation, parts.cluster.name);
       // What is for groups is chosen for anew, unless a member has had it.
       if (shared !== null && message.qos === 2 && hasTaken(message, shared, sessions.values())) {
         taken.push({ incarnation: sent.incarnation, counter: message.counter });
       }
       if (shared?.only) continue;
-      for (const delivery of this.host.parts.router.targetsOf(message.topic).local) {
-        const session = sessions.get(delivery.subscriber);
-        if (session === undefined) continue;
-        if (delivery.noLocal && session.clientId === message.publisher) continue;
-        this.host.counters.readdressed++;
-        if (!session.deliver(message, { ...delivery, subscriber: session })) message.pending++;
-      }
+      counters.readdressed += giveTo((one) => sessions.get(one), message, parts.router);
     }
-  }
-
-  /** As if it had come over a link. */
-  private setOrigin(message: Message, from: string, incarnation: number): void {
-    const { name } = this.host.parts.cluster;
-    const { origin } = message;
-    if (origin === null) {
-      message.origin = { name: from, incarnation, isStream: true };
-      message.identity = message.counter;
-      return;
-    }
-    const full = origin.name.startsWith("/") ? from + origin.name : origin.name;
-    const here = full.startsWith(`${name}/`) ? full.slice(name.length) : full;
-    message.origin = originOf(here, origin.incarnation);
   }
 
   /** What its old owners still have of it goes; then it is open. */
@@ -373,8 +344,6 @@ export class Readdressing {
   }
 }
 
-type Frame = Pick<Sent, "frame" | "expiresMs" | "incarnation">;
-
 /** Has one of these sessions taken it as a member of one of its groups? */
 function hasTaken(
   { origin, identity }: Message,
@@ -386,9 +355,4 @@ function hasTaken(
     if (keys.some((key) => journal?.marks.hasShared(origin, identity, key))) return true;
   }
   return false;
-}
-
-function sentOf(bytes: Uint8Array): Frame {
-  const frame = Buffer.from(bytes);
-  return { frame, expiresMs: 0, incarnation: frame.readDoubleBE(5) };
 }

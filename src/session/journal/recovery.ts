@@ -12,6 +12,7 @@ import { bodiesPartition } from "./bodies.js";
 import { sessionPrefix } from "./journal.js";
 import type { Journals } from "./journals.js";
 import type { HeldWill } from "../will-record.js";
+import type { LeftoversNote } from "../move/leftovers.js";
 import { encodeNote, type MoveNote, movedKey, willKey } from "../move/notes.js";
 import type { StoredSubscription } from "./meta.js";
 import { type StoredSession, StoredSessions } from "./stored-session.js";
@@ -36,6 +37,8 @@ export interface RecoveryHost {
   onWill(will: HeldWill): void;
   /** It had begun while an older one could not be reached. */
   onSuccession(session: Session, record: Buffer): void;
+  /** It had come while members were down, which may still have something for it. */
+  onLeftovers(session: Session, note: LeftoversNote): void;
   /** While this node was down others wanted to adopt it, and one of them may have. */
   onClaimed(session: Session, claims: readonly Claim[]): void;
   /** It was adopted from another node, which is not over yet: it is not subscribed, unless it is whole. */
@@ -117,7 +120,7 @@ export class Recovery {
   }
 
   private restoreNotes(session: Session, stored: StoredSession): void {
-    const { moving, moved, will, succession, claims, adopted, subscriptions } = stored;
+    const { moving, moved, will, succession, leftovers, claims, adopted, subscriptions } = stored;
     const { events } = this;
     const isOthers = ownerOf(claims) !== null;
     if (moving !== null && !isOthers) events.onMoving(session, moving);
@@ -127,6 +130,7 @@ export class Recovery {
       session.journal?.note(willKey, null);
     }
     if (succession !== null) events.onSuccession(session, succession);
+    if (leftovers !== null) events.onLeftovers(session, leftovers);
     if (claims.length > 0) events.onClaimed(session, claims);
     if (adopted !== null) events.onAdopted(session, adopted, subscriptions);
   }

@@ -9,6 +9,7 @@ import type { Row, Store } from "../../store/store.js";
 import { type Claim, claimOf, claimPrefix } from "../adoption/claims.js";
 import { type AdoptedNote, adoptedKey, decodeAdopted } from "../adoption/notes.js";
 import type { SessionHost } from "../host.js";
+import { decodeLeftovers, type LeftoversNote, leftoversKey } from "../move/leftovers.js";
 import { decodeNote, type MoveNote, movedKey, movingKey, willKey } from "../move/notes.js";
 import { replayOf } from "../replays.js";
 import { Session } from "../session.js";
@@ -40,6 +41,8 @@ export interface StoredSession {
   moved: MoveNote | null;
   will: HeldWill | null;
   succession: Buffer | null;
+  /** It came while members were down. */
+  leftovers: LeftoversNote | null;
   /** Who wants to adopt it, or has, in the order in which they said so. */
   readonly claims: Claim[];
   /** It was adopted here, and not all is done that belongs to that. */
@@ -68,7 +71,7 @@ export class StoredSessions {
     const log = new LogState(this.host.router.topics, this.journals.wallOffsetMs());
     const stored: StoredSession = {
       ...{ log, subscriptions: [], records: [], meta: null, claims: [], adopted: null },
-      ...{ moving: null, moved: null, will: null, succession: null },
+      ...{ moving: null, moved: null, will: null, succession: null, leftovers: null },
     };
     let from = "";
     for (;;) {
@@ -120,6 +123,7 @@ export class StoredSessions {
     else if (key === movedKey) stored.moved = decodeNote(value);
     else if (key === willKey) stored.will = decodeHeld(value);
     else if (key === successionKey) stored.succession = value;
+    else if (key === leftoversKey) stored.leftovers = decodeLeftovers(value);
     else if (key === adoptedKey) stored.adopted = decodeAdopted(value);
     else if (key.startsWith(claimPrefix)) stored.claims.push(claimOf(key, value));
     else if (key.startsWith(subscriptionPrefix)) {

@@ -6,6 +6,7 @@
 import { WireError } from "../../cluster/wire/frames.js";
 import type { Session } from "../session.js";
 import { SessionImport } from "./import.js";
+import { encodeLeftovers, type Leftovers, leftoversKey } from "./leftovers.js";
 import { MovingIn, type OwnPosition } from "./moving-in.js";
 import { encodeHeld } from "../will-record.js";
 import { encodeNote, movedKey, willKey } from "./notes.js";
@@ -35,6 +36,7 @@ export interface SizeLimits {
 export interface IncomingHost {
   readonly parts: MoveParts;
   readonly counters: MoveCounters;
+  readonly leftovers: Pick<Leftovers, "add">;
 }
 
 /** Why the session does not come, in a sentence for people. */
@@ -52,7 +54,7 @@ export type PullOutcome =
   | { readonly messages: number }
   | { readonly refused: string; readonly isLarge: boolean };
 
-type Verb = Exclude<MoveRequest["verb"], "done" | "outcome" | "pull">;
+type Verb = "begin" | "state" | "part";
 
 export class Incoming {
   /** Its write has begun: nobody can tell any more that it does not come. */
@@ -60,6 +62,8 @@ export class Incoming {
   private isAborted = false;
   readonly id: number;
   private holder: MovingIn | null = null;
+  /** Members that were down when it began: what they have for the old owner comes later. */
+  private away: readonly string[] = [];
 
   constructor(
     private readonly host: IncomingHost,
@@ -143,15 +147,26 @@ export class Incoming {
     if (sessions.get(clientId) !== undefined || sessions.isEnding(clientId)) {
       throw new NotMoved(`${cluster.name} has a session of that client itself`);
     }
-    const down = cluster.members.others().find(({ name }) => cluster.state(name) !== "up");
-    if (down !== undefined) throw new NotMoved(waitsFor(down.name));
-    const begun = await this.ask("begin", { verb: "begin", clientId, id });
+    this.away = this.membersAway();
+    const begun = await this.ask("begin", { verb: "begin", clientId, id, away: [...this.away] });
     cluster.observeStamp(begun.epoch);
     const { messages, bytes } = begun;
     if (limits !== null && (messages > limits.messages || bytes > limits.bytes)) {
       throw new NotMoved(`${messages} messages wait for it, with ${bytes} bytes`, true);
     }
     return begun;
+  }
+
+  /** Members that are down for good or for a while, and not just out of reach for a moment. */
+  private membersAway(): string[] {
+    const { cluster, sessions } = this.host.parts;
+    const notUp = cluster.members.others().filter(({ name }) => cluster.state(name) !== "up");
+    for (const { name } of notUp) {
+      // Others may be about to adopt what it has.
+      const isAway = cluster.barriers.isAway(name) && sessions.adoptions === null;
+      if (!isAway || name === this.from) throw new NotMoved(waitsFor(name));
+    }
+    return notUp.map(({ name }) => name);
   }
 
   private async subscriptions(parts: number): Promise<SnapshotSubscription[]> {
@@ -168,7 +183,7 @@ export class Incoming {
     this.holder = new MovingIn(this.clientId, sessions, subscriptions);
     this.holder.subscribe();
     const deadlineMs = clock.monotonicMs() + barrierMs;
-    const outcome = await cluster.barriers.reach(this.from, deadlineMs);
+    const outcome = await cluster.barriers.reach(this.from, deadlineMs, this.away);
     if ("missing" in outcome) throw new NotMoved(waitsFor(outcome.missing));
     this.check();
     return outcome;
@@ -195,6 +210,11 @@ export class Incoming {
       session.journal?.note(willKey, encodeHeld(held));
     }
     session.journal?.noteForGood(movedKey, encodeNote({ node, id, nextSeq: 0 }));
+    if (this.away.length > 0) {
+      const note = { from: node, id, origins: [...this.away] };
+      session.journal?.note(leftoversKey, encodeLeftovers(note));
+      this.host.leftovers.add(session, note);
+    }
     await new Promise<void>((resolve) => session.whenDurable(resolve));
   }
 

@@ -10,8 +10,11 @@ import { Incoming, type PullOutcome, type SizeLimits } from "./incoming.js";
 import { Confirmations } from "./confirmations.js";
 import { Hold } from "./hold.js";
 import type { MoveNote } from "./notes.js";
+import { Leftovers } from "./leftovers.js";
 import { Outgoing } from "./outgoing.js";
 import { MoveCounters, type MoveParts } from "./parts.js";
+import { framesWaiting } from "../waiting-frames.js";
+import { Stubs } from "./stubs.js";
 import {
   decodeReply,
   decodeRequest,
@@ -44,6 +47,9 @@ export class Moves {
   /** Who waits for a session that is on its way to this node. */
   private readonly waitingIn = new Map<string, (() => void)[]>();
   private readonly confirmations: Confirmations;
+  /** What moves while members were down have left to do, here as old and as new owner. */
+  readonly stubs: Stubs;
+  readonly leftovers: Leftovers;
   /** Sessions that are being adopted, or were given to adopters. */
   private readonly held = new Set<string>();
   /** What became of a session that this node wanted to adopt from another; null: it never did. */
@@ -51,6 +57,9 @@ export class Moves {
 
   constructor(readonly parts: MoveParts) {
     this.confirmations = new Confirmations(parts);
+    this.stubs = new Stubs(parts, (clientId) => this.outgoing.has(clientId));
+    const isComing = (clientId: string): boolean => this.incoming.has(clientId);
+    this.leftovers = new Leftovers(parts, this.counters, isComing);
     parts.cluster.services.offer(moveService, (peer, body, reply) =>
       this.onQuestion(peer, body, reply),
     );
@@ -183,6 +192,8 @@ export class Moves {
   resume(): void {
     for (const move of this.outgoing.values()) void move.watch();
     this.confirmations.resume();
+    this.stubs.resume();
+    this.leftovers.resume();
   }
 
   onOver({ session }: Outgoing): void {
@@ -239,6 +250,12 @@ export class Moves {
       case "outcome":
         reply(encodeReply("outcome", this.outcome(peer, request)));
         return;
+      case "leftovers":
+        reply(encodeReply("leftovers", { open: this.leftovers.open(request.moves) }));
+        return;
+      case "waiting":
+        reply(encodeReply("waiting", this.waiting(peer, request)));
+        return;
       case "pull":
         void this.onPull(peer, request.clientId).then((answer) => {
           reply(encodeReply("pull", answer));
@@ -247,6 +264,17 @@ export class Moves {
       default:
         this.onWork(peer, request, reply);
     }
+  }
+
+  /** What waits here for a node, when we hold all rows that `peer` had when it asked. */
+  private waiting(
+    peer: string,
+    { node, seq, after }: MoveRequest & { verb: "waiting" },
+  ): MoveReply<"waiting"> | MoveRefusal {
+    const { cluster, sessions } = this.parts;
+    const rows = cluster.peer(peer)?.rows.seq ?? -1;
+    if (rows < seq) return { refused: "its rows are not here yet" };
+    return framesWaiting(cluster, sessions.router, node, after);
   }
 
   /** State and parts, of a move that has begun. */
@@ -268,14 +296,17 @@ export class Moves {
 
   private begin(
     peer: string,
-    { clientId, id }: MoveRequest & { verb: "begin" },
+    { clientId, id, away }: MoveRequest & { verb: "begin" },
   ): MoveReply<"begin"> | MoveRefusal {
-    const session = this.parts.sessions.get(clientId);
-    const refused = this.refusal(clientId, session);
+    const { sessions, cluster } = this.parts;
+    const session = sessions.get(clientId);
+    const back = away.find((name) => !cluster.barriers.isAway(name));
+    const refused =
+      back === undefined ? this.refusal(clientId, session) : `${peer} does not hear ${back}`;
     if (refused !== null || session === undefined) return { refused: refused ?? "it is not here" };
     const hold = this.holds.get(clientId) ?? null;
     this.holds.delete(clientId);
-    const move = new Outgoing(this, session, peer, id, null, hold);
+    const move = new Outgoing(this, session, peer, id, null, hold, away);
     this.outgoing.set(clientId, move);
     return move.begin();
   }
@@ -291,6 +322,8 @@ export class Moves {
     if (session.isArriving) return "the connection of its client is about to come after it";
     if (!session.persistent) return "it ends with its connection";
     if (session.journal?.isAttaching) return "its client is about to connect";
+    const origin = this.leftovers.originOf(clientId);
+    if (origin !== undefined) return `it came while ${origin} was down, which may have more for it`;
     if (session.isStalled) return `the store of ${name} takes nothing at the moment`;
     return null;
   }

@@ -13,6 +13,7 @@ import { giveLate, type LateMark } from "./late.js";
 import { encodeNote, type MoveNote, movingKey } from "./notes.js";
 import type { MoveCounters, MoveParts } from "./parts.js";
 import { encodeSubscriptions } from "./snapshot.js";
+import type { Stubs } from "./stubs.js";
 import {
   decodeReply,
   encodeRequest,
@@ -32,6 +33,7 @@ const askAgainMs = 1_000;
 export interface OutgoingHost {
   readonly parts: MoveParts;
   readonly counters: MoveCounters;
+  readonly stubs: Pick<Stubs, "add" | "remove">;
   /** The move is over, whatever became of it. */
   onOver(move: Outgoing): void;
 }
@@ -64,6 +66,8 @@ export class Outgoing {
     note: MoveNote | null = null,
     /** Of its client's connection, if it has one. */
     private readonly hold: Hold | null = null,
+    /** Members that are down. */
+    private readonly away: readonly string[] = [],
   ) {
     this.subscriptions = encodeSubscriptions(subscriptionsOf(session));
     this.heardMs = host.parts.clock.monotonicMs();
@@ -147,6 +151,7 @@ export class Outgoing {
     this.host.counters.failedOut++;
     const { session } = this;
     if (wasSent) session.journal?.note(movingKey, null);
+    this.host.stubs.remove(session.clientId);
     this.host.onOver(this);
     this.hold?.release();
     if (this.lost !== null) this.host.parts.sessions.lose(session, this.lost.willDue);
@@ -166,6 +171,7 @@ export class Outgoing {
     this.stage = "sent";
     const { to: node, id } = this;
     const { nextSeq } = taken.late;
+    if (this.away.length > 0) host.stubs.add(session, node, id, this.away);
     session.journal?.note(movingKey, encodeNote({ node, id, nextSeq }));
     await new Promise<void>((resolve) => session.whenDurable(resolve));
     const parts = await taken.read();

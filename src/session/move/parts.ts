@@ -18,13 +18,16 @@ export type MoveCluster = Pick<
   | "nextStamp"
   | "common"
   | "observeStamp"
-  | "table"
   | "peer"
+  | "table"
+  | "openStreams"
 >;
 
 /** The sessions of this node, as far as moves change them. */
 export interface MoveSessions extends SessionHost {
   readonly journals: Journals | null;
+  /** Null: what a node has that is down waits until it is back. */
+  readonly adoptions: object | null;
   get(clientId: string): Session | undefined;
   /** The end of an earlier session of that client id is not stored yet. */
   isEnding(clientId: string): boolean;
@@ -66,6 +69,8 @@ export class MoveCounters {
   messagesOut = 0;
   /** Messages that came while their session was on its way to this node. */
   held = 0;
+  /** Messages that members which had been down had for the old owners of sessions. */
+  leftovers = 0;
   /** Connections that waited for the outcome of a move. */
   waited = 0;
 }

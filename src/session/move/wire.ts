@@ -10,8 +10,10 @@ const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, "not 
 /** Of one try: the stamp under which the new owner began it. */
 const move = { clientId: z.string(), id: count };
 
+const forward = z.object({ incarnation: count, counter: count });
+
 const requestSchema = z.discriminatedUnion("verb", [
-  z.object({ verb: z.literal("begin"), ...move }),
+  z.object({ verb: z.literal("begin"), ...move, away: z.array(z.string()).default([]) }),
   z.object({
     verb: z.literal("state"),
     ...move,
@@ -26,6 +28,8 @@ const requestSchema = z.discriminatedUnion("verb", [
   z.object({ verb: z.literal("done"), ...move, moved: z.boolean() }),
   z.object({ verb: z.literal("outcome"), ...move }),
   z.object({ verb: z.literal("pull"), clientId: z.string() }),
+  z.object({ verb: z.literal("leftovers"), moves: z.array(z.object(move)) }),
+  z.object({ verb: z.literal("waiting"), node: z.string(), seq: count, after: forward }),
 ]);
 export type MoveRequest = z.infer<typeof requestSchema>;
 export type MoveVerb = MoveRequest["verb"];
@@ -40,6 +44,8 @@ const replies = {
   done: z.object({}),
   outcome: z.object({ outcome: z.enum(["moved", "not", "open"]) }),
   pull: z.object({ messages: count }),
+  leftovers: z.object({ open: z.array(z.string()) }),
+  waiting: z.object({ frames: z.array(bytes), last: forward, newest: forward }),
 };
 export type MoveReply<V extends MoveVerb> = z.infer<(typeof replies)[V]>;
 

@@ -13,6 +13,7 @@ import type { Log } from "../../lib/log.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { SessionHost } from "../host.js";
 import { takeSnapshot } from "../move/export.js";
+import type { Moves } from "../move/moves.js";
 import { readMessages } from "../move/snapshot.js";
 import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
@@ -54,10 +55,7 @@ export interface SupersededHost extends SessionHost {
   get(clientId: string): Session | undefined;
   all(): Iterable<Session>;
   /** Null: sessions never move. */
-  readonly moves: {
-    has(clientId: string): boolean;
-    whenSettled(clientId: string, callback: () => void): void;
-  } | null;
+  readonly moves: Pick<Moves, "has" | "whenSettled" | "leftovers"> | null;
   /** Not null: nobody gets a new session because of a node that is away. */
   readonly adoptions: object | null;
   /** The session goes without its will, and without giving anything away. */
@@ -516,6 +514,7 @@ export class Superseded {
   /** All that the session leaves; null: not everything is there yet that belongs to it. */
   private async legacyOf(session: Session, remainder: Remainder): Promise<Legacy | null> {
     const { cluster } = this.parts;
+    if (this.host.moves?.leftovers.has(session.clientId) === true) return null;
     if (!(await this.isComplete())) return null;
     for (const [, message] of session.openPublishes()) if (message !== null) return null;
     const isHere = this.host.get(session.clientId) === session;

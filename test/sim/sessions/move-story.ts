@@ -14,7 +14,12 @@ import { SessionNode } from "./node.js";
 export type Mishap =
   | { readonly kind: "none" }
   | { readonly kind: "crash"; readonly node: 0 | 1 | 2 }
-  | { readonly kind: "cut"; readonly between: readonly [number, number] };
+  | { readonly kind: "cut"; readonly between: readonly [number, number] }
+  /** The third node, which was away, comes back. */
+  | { readonly kind: "back" };
+
+/** The third node during the move: up, dead from before it, or cut off from the others while clients publish there. */
+export type Third = "up" | "dead" | "cut";
 
 /** Where the client of the session is while that moves: away, or connected to the node at that place. */
 export type Whereabouts = "away" | 0 | 1 | 2;
@@ -49,8 +54,9 @@ export class MoveStory {
     private readonly step: number,
     private readonly mishap: Mishap,
     private readonly whereabouts: Whereabouts = "away",
+    private readonly third: Third = "up",
   ) {
-    const what = `client ${whereabouts}, ${JSON.stringify(mishap)}`;
+    const what = `client ${whereabouts}, third node ${third}, ${JSON.stringify(mishap)}`;
     this.world = new World(seed, `move of seed ${seed}, step ${step}, ${what}`);
     this.dice = this.world.dice.fork(9);
   }
@@ -64,6 +70,7 @@ export class MoveStory {
     if (this.whereabouts === "away") await this.leave(mover);
     else await this.stay(mover, this.whereabouts);
     await world.run(dice.between(0, 50));
+    if (this.third !== "up") await this.loseThird();
     this.watchSteps();
     this.push();
     await world.run(dice.between(200, 500));
@@ -74,6 +81,14 @@ export class MoveStory {
     this.flows = false;
     await this.calmDown();
     this.throwFaults();
+    await this.world.until(() => !this.isUnfinished(), 10_000, "the move has left nothing to do");
+  }
+
+  private isUnfinished(): boolean {
+    return this.nodes.some(({ process }) => {
+      const { stubs, leftovers } = process?.sessions.moves ?? {};
+      return (stubs?.size ?? 0) + (leftovers?.size ?? 0) > 0;
+    });
   }
 
   /** All nodes are killed in the quiet, and everybody comes back. */
@@ -81,6 +96,21 @@ export class MoveStory {
     for (const node of this.nodes) if (node.process !== null) node.crash();
     await this.calmDown();
     this.throwFaults();
+  }
+
+  /** What it has for the session and the others have not taken waits there. */
+  private async loseThird(): Promise<void> {
+    const { world, nodes } = this;
+    const [one, other, third] = nodes;
+    if (this.third === "dead") third?.crash();
+    else {
+      for (const node of [one, other]) {
+        if (node !== undefined && third !== undefined) world.cutLink(node.place, third.place);
+      }
+    }
+    const isDown = (node: SessionNode | undefined): boolean =>
+      node?.process?.cluster.barriers.isAway(third?.name ?? "") === true;
+    await world.until(() => isDown(one) && isDown(other), 30_000, "the third node is down");
   }
 
   private async leave(mover: SimClient): Promise<void> {
@@ -195,7 +225,10 @@ export class MoveStory {
   private strike(): void {
     const { mishap, nodes, world } = this;
     if (mishap.kind === "crash") nodes[mishap.node]?.crash();
-    else if (mishap.kind === "cut") {
+    else if (mishap.kind === "back") {
+      world.heal();
+      if (nodes[2]?.process === null) void nodes[2].boot();
+    } else if (mishap.kind === "cut") {
       const [one, other] = mishap.between.map((index) => nodes[index]?.place);
       if (one !== undefined && other !== undefined) world.cutLink(one, other);
     }

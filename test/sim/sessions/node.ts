@@ -21,6 +21,7 @@ import { type StallSubject, StallWatch } from "../../../src/net/stall-watch.js";
 import { Router } from "../../../src/routing/router.js";
 import { TopicTable } from "../../../src/routing/topic.js";
 import { Sessions } from "../../../src/session/sessions.js";
+import { openStreams } from "../../../src/session/start.js";
 import { serveWills, willNetwork } from "../../../src/session/will-network.js";
 import { Turn } from "../../../src/session/turn.js";
 import { Commits } from "../../../src/store/commits.js";
@@ -103,11 +104,11 @@ export class SessionNode {
     await router.load(life.openStore());
     const loaded = await sessions.load(() => undefined);
     cluster.observeStamp(loaded.highestEpoch);
-    cluster.holdsStreams = true;
+    cluster.holdsStream = () => true;
     await cluster.start();
     await cluster.settled(5_000);
     await sessions.publishRecovered();
-    void (sessions.adoptions?.settled() ?? Promise.resolve()).then(() => cluster.openStreams());
+    void openStreams(cluster, sessions);
     await this.listen(process, counters);
   }
 
