@@ -104,3 +104,33 @@ test("a drained node also closes clients whose sessions are at other nodes, and 
   await watcher.payloads(1);
   assert.ok(performance.now() - closedMs > 1_000, "it waited");
 });
+
+test("a node is drained while another is down, which has the sessions' messages when it is back; it leaves after that", async (t) => {
+  const [a, b, c] = await startNodes(t, { nodes: 3, settings });
+  assert.ok(a !== undefined && b !== undefined && c !== undefined);
+  await populate(a, 2);
+  await c.kill();
+  for (const node of [a, b]) {
+    await until(`${node.name} missing it`, async () => {
+      const { members } = await node.status();
+      return members.some(({ name, state }) => name === c.name && state === "down") || undefined;
+    });
+  }
+  await assert.rejects(a.ctl("leave_cluster"), new RegExp(`${c.name} may have messages`));
+  await a.ctl("drain start");
+  const stubs = (): Promise<number> => a.metric("moves.under_way.stubs");
+  await until("the end of the drain", async () => {
+    const { state, sessions } = await a.ctl<DrainStatus>("drain status");
+    return state === "done" && sessions === 0 ? true : undefined;
+  });
+  assert.equal(await stubs(), 3);
+  await assert.rejects(a.ctl("leave_cluster"), new RegExp(`${c.name} may have messages`));
+  await c.start();
+  await (await c.connect()).publish("online", "from the one that was down");
+  assert.deepEqual(await (await b.connect(persistent("online"))).payloads(1), [
+    "from the one that was down",
+  ]);
+  await checkAway(b, 2);
+  await until("nothing left to do", async () => ((await stubs()) === 0 ? true : undefined));
+  await a.ctl("leave_cluster");
+});

@@ -17,6 +17,10 @@ const gauges: Readonly<Record<string, string>> = {
   "common.tombstones": "Remembered deletions and ends in the table that all nodes share",
   "auth.checks_waiting": "Checks of passwords and tokens that wait for their turn",
   "listeners.pending": "Connections whose PROXY header, TLS or WebSocket handshake is not over",
+  "moves.under_way.incomplete":
+    "Sessions that came while members were down, which may have more for them",
+  "moves.under_way.stubs":
+    "Sessions that left while members were down, from which something for them may still come here",
   "moves.under_way.in": "Sessions on their way to this node",
   "moves.under_way.out": "Sessions on their way from this node to another",
   "net.connected": "Client connections open now",
@@ -143,6 +147,8 @@ const counters: Readonly<Record<string, string>> = {
   "moves.failed_out": "Moves of sessions from this node that came to nothing",
   "moves.held": "Messages that came while their session was on its way to this node",
   "moves.in_doubt": "Moves from this node whose outcome had to be asked for",
+  "moves.leftovers":
+    "Messages that members which had been down had for sessions that moved meanwhile",
   "moves.messages_in": "Messages that came with sessions from other nodes",
   "moves.messages_out": "Messages that left with sessions to other nodes",
   "moves.moved_in": "Sessions that came from other nodes",

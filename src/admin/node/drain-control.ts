@@ -93,15 +93,23 @@ export class Drain implements DrainControl {
   /** Before this node leaves: everything goes, then the rest of the clients. @throws Refusal what cannot go */
   async leave(): Promise<void> {
     if (this.targets().length === 0 || this.relocation === null) return;
+    this.checkNobodyAway();
     this.relocation.stop();
     this.kind = "leave";
     this.closeGate("leaving", "this node leaves its cluster", ReasonCode.ServerMoved);
     const left = await this.relocation.empty(ReasonCode.ServerMoved);
     await this.parts.frontEnd.sessions.wills.settled(this.parts.clock, willsMs);
-    if (left === 0) return;
     const why = this.relocation.progress.lastRefusal;
-    this.left();
-    throw new Refusal(`${left} sessions could not be moved, and this node has not left: ${why}`);
+    if (left > 0) {
+      this.left();
+      throw new Refusal(`${left} sessions could not be moved, and this node has not left: ${why}`);
+    }
+    try {
+      this.checkNobodyAway();
+    } catch (error) {
+      this.left();
+      throw error;
+    }
   }
 
   /** It has left, or stays: clients are let in again. */
@@ -125,6 +133,20 @@ export class Drain implements DrainControl {
     if (this.targets().length === 0) {
       throw new Refusal("there is no other node that is up, to which sessions could go");
     }
+  }
+
+  /** A member that is down may have messages for sessions of this node, which come here when it is back. */
+  private checkNobodyAway(): void {
+    const { cluster, frontEnd } = this.parts;
+    const away = new Set(frontEnd.sessions.moves?.stubs.origins);
+    for (const { name } of this.relocation?.left ? cluster.peers() : []) {
+      if (cluster.state(name) === "down") away.add(name);
+    }
+    if (away.size === 0) return;
+    throw new Refusal(
+      `${[...away].join(", ")} may have messages for sessions of this node, which would be lost: ` +
+        "leave when all nodes are up, or remove those that will not be back",
+    );
   }
 
   private targets(): { name: string; sessions: number }[] {

@@ -7,6 +7,7 @@ import type { LoopDelay } from "../../lib/clock.js";
 import type { FrontEnd } from "../../net/front-end.js";
 import type { Router } from "../../routing/router.js";
 import type { ClientEvents } from "../../session/client-events.js";
+import type { Moves } from "../../session/move/moves.js";
 import type { Adopter } from "../../store/adoption.js";
 import type { Lease } from "../../store/lease.js";
 import type { NodeStore } from "../../store/node-store.js";
@@ -43,9 +44,7 @@ export function nodeMetrics(parts: CountingParts): Record<string, number> {
     ...(sessions.adoptions === null
       ? {}
       : { adoption: { ...sessions.adoptions.counters, pending: sessions.adoptions.pending } }),
-    ...(sessions.moves === null
-      ? {}
-      : { moves: { ...sessions.moves.counters, under_way: { ...sessions.moves.underWay } } }),
+    ...(sessions.moves === null ? {} : { moves: moveCounters(sessions.moves) }),
     ...(sessions.superseded === null
       ? {}
       : {
@@ -100,6 +99,11 @@ export function nodeMetrics(parts: CountingParts): Record<string, number> {
   }
   return collectMetrics(sources);
 }
+
+const moveCounters = ({ counters, underWay, stubs, leftovers }: Moves): CounterSource => ({
+  ...counters,
+  under_way: { ...underWay, stubs: stubs.size, incomplete: leftovers.size },
+});
 
 const leaseCounters = ({ lease, adopter }: CountingParts): CounterSource => ({
   ...{ ...lease?.counters, ...lease?.gauges, ...adopter?.counters },
