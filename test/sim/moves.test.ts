@@ -5,15 +5,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkSessions } from "./sessions/checks.js";
-import { type Mishap, MoveStory, moveSteps, type Whereabouts } from "./sessions/move-story.js";
+import {
+  type Mishap,
+  MoveStory,
+  moveSteps,
+  type Third,
+  type Whereabouts,
+} from "./sessions/move-story.js";
 
 async function tell(
   seed: number,
   step: number,
   mishap: Mishap,
   whereabouts?: Whereabouts,
+  third?: Third,
 ): Promise<MoveStory> {
-  const story = new MoveStory(seed, step, mishap, whereabouts);
+  const story = new MoveStory(seed, step, mishap, whereabouts, third);
   await story.tell();
   await checkSessions(story);
   return story;
@@ -87,3 +94,15 @@ for (const between of [
     }
   });
 }
+
+test("a session moves while a third node is down, which has messages for it and comes back at any step", async () => {
+  for (let step = 0; step < moveSteps; step += 2) {
+    await tell(600 + step, step, { kind: "back" }, "away", step % 4 === 0 ? "dead" : "cut");
+  }
+});
+
+test("the new owner dies at any step of a move, with a third node down", async () => {
+  for (let step = 1; step < moveSteps; step += 2) {
+    await tell(620 + step, step, { kind: "crash", node: 1 }, places[step % 2], "cut");
+  }
+});

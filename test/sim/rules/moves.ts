@@ -2,10 +2,12 @@
 import { Barriers } from "../../../src/cluster/barrier.js";
 import { Incoming } from "../../../src/session/move/incoming.js";
 import { SessionImport } from "../../../src/session/move/import.js";
+import { Leftovers } from "../../../src/session/move/leftovers.js";
 import { Moves } from "../../../src/session/move/moves.js";
 import { MovingIn } from "../../../src/session/move/moving-in.js";
 import { Outgoing } from "../../../src/session/move/outgoing.js";
 import { Connection } from "../../../src/net/connection.js";
+import { Stubs } from "../../../src/session/move/stubs.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
 export const moveRules: readonly Rule[] = [
@@ -58,6 +60,33 @@ export const moveRules: readonly Rule[] = [
             return Promise.resolve();
           },
       ),
+  },
+  {
+    section: 6,
+    rule: "the old owner keeps a stub until every member, down ones included, has the new owner's rows",
+    name: "the old owner keeps no rows for members that are down",
+    kind: "moves",
+    seed: 499,
+    fault: /never got/,
+    plant: () => replace(Stubs.prototype, "add", () => () => undefined),
+  },
+  {
+    section: 6,
+    rule: "what a member that was down has for the old owner goes to the new one",
+    name: "the new owner does not ask members that were down",
+    kind: "moves",
+    seed: 499,
+    fault: /never got/,
+    plant: () => replaceHidden(Leftovers.prototype, "pull", () => () => Promise.resolve(0)),
+  },
+  {
+    section: 6,
+    rule: "the new owner holds what a member sends that was down until the old one is done with it",
+    name: "the stream of a member that was down is not held",
+    kind: "moves",
+    seed: 682,
+    fault: /never got|order/,
+    plant: () => replace(Leftovers.prototype, "isAwaited", () => () => false),
   },
   {
     section: 6,
