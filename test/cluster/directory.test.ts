@@ -62,6 +62,18 @@ test("a single node is its own home: a claim is answered at once, in the first t
   assert.deepEqual(directory.home.lookup("x"), undefined, "the host says that there is nothing");
 });
 
+test("a claim that was granted is outdated when a newer one is, or asks for its end", () => {
+  const { results, claim, directory } = lone();
+  claim();
+  const epoch = results[0]?.granted ? results[0].epoch : 0;
+  assert.equal(directory.isOutdated("x", epoch), false);
+  assert.equal(directory.isOutdated("x", epoch - 1), true, "an older one that is not attached yet");
+  directory.displace("x", epoch + 1, () => undefined);
+  assert.equal(directory.isOutdated("x", epoch), true);
+  directory.attached("x", epoch);
+  assert.equal(directory.isOutdated("x", epoch), false, "it is closed as any other");
+});
+
 test("the newest claim wins, wherever the two nodes and the home are", async () => {
   for (let seed = 1; seed <= 4; seed++) {
     const { world, nodes } = await three(seed);

@@ -170,6 +170,8 @@ const counters: Readonly<Record<string, string>> = {
     "QoS 2 publishes that a session here refused to a client at another node",
   "remote.refused_full": "CONNECTs at other nodes refused because of limits.channels",
   "superseded.discarded": "Messages of older sessions here that ended with them",
+  "superseded.endings_forgotten":
+    "Ends of sessions that are not kept any more for members that were away, for want of room",
   "superseded.handed_over":
     "Messages of older sessions here that younger ones at other nodes took over",
   "superseded.left_to_younger": "Messages that older sessions here left to the younger ones",

@@ -18,16 +18,14 @@ const recordsMax = 5_000;
 const keptMax = 100_000;
 
 export class Endings {
-  readonly counters = {
-    /** Forgotten for want of room. */
-    forgotten: 0,
-  };
   /** Of each client id the epoch up to which its sessions have ended; the oldest first. */
   private readonly kept = new Map<string, number>();
 
   constructor(
     private readonly table: Table,
     private readonly clock: Clock,
+    /** One was dropped for want of room. */
+    private readonly onForgotten: () => void,
   ) {}
 
   /** All sessions of that client id up to that epoch have ended. `isSure`: there is one that could not be told. */
@@ -47,7 +45,7 @@ export class Endings {
     if (kept.size <= keptMax) return;
     const [oldest = ""] = kept.keys();
     kept.delete(oldest);
-    this.counters.forgotten++;
+    this.onForgotten();
   }
 
   /** Up to which epoch, as is kept here alone; -1: nothing is. */

@@ -124,6 +124,8 @@ export class Superseded {
     discarded: 0,
     /** Publishes that older sessions left to the younger ones. */
     leftToYounger: 0,
+    /** Ends of sessions that are not kept any more for members that were away, for want of room. */
+    endingsForgotten: 0,
   };
   /** Client ids whose older session here is being handed over. */
   private readonly leaving = new Map<string, Leaving>();
@@ -144,7 +146,9 @@ export class Superseded {
       if (question === null) reply(null);
       else this.answer(peer, question, (answer) => reply(encodeAnswer(answer)));
     });
-    this.endings = new Endings(parts.cluster.common, parts.clock);
+    this.endings = new Endings(parts.cluster.common, parts.clock, () => {
+      this.counters.endingsForgotten++;
+    });
     this.endings.watch((clientId, epoch) => this.onEndedElsewhere(clientId, epoch));
   }
 
