@@ -16,6 +16,8 @@ const dialTimeoutMs = 2_000;
 const lingerMs = 2_000;
 /** After so much a paced pipe is not read until the next turn: some thousand rows. */
 const turnBytesMax = 131_072;
+/** No pipe is read in a turn for longer than this and what came last. */
+const turnMsMax = 10;
 
 /**
  * TCP. Time-outs run on `clock`; what goes wrong with a listener later is written to `log`. Of the ports of a range
@@ -129,6 +131,8 @@ class TcpPipe implements Pipe {
   private open = true;
   /** Since reading was left off for the last time. */
   private turnBytes = 0;
+  /** When the first bytes of this turn came; 0: none have. */
+  private turnBeganMs = 0;
   private linger: Timer | undefined;
 
   constructor(
@@ -155,13 +159,21 @@ class TcpPipe implements Pipe {
   /** The system hands over up to 2 MiB in one turn: what is in them would hold up all others. */
   private onBytes(bytes: Buffer): void {
     if (!this.open) return;
-    if (this.paced) this.turnBytes += bytes.length;
-    if (this.turnBytes >= turnBytesMax) {
-      this.turnBytes = 0;
-      this.socket.pause();
-      this.clock.defer(() => this.socket.resume());
+    const { clock } = this;
+    if (this.turnBeganMs === 0) {
+      this.turnBeganMs = clock.monotonicMs();
+      clock.defer(() => this.turnEnds());
     }
+    if (this.paced) this.turnBytes += bytes.length;
+    if (this.turnBytes >= turnBytesMax) this.socket.pause();
     this.onData(bytes);
+    if (clock.monotonicMs() - this.turnBeganMs >= turnMsMax) this.socket.pause();
+  }
+
+  private turnEnds(): void {
+    this.turnBytes = 0;
+    this.turnBeganMs = 0;
+    if (this.socket.isPaused()) this.socket.resume();
   }
 
   write(bytes: Buffer): boolean {

@@ -33,8 +33,8 @@ export interface BacklogReport {
 /** Of each node in one phase. */
 interface Peak {
   readonly phase: string;
-  readonly rssBytes: number[];
-  readonly loopDelayMs: number[];
+  /** Of its own; pages of the store's file are the system's to keep or to drop. */
+  readonly ownBytes: number[];
 }
 
 const sampleMs = 250;
@@ -72,13 +72,13 @@ export class BacklogTrial {
     const [a, b, c] = this.nodes;
     const sampling = this.sample();
     try {
-      this.phase("before");
+      this.phase("before the kill");
       await this.begin();
       await this.timed("published while the node is away", () => this.publishAll());
       this.note("refused", String(this.refused));
-      this.phase("start");
+      this.phase("while it starts");
       await this.timed("the node's start, until its listeners are open", () => a.start());
-      this.phase("drain");
+      this.phase("while it gets what waited");
       await this.timed("until its peers have nothing left for it", async () => {
         for (const node of [b, c]) await this.reaches(node, `peer.${a.name}.unaccepted`, 0);
       });
@@ -86,7 +86,7 @@ export class BacklogTrial {
         this.reaches(a, "superseded.under_way", 0, "superseded.superseded", 1),
       );
       await this.timed("until the client has got it", () => this.settled(this.roaming));
-      this.phase("fetch");
+      this.phase("while clients fetch theirs");
       await this.timed("until the others have fetched theirs", async () => {
         for (const [index, one] of this.away.entries()) {
           await one.connect(this.nodes[index === 0 ? 0 : 2].mqttPort);
@@ -133,7 +133,7 @@ export class BacklogTrial {
   /** Meanwhile the client begins its younger session. */
   private async publishAll(): Promise<void> {
     const [, b, c] = this.nodes;
-    this.phase("away");
+    this.phase("while it is away");
     for (const node of [b, c]) await node.sees([b, c]);
     await this.waitFor("a third of them", () => this.answered >= this.options.count / 3);
     await this.roaming.connect(b.mqttPort);
@@ -250,7 +250,7 @@ export class BacklogTrial {
   }
 
   private phase(phase: string): void {
-    this.peaks.push({ phase, rssBytes: [0, 0, 0], loopDelayMs: [0, 0, 0] });
+    this.peaks.push({ phase, ownBytes: [0, 0, 0] });
   }
 
   private async sample(): Promise<void> {
@@ -259,26 +259,26 @@ export class BacklogTrial {
       const peak = this.peaks.at(-1);
       for (const [index, node] of this.nodes.entries()) {
         if (peak === undefined) break;
-        peak.rssBytes[index] = Math.max(peak.rssBytes[index] ?? 0, rssOf(node.pid));
+        peak.ownBytes[index] = Math.max(peak.ownBytes[index] ?? 0, ownBytesOf(node.pid));
       }
       await new Promise((resolve) => setTimeout(resolve, sampleMs));
     }
   }
 
   private notePeaks(): void {
-    for (const { phase, rssBytes } of this.peaks) {
-      const mib = rssBytes.map((bytes) => Math.round(bytes / 2 ** 20));
-      this.note(`peak memory of the nodes, ${phase}`, `${mib.join(", ")} MiB`);
+    for (const { phase, ownBytes } of this.peaks) {
+      const mib = ownBytes.map((bytes) => Math.round(bytes / 2 ** 20));
+      this.note(`memory of the three nodes at most, ${phase}`, `${mib.join(", ")} MiB`);
     }
   }
 }
 
 const quietMs = 5000;
 
-/** Resident memory of a process; 0: it is not there. */
-function rssOf(pid: number): number {
+/** Resident memory of a process without files; 0: it is not there. */
+function ownBytesOf(pid: number): number {
   try {
-    const kib = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    const kib = /RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     return Number(kib ?? 0) * 1024;
   } catch {
     return 0;

@@ -41,6 +41,7 @@ export class Journals {
     this.bodies = store.atomic ? new Bodies(store, commits, topics, wallOffsetMs) : null;
     this.pages = new Pages({
       ...{ store, bodies: this.bodies, topics, wallOffsetMs },
+      defer: (callback) => parts.clock.defer(callback),
       onReadFailed: (partition, why) => {
         counters.readsFailed++;
         log.error({ partition, why }, "a session's messages could not be read");

@@ -41,6 +41,8 @@ export interface PagesHost {
   readonly bodies: Bodies | null;
   readonly topics: TopicTable;
   wallOffsetMs(): number;
+  /** Calls back in another turn. */
+  defer(callback: () => void): void;
   /** A partition could not be read. */
   onReadFailed(partition: string, why: string): void;
   /** Messages that were to be there could not be read, or not any more. */
@@ -131,8 +133,10 @@ export class Pages {
       for (const { seq, message, delivery } of found) {
         if (message !== null && wanted(seq)) onMessage(seq, message, delivery);
       }
-      if (span.endSeq <= first) break;
+      if (span.endSeq <= first || span.endSeq >= journal.nextSeq) break;
       first = span.endSeq;
+      // A store that is a file here reads at once: a long queue would hold up all others.
+      await new Promise<void>((resolve) => this.host.defer(resolve));
     }
     return true;
   }

@@ -59,7 +59,8 @@ export function takeSnapshot(
     };
   };
   if (session.journal !== null) {
-    const reading = new StoredReading(session, session.journal);
+    const placed = new Set(taken.map(({ seq }) => seq));
+    const reading = new StoredReading(session, session.journal, placed);
     return {
       late: { nextSeq: session.journal.nextSeq, last: null },
       read: async () => {
@@ -119,7 +120,8 @@ function headOf(
 }
 
 const plainSuccession = (note: Succession): SnapshotHead["succession"] => ({
-  ...{ nodes: [...note.nodes], cleanEpoch: note.cleanEpoch, takenId: note.takenId },
+  ...note,
+  nodes: [...note.nodes],
   cuts: note.cuts === null ? null : [...note.cuts],
 });
 
@@ -185,43 +187,57 @@ function messagesInMemory({ window, queue }: Session, nowMs: number): MessagePar
   return parts;
 }
 
-interface TakenAt {
-  /** The number of the message in the journal; 0: it is not there any more. */
-  readonly seq: number;
-}
-
 /** The messages of a journal that were due in one turn. */
 class StoredReading {
   /** Number of a message → its place among those that were read. */
   readonly places = new Map<number, number>();
-  /** Number of a message → its packet id, 0 where it waits. */
-  private readonly due = new Map<number, number>();
+  /** Of those in flight: number of a message → its packet id. */
+  private readonly inFlight = new Map<number, number>();
+  /** For each number from the first one on whether the message waits: there may be millions. */
+  private readonly waiting: Uint8Array;
+  private readonly first: number;
+  private readonly count: number;
 
   constructor(
     private readonly session: Session,
     private readonly journal: NonNullable<Session["journal"]>,
+    /** Numbers of the messages whose places are asked for. */
+    private readonly placed: ReadonlySet<number>,
   ) {
     const { window, pages } = session;
     for (const id of window.ids()) {
-      if (window.stateOf(id) !== Awaiting.Pubcomp) this.due.set(window.seqOf(id), id);
+      if (window.stateOf(id) !== Awaiting.Pubcomp) this.inFlight.set(window.seqOf(id), id);
     }
-    for (const seq of pages?.seqs() ?? []) this.due.set(seq, 0);
+    this.first = journal.index.firstSeqAt(0);
+    this.waiting = new Uint8Array(Math.max(0, journal.nextSeq - this.first));
+    let count = 0;
+    for (const seq of pages?.seqs() ?? []) {
+      this.waiting[seq - this.first] = 1;
+      count++;
+    }
+    this.count = count + this.inFlight.size;
   }
 
   async read(): Promise<MessageParts | null> {
-    const { due, journal, session } = this;
+    const { journal, session } = this;
     const parts = new MessageParts();
-    if (due.size === 0) return parts;
+    if (this.count === 0) return parts;
     const isRead = await journal.journals.pages.visit(
       journal,
-      (seq) => due.has(seq),
+      (seq) => this.waiting[seq - this.first] === 1 || this.inFlight.has(seq),
       () => true,
       (seq, message, delivery) => {
-        const packetId = due.get(seq) ?? 0;
+        const packetId = this.inFlight.get(seq) ?? 0;
         const nowMs = session.host.turn.refresh();
-        this.places.set(seq, parts.add({ packetId, message, delivery }, nowMs));
+        const place = parts.add({ packetId, message, delivery }, nowMs);
+        if (this.placed.has(seq)) this.places.set(seq, place);
       },
     );
     return isRead ? parts : null;
   }
+}
+
+interface TakenAt {
+  /** The number of the message in the journal; 0: it is not there any more. */
+  readonly seq: number;
 }

@@ -17,8 +17,10 @@ export const succession = z.object({
   cuts: z
     .array(z.object({ origin: z.string(), incarnation: z.number(), counter: z.number() }))
     .nullable(),
-  /** The handing over that it has taken; 0: none. */
+  /** The handing over that it has taken, or is taking; 0: none. */
   takenId: z.number(),
+  /** How many parts of that; -1: all. */
+  takenParts: z.number().default(-1),
 });
 
 export interface Succession {
@@ -26,6 +28,7 @@ export interface Succession {
   readonly cleanEpoch: number;
   readonly cuts: readonly Cut[] | null;
   readonly takenId: number;
+  readonly takenParts: number;
 }
 
 export const encodeSuccession = (note: Succession): Buffer => encodeRecord(version, note);

@@ -81,6 +81,8 @@ interface Successor {
   readonly epoch: number;
   readonly cuts: Cut[] | null;
 }
+/** In `Succession.takenParts`. */
+const allParts = -1;
 
 /** What an older session leaves, under a number of its own. */
 interface Legacy {
@@ -111,6 +113,8 @@ interface Coming {
   readonly peer: string;
   readonly id: number;
   readonly parts: Buffer[];
+  /** All parts are here, and on their way into the session. */
+  isTaken: boolean;
 }
 
 export class Superseded {
@@ -179,7 +183,7 @@ export class Superseded {
     const { clientId, expiryMs } = session;
     if (expiryMs > 0) {
       const cleanEpoch = clean ? epoch : this.endings.keptOf(clientId) + 1;
-      this.note(session, { nodes, cleanEpoch, cuts: null, takenId: 0 });
+      this.note(session, { nodes, cleanEpoch, cuts: null, takenId: 0, takenParts: allParts });
     }
     if (clean && isKnown) this.endings.tell(clientId, epoch - 1, true);
     else if (clean && expiryMs === 0) this.endings.keep(clientId, epoch - 1);
@@ -403,7 +407,13 @@ export class Superseded {
     const { succession } = session;
     if (succession?.nodes.includes(node)) return succession;
     const cuts = session.subscriptions.size > 0 ? [] : null;
-    const known = succession ?? { nodes: [], cleanEpoch: 0, cuts, takenId: 0 };
+    const known = succession ?? {
+      nodes: [],
+      cleanEpoch: 0,
+      cuts,
+      takenId: 0,
+      takenParts: allParts,
+    };
     const note = { ...known, nodes: [...known.nodes, node] };
     this.note(session, note);
     return note;
@@ -433,20 +443,25 @@ export class Superseded {
     return found.sort((one, other) => (one.clientId < other.clientId ? -1 : 1));
   }
 
-  /** Parts are kept until the last is here: then all of them are taken, in one turn and one commit. */
+  /** Parts are kept until the last is here: then they are taken, whatever becomes of the older session's node. */
   private take(
     session: Session,
     peer: string,
     { clientId, id, first, last, part }: Question & { kind: "give" },
     reply: (answer: Answer) => void,
   ): void {
-    if (session.succession?.takenId === id) {
+    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
+    if (takenId === id && takenParts === allParts) {
       session.whenDurable(() => reply({ kind: "taken" }));
       return;
     }
     let coming = this.coming.get(clientId);
+    if (coming?.isTaken === true) {
+      reply({ kind: "later" });
+      return;
+    }
     if (coming === undefined || coming.peer !== peer || coming.id !== id || first) {
-      coming = { peer, id, parts: [] };
+      coming = { peer, id, parts: [], isTaken: false };
       this.coming.set(clientId, coming);
     }
     coming.parts.push(Buffer.from(part));
@@ -454,17 +469,36 @@ export class Superseded {
       reply({ kind: "taken" });
       return;
     }
-    this.coming.delete(clientId);
-    try {
-      for (const one of coming.parts) this.takePart(session, one);
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      reply({ kind: "later" });
-      return;
+    coming.isTaken = true;
+    void this.takeAll(session, coming).then((isDone) => {
+      this.coming.delete(clientId);
+      if (isDone) session.whenDurable(() => reply({ kind: "taken" }));
+      else reply({ kind: "later" });
+    });
+  }
+
+  /**
+   * A part in each turn, and in its commit how many are taken by now: they are given again when this node does not get to
+   * the end. False: the session is here no more, or on its way to another node, or a part makes no sense.
+   */
+  private async takeAll(session: Session, { peer, id, parts }: Coming): Promise<boolean> {
+    const { clientId } = session;
+    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
+    for (let next = takenId === id ? takenParts : 0; next < parts.length; next++) {
+      if (this.host.get(clientId) !== session || this.isMoving(clientId)) return false;
+      try {
+        this.takePart(session, parts[next] ?? Buffer.alloc(0));
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error;
+        return false;
+      }
+      const isLast = next === parts.length - 1;
+      const takenParts = isLast ? allParts : next + 1;
+      this.note(session, { ...this.knows(session, peer), takenId: id, takenParts });
+      session.pump();
+      if (!isLast) await new Promise<void>((resolve) => this.parts.clock.defer(resolve));
     }
-    this.note(session, { ...this.knows(session, peer), takenId: id });
-    session.pump();
-    session.whenDurable(() => reply({ kind: "taken" }));
+    return true;
   }
 
   private takePart(session: Session, part: Buffer): void {
