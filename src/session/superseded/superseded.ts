@@ -6,7 +6,6 @@
  */
 import type { Cluster } from "../../cluster/cluster.js";
 import { firstLate, isLater } from "../../cluster/position.js";
-import { WireError } from "../../cluster/wire/frames.js";
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
@@ -14,10 +13,10 @@ import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { SessionHost } from "../host.js";
 import { takeSnapshot } from "../move/export.js";
 import type { Moves } from "../move/moves.js";
-import { readMessages } from "../move/snapshot.js";
 import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
 import { Endings, type Table } from "./endings.js";
+import { allParts, Inheritance } from "./inheritance.js";
 import { Remainder } from "./remainder.js";
 import {
   decodeSuccession,
@@ -81,8 +80,6 @@ interface Successor {
   readonly epoch: number;
   readonly cuts: Cut[] | null;
 }
-/** In `Succession.takenParts`. */
-const allParts = -1;
 
 /** What an older session leaves, under a number of its own. */
 interface Legacy {
@@ -108,15 +105,6 @@ interface Beginning {
   readonly taken: readonly Cut[];
 }
 
-/** Messages of an older session on their way here. */
-interface Coming {
-  readonly peer: string;
-  readonly id: number;
-  readonly parts: Buffer[];
-  /** All parts are here, and on their way into the session. */
-  isTaken: boolean;
-}
-
 export class Superseded {
   readonly counters = {
     /** Older sessions of this node that a younger one elsewhere has taken the place of. */
@@ -133,7 +121,7 @@ export class Superseded {
   };
   /** Client ids whose older session here is being handed over. */
   private readonly leaving = new Map<string, Leaving>();
-  private readonly coming = new Map<string, Coming>();
+  private readonly inheritance: Inheritance;
   private readonly beginnings = new WeakMap<Session, Beginning>();
   private readonly endings: Endings;
   /** What is being told to nodes that start, in the order of the client ids. */
@@ -145,6 +133,11 @@ export class Superseded {
     private readonly host: SupersededHost,
     private readonly parts: SupersededParts,
   ) {
+    this.inheritance = new Inheritance(host, parts.clock, this.counters, {
+      isMoving: (clientId) => this.isMoving(clientId),
+      onTaken: (session, peer, takenId, takenParts) =>
+        this.note(session, { ...this.knows(session, peer), takenId, takenParts }),
+    });
     parts.cluster.services.offer(supersededService, (peer, body, reply) => {
       const question = decodeQuestion(body);
       if (question === null) reply(null);
@@ -391,7 +384,7 @@ export class Superseded {
     else if (question.kind === "begin") {
       this.knows(session, peer);
       reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])] });
-    } else this.take(session, peer, question, reply);
+    } else this.inheritance.take(session, peer, question, reply);
   }
 
   private positionFor(peer: string, seq: number | undefined): Answer {
@@ -441,73 +434,6 @@ export class Superseded {
       if (!isSaid) found.push({ clientId, epoch, cuts: null });
     }
     return found.sort((one, other) => (one.clientId < other.clientId ? -1 : 1));
-  }
-
-  /** Parts are kept until the last is here: then they are taken, whatever becomes of the older session's node. */
-  private take(
-    session: Session,
-    peer: string,
-    { clientId, id, first, last, part }: Question & { kind: "give" },
-    reply: (answer: Answer) => void,
-  ): void {
-    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
-    if (takenId === id && takenParts === allParts) {
-      session.whenDurable(() => reply({ kind: "taken" }));
-      return;
-    }
-    let coming = this.coming.get(clientId);
-    if (coming?.isTaken === true) {
-      reply({ kind: "later" });
-      return;
-    }
-    if (coming === undefined || coming.peer !== peer || coming.id !== id || first) {
-      coming = { peer, id, parts: [], isTaken: false };
-      this.coming.set(clientId, coming);
-    }
-    coming.parts.push(Buffer.from(part));
-    if (!last) {
-      reply({ kind: "taken" });
-      return;
-    }
-    coming.isTaken = true;
-    void this.takeAll(session, coming).then((isDone) => {
-      this.coming.delete(clientId);
-      if (isDone) session.whenDurable(() => reply({ kind: "taken" }));
-      else reply({ kind: "later" });
-    });
-  }
-
-  /**
-   * A part in each turn, and in its commit how many are taken by now: they are given again when this node does not get to
-   * the end. False: the session is here no more, or on its way to another node, or a part makes no sense.
-   */
-  private async takeAll(session: Session, { peer, id, parts }: Coming): Promise<boolean> {
-    const { clientId } = session;
-    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
-    for (let next = takenId === id ? takenParts : 0; next < parts.length; next++) {
-      if (this.host.get(clientId) !== session || this.isMoving(clientId)) return false;
-      try {
-        this.takePart(session, parts[next] ?? Buffer.alloc(0));
-      } catch (error) {
-        if (!(error instanceof WireError)) throw error;
-        return false;
-      }
-      const isLast = next === parts.length - 1;
-      const takenParts = isLast ? allParts : next + 1;
-      this.note(session, { ...this.knows(session, peer), takenId: id, takenParts });
-      session.pump();
-      if (!isLast) await new Promise<void>((resolve) => this.parts.clock.defer(resolve));
-    }
-    return true;
-  }
-
-  private takePart(session: Session, part: Buffer): void {
-    const { topics } = this.host.router;
-    const nowMs = this.host.turn.refresh();
-    readMessages(part, topics, session, nowMs, (_packetId, message, delivery) => {
-      this.counters.takenOver++;
-      session.enqueue(message, delivery);
-    });
   }
 
   /** Sees the older session off. */

@@ -1,0 +1,107 @@
+/**
+ * What older sessions leave to younger ones of this node: it comes in parts, is kept in memory until the last is here, and
+ * is then taken a part in each turn. How many parts are taken is committed with their messages, so that none comes twice.
+ */
+import { WireError } from "../../cluster/wire/frames.js";
+import type { Clock } from "../../lib/clock.js";
+import type { SessionHost } from "../host.js";
+import { readMessages } from "../move/snapshot.js";
+import type { Session } from "../session.js";
+import type { Answer, Question } from "./wire.js";
+
+/** In `Succession.takenParts`. */
+export const allParts = -1;
+
+/** Messages of an older session on their way here. */
+interface Coming {
+  readonly peer: string;
+  readonly id: number;
+  readonly parts: Buffer[];
+  /** All parts are here, and on their way into the session. */
+  isTaken: boolean;
+}
+
+export interface InheritanceParts {
+  /** The session is on its way to another node. */
+  isMoving(clientId: string): boolean;
+  /** So many parts of what that peer gives under that number are in the session: that is to be committed with them. */
+  onTaken(session: Session, peer: string, id: number, parts: number): void;
+}
+
+export class Inheritance {
+  private readonly coming = new Map<string, Coming>();
+
+  constructor(
+    private readonly host: SessionHost & { get(clientId: string): Session | undefined },
+    private readonly clock: Clock,
+    /** Messages that came here from older sessions. */
+    private readonly counters: { takenOver: number },
+    private readonly parts: InheritanceParts,
+  ) {}
+
+  /** Parts are kept until the last is here: then they are taken, whatever becomes of the older session's node. */
+  take(
+    session: Session,
+    peer: string,
+    { clientId, id, first, last, part }: Question & { kind: "give" },
+    reply: (answer: Answer) => void,
+  ): void {
+    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
+    if (takenId === id && takenParts === allParts) {
+      session.whenDurable(() => reply({ kind: "taken" }));
+      return;
+    }
+    let coming = this.coming.get(clientId);
+    if (coming?.isTaken === true) {
+      reply({ kind: "later" });
+      return;
+    }
+    if (coming === undefined || coming.peer !== peer || coming.id !== id || first) {
+      coming = { peer, id, parts: [], isTaken: false };
+      this.coming.set(clientId, coming);
+    }
+    coming.parts.push(Buffer.from(part));
+    if (!last) {
+      reply({ kind: "taken" });
+      return;
+    }
+    coming.isTaken = true;
+    void this.takeAll(session, coming).then((isDone) => {
+      this.coming.delete(clientId);
+      if (isDone) session.whenDurable(() => reply({ kind: "taken" }));
+      else reply({ kind: "later" });
+    });
+  }
+
+  /**
+   * A part in each turn, and in its commit how many are taken by now: they are given again when this node does not get to
+   * the end. False: the session is here no more, or on its way to another node, or a part makes no sense.
+   */
+  private async takeAll(session: Session, { peer, id, parts }: Coming): Promise<boolean> {
+    const { clientId } = session;
+    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
+    for (let next = takenId === id ? takenParts : 0; next < parts.length; next++) {
+      if (this.host.get(clientId) !== session || this.parts.isMoving(clientId)) return false;
+      try {
+        this.takePart(session, parts[next] ?? Buffer.alloc(0));
+      } catch (error) {
+        if (!(error instanceof WireError)) throw error;
+        return false;
+      }
+      const isLast = next === parts.length - 1;
+      this.parts.onTaken(session, peer, id, isLast ? allParts : next + 1);
+      session.pump();
+      if (!isLast) await new Promise<void>((resolve) => this.clock.defer(resolve));
+    }
+    return true;
+  }
+
+  private takePart(session: Session, part: Buffer): void {
+    const { topics } = this.host.router;
+    const nowMs = this.host.turn.refresh();
+    readMessages(part, topics, session, nowMs, (_packetId, message, delivery) => {
+      this.counters.takenOver++;
+      session.enqueue(message, delivery);
+    });
+  }
+}
