@@ -130,6 +130,16 @@ export const retainedRules: readonly Rule[] = [
   },
   {
     section: 8,
+    rule: "replay is paced",
+    name: "replay does not ask what its client has taken",
+    kind: "scenes",
+    scene: "paced",
+    seed: 1,
+    fault: /at the pace/,
+    plant: () => replaceHidden(Replays.prototype, "mayGoOn", () => () => true),
+  },
+  {
+    section: 8,
     rule: "clocks start at the highest stored stamp",
     name: "a clock starts at the time of its machine",
     kind: "scenes",

@@ -109,6 +109,21 @@ async function asItIs(world: World): Promise<void> {
 
 const isQos1 = (packet: Packet): boolean => packet.cmd === "publish" && packet.qos === 1;
 
+/** However much is retained, no more of it is under way than the client takes: with QoS 0 that would be lost. */
+async function paced(world: World): Promise<void> {
+  const stage = await Stage.open(world, 1, { limits: { connection_output_bytes: 65_536 } });
+  const node = stage.nodes[0] as SessionNode; // there is one
+  const [publisher, reader] = [stage.actor("publisher", node), stage.actor("reader", node)];
+  for (const actor of [publisher, reader]) await actor.connect();
+  const count = 120;
+  const large = "x".repeat(8_000);
+  const messages = numbers(count).map((number) => [`t/${number}`, large] as const);
+  await publishAll(world, publisher, messages, 1, true);
+  await reader.subscribe("#", 0);
+  await world.run(3_000);
+  assert.equal(reader.payloads().length, count, "a replay goes at the pace of its client");
+}
+
 /** The clock of a machine is set back between two starts of a node: what it publishes then is newer all the same. */
 async function clockSetBack(world: World): Promise<void> {
   const node = new ClusterNode(world, nodeName(0));
@@ -252,6 +267,6 @@ async function newcomer(world: World): Promise<void> {
 }
 
 export const retainedScenes = {
-  ...{ everywhere, oneFrame, oneTurn, newest, asItIs },
+  ...{ everywhere, oneFrame, oneTurn, newest, asItIs, paced },
   ...{ clockSetBack, clocksApart, sixDaysAway, longAway, allAway, newcomer },
 };
