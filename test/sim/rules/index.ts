@@ -13,6 +13,7 @@ import { epochRules } from "./epochs.js";
 import { forwardRules } from "./forwarding.js";
 import { groupRules } from "./groups.js";
 import { joinRules } from "./joins.js";
+import { handoverRules } from "./handover.js";
 import { moveRules } from "./moves.js";
 import { publishRules } from "./publishing.js";
 import { retainedRules } from "./retained.js";
@@ -34,6 +35,7 @@ export const rules: readonly Rule[] = [
   ...channelRules,
   ...directoryRules,
   ...moveRules,
+  ...handoverRules,
   ...adoptionRules,
   ...joinRules,
   ...routeRules,

@@ -116,6 +116,25 @@ async function stays(world: World): Promise<void> {
   assert.deepEqual(stage.owners("client"), [b.name], "it stays where it is");
 }
 
+/** A session moves under its client, who has not acknowledged what it got: it gets nothing of that again. */
+async function movesAlong(world: World): Promise<void> {
+  const { stage, a, b, client, publisher } = await cast(world, {});
+  client.answers = false;
+  for (let id = 1; id <= 3; id++) publisher.publish("t", `${id}`, 1, id);
+  await world.run(500);
+  const pushed = b.process?.sessions.moves?.push("client", a.name) ?? Promise.resolve(0);
+  await world.settled(pushed, 10_000, "it moves");
+  await world.run(500);
+  assert.deepEqual(stage.owners("client"), [a.name]);
+  assert.deepEqual(client.payloads(), ["1", "2", "3"], "a move sends nothing again");
+  for (let messageId = 1; messageId <= 3; messageId++) client.send({ cmd: "puback", messageId });
+  client.answers = true;
+  publisher.publish("t", "4", 1, 4);
+  await world.run(500);
+  assert.deepEqual(client.payloads(), ["1", "2", "3", "4"], "a move sends nothing again");
+  assert.equal(client.connections, 2, "its connection stays");
+}
+
 /** Packet ids count on; one that is in flight is not given again, however many come after it. */
 async function idsInFlight(world: World): Promise<void> {
   const stage = await Stage.open(world, 1);
@@ -168,6 +187,7 @@ export const channelScenes = {
   expiry,
   placement,
   stays,
+  movesAlong,
   idsInFlight,
   idsGoOn,
 };

@@ -79,7 +79,29 @@ async function late(world: World, clean: boolean): Promise<void> {
 const lateAttach = (world: World): Promise<void> => late(world, false);
 const lateDiscard = (world: World): Promise<void> => late(world, true);
 
+/** A member that is down has something for the session where it is. */
+async function memberDown(world: World): Promise<void> {
+  const { stage, a, b, c, client } = await cast(world, (all, first) => all.idAt(first));
+  const publisher = stage.actor("publisher", b);
+  await publisher.connect();
+  world.cutLink(b.place, c.place);
+  publisher.publish("t", "x", 2, 1);
+  await publisher.gets("pubcomp", 8_000);
+  await stage.kill(b);
+  world.heal();
+  const moved = c.process?.sessions.moves?.push(client.clientId, a.name).catch(() => -1);
+  await world.settled(moved ?? Promise.resolve(-1), 15_000, "an answer");
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(1_000);
+  const [owner = ""] = stage.owners(client.clientId);
+  await client.connect({}, stage.nodes.find(({ name }) => name === owner) ?? c);
+  await world.run(500);
+  assert.deepEqual(client.payloads(), ["x"], "a move waits for members that are down");
+}
+
 export const sessionScenes = {
+  memberDown,
   unannounced,
   staleList,
   lateAttach,

@@ -127,6 +127,9 @@ export class SimClient extends SimConnection {
     super(life, options.clientId, options.version, node);
   }
 
+  /** What came on this connection, and under which id: it is sent again on another one only [MQTT-4.4.0-1]. */
+  private readonly cameHere = new Set<string>();
+
   /** Everything that it asked for is answered. */
   get isSettled(): boolean {
     const { unanswered, due, requests, openIds, acks } = this;
@@ -227,6 +230,7 @@ export class SimClient extends SimConnection {
 
   protected override onOpen(): void {
     const { version, clientId, options } = this;
+    this.cameHere.clear();
     const clean = this.startsClean || !options.persistent;
     this.isCleanSession = !options.persistent || (version === 4 && clean);
     const before = this.session;
@@ -451,6 +455,11 @@ export class SimClient extends SimConnection {
       this.fault(`got ${packet.payload.toString()}, which nobody sent`);
       return;
     }
+    const once = `${messageId} ${payloadOf(sent)}`;
+    if (dup && this.cameHere.has(once)) {
+      this.fault(`got ${inWords(sent)} under id ${messageId} once more on the same connection`);
+    }
+    if (qos > 0) this.cameHere.add(once);
     if (qos === 2) this.onQos2(messageId, sent, dup);
     else this.take(sent, qos);
     if (qos === 1) this.acknowledge({ cmd: "puback", messageId });

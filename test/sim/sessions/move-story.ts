@@ -44,6 +44,8 @@ export class MoveStory {
   private readonly dice: Dice;
   private readonly publishers: SimClient[] = [];
   private mover: SimClient | null = null;
+  /** Where the session was before all nodes were killed. */
+  private lastOwner: SessionNode | null = null;
   private flows = true;
   private isStruck = false;
   /** Who was asked to move it has not said yet what came of that, and lives. */
@@ -93,6 +95,7 @@ export class MoveStory {
 
   /** All nodes are killed in the quiet, and everybody comes back. */
   async restartAll(): Promise<void> {
+    this.lastOwner = this.owner() ?? this.lastOwner;
     for (const node of this.nodes) if (node.process !== null) node.crash();
     await this.calmDown();
     this.throwFaults();
@@ -289,8 +292,10 @@ export class MoveStory {
     );
     const owner = owners()[0] as SessionNode; // there is one
     if (this.whereabouts === "away") mover.node = owner;
-    // When all nodes start at once another one would give it a new session.
-    mover.chooseNode = () => owner;
+    // When all nodes start at once another one would give it a new session. It may move once more until then: what was asked of
+    // its new owner may have been held up.
+    this.lastOwner = owner;
+    mover.chooseNode = () => this.lastOwner;
     world.trace.note(`the session is at ${owner.name}`);
   }
 
