@@ -78,9 +78,11 @@ function* queueFaults(
   const times = new Map<string, number>();
   for (const { actor } of halves) {
     for (const packet of actor.got) {
-      if (packet.cmd !== "publish" || packet.dup) continue;
+      if (packet.cmd !== "publish") continue;
       const payload = packet.payload.toString();
-      times.set(payload, (times.get(payload) ?? 0) + 1);
+      const before = times.get(payload) ?? 0;
+      // One that is repeated may never have come.
+      if (!packet.dup || before === 0) times.set(payload, before + 1);
     }
   }
   for (const { payload, side, qos, isBefore } of accepted) {

@@ -13,6 +13,7 @@ import {
   type SharedStrategy,
 } from "../../../src/routing/shared.js";
 import { ack } from "../../../src/protocol/acks.js";
+import { sharedRow, sharedRowValue } from "../../../src/routing/shared-row.js";
 import { Session } from "../../../src/session/session.js";
 import { Awaiting, OutgoingWindow } from "../../../src/session/window.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
@@ -115,6 +116,28 @@ export const groupRules: readonly Rule[] = [
         const { nodes } = choice;
         return { tier, nodes, ends: nodes.map((_, i) => i + 1), places: nodes.length };
       }),
+  },
+  {
+    section: 7,
+    rule: "a group's row says how many members its node has",
+    name: "a group's row says that there is a member",
+    kind: "scenes",
+    scene: "inTurn",
+    seed: 1,
+    fault: /with its weight/,
+    plant: () =>
+      replace(
+        Group.prototype,
+        "ownRow",
+        (sound) =>
+          function (this: Group) {
+            const row = sound.call(this);
+            if (row === 0) return 0;
+            const { qos, durable, online, waiting } = sharedRow(row);
+            const [some, others] = [Math.min(1, online), Math.min(1, waiting)];
+            return sharedRowValue({ qos, durable, online: some, waiting: others });
+          },
+      ),
   },
   {
     section: 8,
