@@ -44,7 +44,8 @@ export async function check(options: CheckOptions, dependencies: Dependencies): 
     trip.close();
   } catch (error) {
     trip.destroy();
-    throw new Refusal(`${nameOf(address)}: ${error instanceof Error ? error.message : error}`);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Refusal(`${nameOf(address)}: ${why.replace(/^check-\w+ at \S*: /, "")}`);
   } finally {
     clock.clearTimer(timer);
   }

@@ -1,4 +1,4 @@
-/** Hours of backlog for a node that is down: `npm run test:backlog -- [--hours 3] [--rate 100] [--set limits.session_queue_messages=10000]`. */
+/** Hours of backlog for a node that is down: `npm run test:backlog -- [--hours 3] [--rate 100] [--defaults] [--set KEY=VALUE]`. */
 import { parseArgs } from "node:util";
 import { startNodes } from "../support/nodes.js";
 import { roomySettings } from "./settings.js";

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { setImmediate as turn } from "node:timers/promises";
+import { test } from "node:test";
+import { MessageParts } from "../../../src/session/move/snapshot.js";
+import { allParts, Inheritance } from "../../../src/session/superseded/inheritance.js";
+import type { Answer } from "../../../src/session/superseded/wire.js";
+import { deliveryTo, message, type World, world } from "../support.js";
+
+/** Queues of `count` messages in parts, `each` in one. */
+function partsOf(one: World, count: number, each: number): Buffer[] {
+  const parts: Buffer[] = [];
+  for (let first = 0; first < count; first += each) {
+    const part = new MessageParts();
+    for (let i = first; i < Math.min(count, first + each); i++) {
+      const sent = message("t", String(i), 1, one.router.topics);
+      part.add({ packetId: 0, message: sent, delivery: deliveryTo(null, 1) }, 0);
+    }
+    parts.push(...part.close());
+  }
+  return parts;
+}
+
+test("a long queue is taken a part in each turn, and one that was cut short goes on where it was", async () => {
+  const one = world({ limits: { session_queue_messages: 1000 } });
+  const { session } = one.connect("c", { expiryMs: 1000 });
+  one.disconnect("c");
+  const counters = { takenOver: 0 };
+  let isMoving = false;
+  const inheritance = new Inheritance(one.sessions, one.clock, counters, {
+    isMoving: () => isMoving,
+    onTaken: (_session, peer, takenId, takenParts) => {
+      session.succession = { nodes: [peer], cleanEpoch: 0, cuts: [], takenId, takenParts };
+    },
+  });
+  const parts = partsOf(one, 30, 10);
+  const answers: Answer["kind"][] = [];
+  const give = (): void => {
+    for (const [i, part] of parts.entries()) {
+      const place = { first: i === 0, last: i === parts.length - 1 };
+      const question = { kind: "give", clientId: "c", epoch: 1, id: 7, ...place, part } as const;
+      inheritance.take(session, "a@h", question, ({ kind }) => answers.push(kind));
+    }
+  };
+  const nextTurn = async (): Promise<void> => {
+    one.clock.advance(0);
+    await turn();
+  };
+  give();
+  assert.deepEqual([session.queued, answers], [10, ["taken", "taken"]]);
+  give(); // while they are being taken
+  assert.deepEqual(
+    [session.queued, answers.splice(0)],
+    [10, ["taken", "taken", "later", "later", "later"]],
+  );
+  isMoving = true;
+  await nextTurn();
+  assert.deepEqual([session.queued, answers.splice(0)], [10, ["later"]]);
+  assert.equal(session.succession?.takenParts, 1);
+  isMoving = false;
+  give();
+  for (let i = 0; i < 3; i++) await nextTurn();
+  assert.deepEqual([session.queued, answers.splice(0)], [30, ["taken", "taken", "taken"]]);
+  assert.equal(session.succession?.takenParts, allParts);
+  give();
+  assert.deepEqual([session.queued, counters.takenOver], [30, 30]);
+  assert.deepEqual(answers, ["taken", "taken", "taken"]);
+  const { channel } = one.connect("c", { expiryMs: 1000 });
+  assert.equal(channel.said.length, 30);
+});
