@@ -1,4 +1,6 @@
 /** Rules of sessions whose connections are at other nodes, of where they are, and of packet ids (design, section 6), broken on purpose. */
+import { Relocation } from "../../../src/session/move/relocation.js";
+import type { Opening } from "../../../src/session/opening.js";
 import { RemoteEnds } from "../../../src/session/remote/ends.js";
 import { RemoteChannel } from "../../../src/session/remote/far.js";
 import { RemoteSession } from "../../../src/session/remote/near.js";
@@ -163,5 +165,32 @@ export const channelRules: readonly Rule[] = [
     scene: "idsGoOn",
     fault: /counter is durable/,
     plant: () => replace(OutgoingWindow.prototype, "restoreNext", () => () => undefined),
+  },
+  {
+    section: 6,
+    rule: "moves of many sessions are paced by a rate limit",
+    name: "a node gives its sessions away as fast as it can",
+    kind: "scenes",
+    seed: 1,
+    scene: "relocated",
+    fault: /are allowed/,
+    plant: () => replaceHidden(Relocation.prototype, "pause", () => () => Promise.resolve()),
+  },
+  {
+    section: 6,
+    rule: "a claim attaches to the session where it lives, with the right session-present",
+    name: "a connection begins a session although the directory knows one elsewhere",
+    kind: "roams",
+    seed: 4,
+    fault: /session present|two sessions|never got/,
+    plant: () =>
+      replaceHidden(
+        Sessions.prototype,
+        "granted",
+        (sound) =>
+          function (this: Sessions, opening: Opening) {
+            (sound as Method).call(this, opening, null);
+          },
+      ),
   },
 ];

@@ -228,4 +228,23 @@ export const forwardRules: readonly Rule[] = [
           },
       ),
   },
+  {
+    section: 4,
+    rule: "a number is an incarnation and a counter: the counters of a newer incarnation begin anew",
+    name: "a peer takes what a node sends after a restart for repeats",
+    kind: "cluster",
+    seed: 44,
+    fault: /came 0 times|never got|pending|holds/,
+    plant: () =>
+      replace(
+        StreamReceiver.prototype,
+        "take",
+        (sound) =>
+          function (this: StreamReceiver, incarnation, counter) {
+            const newest = Reflect.get(this, "newest") as { incarnation: number };
+            const isFirst = newest.incarnation === 0;
+            return sound.call(this, isFirst ? incarnation : newest.incarnation, counter);
+          },
+      ),
+  },
 ];

@@ -49,8 +49,7 @@ export const rules: readonly Rule[] = [
 export async function tellBroken(rule: Rule, seed: number): Promise<string | null> {
   const undo = rule.plant();
   try {
-    if (rule.scene !== undefined) await tellScene(rule.scene, seed);
-    else await kinds[rule.kind](seed);
+    await tell(rule, seed);
     return null;
   } catch (error) {
     const [what = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
@@ -58,4 +57,20 @@ export async function tellBroken(rule: Rule, seed: number): Promise<string | nul
   } finally {
     undo();
   }
+}
+
+/** Is there no fault in that history with nothing broken? Where it is the kind that is broken there always is one. */
+export async function tellSound(rule: Rule, seed: number): Promise<boolean> {
+  if (rule.kind === "early") return true;
+  try {
+    await tell(rule, seed);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function tell({ kind, scene }: Rule, seed: number): Promise<void> {
+  if (scene !== undefined) await tellScene(scene, seed);
+  else await kinds[kind](seed);
 }

@@ -1,5 +1,7 @@
 /** Scenes of a client whose session is at another node, and of where a session is. */
 import assert from "node:assert/strict";
+import { silentLog } from "../../../src/lib/log.js";
+import { Relocation } from "../../../src/session/move/relocation.js";
 import type { Settings } from "../../support/front-end.js";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
@@ -135,6 +137,28 @@ async function movesAlong(world: World): Promise<void> {
   assert.equal(client.connections, 2, "its connection stays");
 }
 
+/** A node that gives its sessions away does not do so all at once. */
+async function relocated(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // two
+  for (let i = 0; i < 8; i++) {
+    const client = stage.actor(`c${i}`, b);
+    await client.connect();
+    client.drop();
+  }
+  const { life, sessions } = b.process ?? assert.fail("it runs");
+  const { moves } = sessions;
+  assert.ok(moves !== null);
+  const relocation = new Relocation({
+    ...{ moves, sessions, clock: life.clock, log: silentLog, rate: 2 },
+    targets: () => [{ name: a.name, sessions: 0 }],
+  });
+  void relocation.give(8);
+  await world.run(2_000);
+  const { moved } = relocation.progress;
+  assert.ok(moved > 1 && moved <= 4, `${moved} sessions moved in 2 s, 2 a second are allowed`);
+}
+
 /** Packet ids count on; one that is in flight is not given again, however many come after it. */
 async function idsInFlight(world: World): Promise<void> {
   const stage = await Stage.open(world, 1);
@@ -188,6 +212,7 @@ export const channelScenes = {
   placement,
   stays,
   movesAlong,
+  relocated,
   idsInFlight,
   idsGoOn,
 };

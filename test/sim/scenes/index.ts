@@ -28,6 +28,21 @@ const scenes = {
   ...routeScenes,
 } satisfies Record<string, Scene>;
 
+/** Names of all files' scenes: each has one of its own. */
+export const sceneNames: readonly string[] = [
+  manyScenes,
+  publishScenes,
+  publisherScenes,
+  directoryScenes,
+  sessionScenes,
+  successionScenes,
+  channelScenes,
+  shareScenes,
+  redispatchScenes,
+  retainedScenes,
+  routeScenes,
+].flatMap((file) => Object.keys(file));
+
 export type SceneName = keyof typeof scenes;
 
 /** Plays one. Returns how many turns it took. */
