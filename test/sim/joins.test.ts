@@ -2,6 +2,6 @@
 import { test } from "node:test";
 import { range, tell } from "./told.js";
 
-test("two clusters become one in the histories 1 to 12", async () => {
-  await tell("joins", range(1, 12));
+test("two clusters become one in the histories 1 to 12, and one that once lost a message", async () => {
+  await tell("joins", [...range(1, 12), 2376]);
 });

@@ -381,10 +381,20 @@ export class Superseded {
       reply({ kind: "unknown" });
     } else if (session.isStalled || this.isMoving(clientId)) reply({ kind: "later" });
     else if (epoch < (session.succession?.cleanEpoch ?? 0)) reply({ kind: "discard" });
+    else if (question.kind === "begin" && !this.allKnow()) reply({ kind: "later" });
     else if (question.kind === "begin") {
       this.knows(session, peer);
       reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])] });
     } else this.inheritance.take(session, peer, question, reply);
+  }
+
+  /** Who does not hold this node's rows yet publishes to the older session alone: that goes on until then. */
+  private allKnow(): boolean {
+    const { cluster } = this.parts;
+    return cluster.members.others().every(({ name }) => {
+      const seen = cluster.state(name);
+      return seen === "up" || seen === "suspect";
+    });
   }
 
   private positionFor(peer: string, seq: number | undefined): Answer {

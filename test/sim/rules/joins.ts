@@ -24,6 +24,15 @@ export const joinRules: readonly Rule[] = [
   },
   {
     section: 6,
+    rule: "two clusters join: the older session goes on until all hold the rows of the younger",
+    name: "joined, the older session ends while somebody does not know of the younger",
+    kind: "joins",
+    seed: 2376,
+    fault: /never got/,
+    plant: () => replaceHidden(Superseded.prototype, "allKnow", () => () => true),
+  },
+  {
+    section: 6,
     rule: "two clusters join: the older session hands over once",
     name: "joined, the older session hands over and goes on",
     kind: "joins",
