@@ -212,7 +212,7 @@ export const answerRules: readonly Rule[] = [
     rule: "messages of one publisher on one topic and QoS arrive in order",
     name: "what comes overtakes what waits in the queue",
     kind: "sessions",
-    seed: 118,
+    seed: 93,
     fault: /after number/,
     plant: () => replaceGetter(Session.prototype, "queued", () => () => 0),
   },

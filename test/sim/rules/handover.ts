@@ -47,7 +47,7 @@ export const handoverRules: readonly Rule[] = [
     rule: "messages up to the answered number belong to the old owner",
     name: "the old owner gives the state before all that is its own has come",
     kind: "moves",
-    seed: 7,
+    seed: 4,
     fault: /never got/,
     plant: () => replaceHidden(Outgoing.prototype, "missing", () => () => null),
   },
@@ -56,7 +56,7 @@ export const handoverRules: readonly Rule[] = [
     rule: "the new owner's rows go out before it asks what the old one was sent alone",
     name: "the new owner asks what the old one was sent alone before its rows are out",
     kind: "moves",
-    seed: 21,
+    seed: 26,
     fault: /never got/,
     plant: () =>
       replaceHidden(
@@ -83,7 +83,7 @@ export const handoverRules: readonly Rule[] = [
     rule: "the new owner commits at a higher epoch",
     name: "the new owner has the old one's epoch, and that does not ask after a restart",
     kind: "moves",
-    seed: 43,
+    seed: 57,
     fault: /never got|has one owner|session present|again, with/,
     plant: () => {
       const undo = replaceHidden(

@@ -16,7 +16,7 @@ export const moveRules: readonly Rule[] = [
     rule: "the new owner takes only what came after its rows were known",
     name: "the new owner does not ask what the old one was sent alone",
     kind: "moves",
-    seed: 3,
+    seed: 4,
     fault: /never got/,
     plant: () =>
       replace(
@@ -39,7 +39,7 @@ export const moveRules: readonly Rule[] = [
     rule: "marks move with the session",
     name: "the snapshot has no marks",
     kind: "moves",
-    seed: 6,
+    seed: 3,
     fault: /again, with QoS|before under/,
     plant: () => replaceHidden(SessionImport.prototype, "restoreMarks", () => () => undefined),
   },
@@ -48,7 +48,7 @@ export const moveRules: readonly Rule[] = [
     rule: "the commit at the new owner is the switch",
     name: "the session is here before its write is durable",
     kind: "moves",
-    seed: 163,
+    seed: 142,
     fault: /never got|session present|has one owner/,
     plant: () =>
       replaceHidden(
@@ -102,7 +102,7 @@ export const moveRules: readonly Rule[] = [
     rule: "an old owner that was restarted treats the session as moved until it knows",
     name: "an old owner that starts again goes on as if nothing had left",
     kind: "moves",
-    seed: 43,
+    seed: 57,
     fault: /has one owner|never got|again, with QoS|before under/,
     plant: () => replace(Moves.prototype, "restoreOutgoing", () => () => undefined),
   },

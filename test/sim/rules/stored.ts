@@ -23,7 +23,7 @@ export const storedRules: readonly Rule[] = [
     rule: "accepted means committed to the store",
     name: "a session accepts messages before the commit",
     kind: "sessions",
-    seed: 23,
+    seed: 20,
     fault: /never got|no member/,
     plant: () =>
       replace(
@@ -57,7 +57,7 @@ export const storedRules: readonly Rule[] = [
     rule: "what a PUBREL ended is committed before PUBCOMP leaves",
     name: "PUBCOMP leaves before its commit",
     kind: "sessions",
-    seed: 14,
+    seed: 20,
     fault: /open|again/,
     plant: () =>
       replace(
@@ -123,7 +123,7 @@ export const storedRules: readonly Rule[] = [
     rule: "the window is the session's: it is there before the client is",
     name: "a client is attached before what is in flight is read",
     kind: "sessions",
-    seed: 1,
+    seed: 2,
     fault: /never got|no member|in flight|not within/,
     plant: () => replace(Pages.prototype, "loadWindow", () => () => Promise.resolve(true)),
   },
@@ -132,7 +132,7 @@ export const storedRules: readonly Rule[] = [
     rule: "SUBACK and CONNACK of persistent sessions leave after their commit",
     name: "SUBACK and CONNACK leave before their commit",
     kind: "sessions",
-    seed: 23,
+    seed: 55,
     fault: /session present|granted|never got|no member|subscribed/,
     plant: () => replace(Session.prototype, "whenDurable", () => (done: () => void) => done()),
   },
