@@ -138,13 +138,13 @@ export const handoverRules: readonly Rule[] = [
   },
   {
     section: 6,
-    // Neither the new owner's question whether all are up nor its barrier, which all must answer, is asked here.
-    rule: "a move waits for members that are down, which may hold messages for the old owner",
-    name: "a session moves although a member is down",
+    // Neither who is down is looked at nor the barrier, which all others must answer, is asked here.
+    rule: "what members that are down hold for the old owner is not lost by a move",
+    name: "a session moves as if all members were up",
     kind: "scenes",
     seed: 1,
     scene: "memberDown",
-    fault: /waits for members/,
+    fault: /members that are down/,
     plant: () => {
       const undo = replaceHidden(
         Incoming.prototype,

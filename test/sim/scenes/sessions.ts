@@ -97,7 +97,7 @@ async function memberDown(world: World): Promise<void> {
   const [owner = ""] = stage.owners(client.clientId);
   await client.connect({}, stage.nodes.find(({ name }) => name === owner) ?? c);
   await world.run(500);
-  assert.deepEqual(client.payloads(), ["x"], "a move waits for members that are down");
+  assert.deepEqual(client.payloads(), ["x"], "what members that are down hold comes after a move");
 }
 
 export const sessionScenes = {
