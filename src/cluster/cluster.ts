@@ -560,7 +560,7 @@ export class Cluster implements ClusterPort, PeerHost {
     if (after === "suspect") this.counters.suspects++;
     if (after === "down") {
       this.counters.downs++;
-      this.stamps.observe(peer.stampBound(this.silenceMs(name)));
+      this.stamps.observe(peer.stampBound(this.silenceMs(name), this.stamps.latest));
       peer.sender.setDown();
       peer.drop();
       this.directory.home.onDown(name);

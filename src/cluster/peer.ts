@@ -55,6 +55,8 @@ export interface PeerLoad {
 
 /** What a peer may have given since its last heartbeat, beside the time that has gone by since it was heard. */
 const stampMarginMs = 1000;
+/** More stamps it has not given since it heard the latest of ours. */
+const stampsCountedMax = 100 * ticksPerMs;
 const verifyTries = 20;
 const verifyPauseMs = 50;
 
@@ -217,10 +219,14 @@ export class Peer implements LinkListener, RowFollower {
     this.link?.close(why);
   }
 
-  /** No stamp that it has given so far is higher. What this node grants in its place has to be. */
-  stampBound(silenceMs: number): number {
+  /**
+   * No stamp that it has given so far is higher. What this node grants in its place has to be. `own`: the latest of this
+   * node, from which it may have counted on where stamps are ahead of real time.
+   */
+  stampBound(silenceMs: number, own: number): number {
     if (this.heardStamp === 0) return 0;
-    return this.heardStamp + (Math.max(0, silenceMs) + stampMarginMs) * ticksPerMs;
+    const passed = this.heardStamp + (Math.max(0, silenceMs) + stampMarginMs) * ticksPerMs;
+    return Math.max(passed, own + stampsCountedMax);
   }
 
   sendHeartbeat(load: PeerLoad): void {

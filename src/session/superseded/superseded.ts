@@ -196,20 +196,35 @@ export class Superseded {
     for (const [clientId, epoch] of this.endings.inTable()) this.onEndedElsewhere(clientId, epoch);
     const names = cluster.members.others().map(({ name }) => name);
     const up = names.filter((name) => cluster.state(name) === "up");
-    await Promise.all(up.map((name) => this.askSuccessors(name)));
+    const heard = await Promise.all(up.map((name) => this.askSuccessors(name)));
+    for (const name of names) {
+      const index = up.indexOf(name);
+      if (index === -1 || heard[index] !== true) void this.askWhenUp(name);
+    }
   }
 
-  private async askSuccessors(by: string): Promise<void> {
+  /** A member that could not be asked at the start is asked when it can be. */
+  private async askWhenUp(by: string): Promise<void> {
+    const { cluster, clock } = this.parts;
+    const isMember = (): boolean => cluster.members.others().some(({ name }) => name === by);
+    while (isMember()) {
+      if (cluster.state(by) === "up" && (await this.askSuccessors(by))) return;
+      await sleep(clock, againMs);
+    }
+  }
+
+  /** False: it could not be asked to the end. */
+  private async askSuccessors(by: string): Promise<boolean> {
     let after = "";
     for (;;) {
       const answer = await this.ask(by, { kind: "successors", after });
-      if (answer?.kind !== "successors") return;
+      if (answer?.kind !== "successors") return false;
       for (const { clientId, epoch, cuts } of answer.sessions) {
         after = clientId;
         if (cuts === null) this.onEndedElsewhere(clientId, epoch);
         else this.follow(clientId, epoch, by, cuts);
       }
-      if (!answer.more) return;
+      if (!answer.more) return true;
     }
   }
 
