@@ -29,7 +29,7 @@ export const adoptionRules: readonly Rule[] = [
     rule: "the commit at the adopter is the switch, and nothing is deleted before it",
     name: "what the dead node has of a session is deleted before it is stored",
     kind: "adopts",
-    seed: 79,
+    seed: 269,
     fault: /session present|never got|no member/,
     plant: () =>
       replaceHidden(
