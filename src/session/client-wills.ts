@@ -28,6 +28,8 @@ export interface ClientWillsParts {
 /** What it uses of the sessions. */
 export interface ClientWillsHost extends SessionHost {
   get(clientId: string): Session | undefined;
+  /** Of the latest connection or session of that client id that is here; undefined: there is none. */
+  epochHere(clientId: string): number | undefined;
   /** What makes wall-clock time of monotonic time, now. */
   wallOffsetMs(): number;
   publish(message: Message): void;
@@ -41,6 +43,8 @@ export class ClientWills implements WillHost {
   readonly stored: StoredWills | null;
   readonly holders: WillHolders | null;
   private underWay = 0;
+  /** By client id: its latest will that is being published and not known to be accepted by all. */
+  private readonly publishing = new Map<string, Message>();
   private recovered: readonly HeldWill[] = [];
 
   constructor(
@@ -50,8 +54,10 @@ export class ClientWills implements WillHost {
     const { journals, network } = parts;
     const { topics } = host.router;
     const publish = (message: Message): void => host.publish(message);
-    this.stored = journals === null ? null : new StoredWills(journals, { topics, publish });
-    this.holders = network === null ? null : new WillHolders(network, this);
+    const holders = network === null ? null : new WillHolders(network, this);
+    this.holders = holders;
+    const onFound = (clientId: string, epoch: number): void => holders?.isHere(clientId, epoch);
+    this.stored = journals && new StoredWills(journals, { topics, publish, onFound });
   }
 
   /** Wills that are being published and not known to be accepted by all. */
@@ -86,7 +92,11 @@ export class ClientWills implements WillHost {
     this.recovered = [];
     stored?.publishRecovered();
     if (holders === null || recovered.length === 0) return recovered;
-    const settled = await holders.settledOf(recovered);
+    const settled = await holders.settledOf(
+      recovered.map(({ clientId, epoch, will, dueAt }) => {
+        return { clientId, epoch, waits: will.delaySeconds > 0 || dueAt > 0 };
+      }),
+    );
     for (const { clientId, epoch } of recovered) {
       if (settled.has(clientId)) stored?.drop(clientId, epoch);
     }
@@ -106,6 +116,12 @@ export class ClientWills implements WillHost {
       else this.publish(standIn(this.host, held));
       return;
     }
+    if (session.channel !== null || session.will !== null) {
+      // Its client is back already, at another node.
+      if (dueAt === 0 && will.delaySeconds === 0) this.publish(standIn(this.host, held));
+      else this.drop(clientId, epoch);
+      return;
+    }
     session.will = will;
     session.epoch = Math.max(session.epoch, epoch);
     const { clock } = this.parts.journals ?? {};
@@ -120,11 +136,14 @@ export class ClientWills implements WillHost {
 
   /** A client connects with a will: `done` when that is durable, and held elsewhere. */
   open(request: ConnectRequest, epoch: number, done: () => void): void {
+    if (request.will === null) done();
+    // The store has room for one of each client: the one before it is published first.
+    else this.whenNoneIsOpen(request.clientId, () => this.openNow(request, epoch, done));
+  }
+
+  private openNow(request: ConnectRequest, epoch: number, done: () => void): void {
     const { clientId, user, rules, will, expiryMs } = request;
-    if (will === null) {
-      done();
-      return;
-    }
+    if (will === null) return;
     let open = 1;
     const ready = (): void => {
       if (--open === 0) done();
@@ -142,6 +161,13 @@ export class ClientWills implements WillHost {
     ready();
   }
 
+  /** The session has come from another node, where its epoch was one less. */
+  takeIn(session: Session): void {
+    if (session.will === null) return;
+    this.holders?.isHere(session.clientId, session.epoch - 1);
+    this.hold(session);
+  }
+
   /** Has the session's will held as it is now; without one, none. */
   hold(session: Session): void {
     const { clientId, user, will, willDueMs, epoch, expiryMs, rules } = session;
@@ -154,6 +180,13 @@ export class ClientWills implements WillHost {
     const held = { clientId, user, rules, will, dueAt, epoch, expiryMs };
     this.stored?.hold(held);
     this.holders?.hold(clientId, epoch, encodeHeld(held), () => undefined);
+  }
+
+  /** The session's will is void. */
+  forgo(session: Session): void {
+    session.will = null;
+    session.willDueMs = Number.POSITIVE_INFINITY;
+    this.drop(session.clientId, session.epoch);
   }
 
   /** The client has no will any more, if it had one up to that epoch. */
@@ -178,6 +211,12 @@ export class ClientWills implements WillHost {
       return message;
     }
     message.pending = 1;
+    message.sink = {
+      onAccepted: () => {
+        if (this.publishing.get(clientId) === message) this.publishing.delete(clientId);
+      },
+    };
+    this.publishing.set(clientId, message);
     this.underWay++;
     this.holders.due(clientId, epoch, (isOurs) => {
       this.underWay--;
@@ -208,6 +247,15 @@ export class ClientWills implements WillHost {
     this.entrust({ clientId, user, rules, will, dueAt, epoch, expiryMs: 0 }, false);
   }
 
+  /** The session ends here and goes on elsewhere, its client is not back yet: its will, if it waits, goes on waiting. */
+  giveAway(session: Session): void {
+    const { clientId, user, rules, will, epoch, willDueMs } = session;
+    session.will = null;
+    if (will === null || willDueMs === Number.POSITIVE_INFINITY) return;
+    const dueAt = willDueMs + this.host.wallOffsetMs();
+    this.entrust({ clientId, user, rules, will, dueAt, epoch, expiryMs: 0 }, true);
+  }
+
   /** Gives a will away for good. `here`: this node keeps it where there is no other. */
   private entrust(held: HeldWill, here: boolean): void {
     const { clientId, epoch } = held;
@@ -223,6 +271,15 @@ export class ClientWills implements WillHost {
       if (isAlone && this.stored !== null) this.stored.hold(held);
       else if (isHeld) this.drop(clientId, epoch);
       else this.publish(standIn(this.host, held));
+    });
+  }
+
+  /** Calls back when the will of a connection of that client that was closed before is accepted, if one is not yet. */
+  whenNoneIsOpen(clientId: string, done: () => void): void {
+    this.whenAccepted(this.publishing.get(clientId) ?? null, () => {
+      // One that waits for the rest of a cluster that is cut is waited for once.
+      this.publishing.delete(clientId);
+      done();
     });
   }
 
@@ -269,6 +326,10 @@ export class ClientWills implements WillHost {
     }
     message.sink = { onAccepted: () => done() };
     this.fire(message, held.epoch);
+  }
+
+  isBack(clientId: string, epoch: number): boolean {
+    return (this.host.epochHere(clientId) ?? 0) > epoch;
   }
 
   onSettled(clientId: string, epoch: number): void {

@@ -13,7 +13,7 @@ import type { Superseded } from "./superseded/superseded.js";
 
 interface PlacesHost {
   readonly remote: RemoteEnds | null;
-  readonly wills: Pick<ClientWills, "holders">;
+  readonly wills: Pick<ClientWills, "holders" | "whenNoneIsOpen">;
   readonly superseded: Superseded | null;
   readonly adoptions: Adoptions | null;
   get(clientId: string): Session | undefined;
@@ -36,7 +36,12 @@ export class Places implements ConnectionHost {
     const channel = session?.channel ?? null;
     // A client that is connected elsewhere is displaced there.
     const isHere = session !== undefined && channel !== null && channel.node === null;
-    if (!isHere || session.epoch >= epoch) {
+    if (!isHere) {
+      // Closed for a claim that this one has overtaken, maybe: its will still comes first.
+      sessions.wills.whenNoneIsOpen(clientId, () => done(null));
+      return;
+    }
+    if (session.epoch >= epoch) {
       done(null);
       return;
     }

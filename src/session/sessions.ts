@@ -101,6 +101,9 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   get(clientId: string): Session | undefined {
     return this.byId.get(clientId);
   }
+  epochHere(clientId: string): number | undefined {
+    return this.remote?.near(clientId)?.epoch ?? this.byId.get(clientId)?.epoch;
+  }
   all(): Iterable<Session> {
     return this.byId.values();
   }
@@ -192,8 +195,11 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     if (this.moves?.onClosed(session, willDue)) return;
     this.forServer(forServer, () => this.loseConnection(session, willDue));
     const { clientId, epoch, persistent } = session;
-    if (channel.node === null) this.directory.released(clientId, epoch, persistent);
-    else this.directory.changed(clientId, epoch);
+    // Whoever claims the client id meanwhile waits for its will, too.
+    this.wills.whenAccepted(this.lastWill, () => {
+      if (channel.node === null) this.directory.released(clientId, epoch, persistent);
+      else this.directory.changed(clientId, epoch);
+    });
   }
 
   /** The session goes on without its connection, or ends. */
@@ -510,7 +516,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   takeIn(session: Session): void {
     const { clientId, journal } = session;
     this.byId.set(clientId, session);
-    if (session.will !== null) this.wills.hold(session);
+    this.wills.takeIn(session);
     if (session.isArriving) this.arrivals.expect(session);
     else this.rearm(session);
     this.directory.changed(clientId, session.epoch);
@@ -520,8 +526,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   letGo(session: Session, done: () => void): void {
     const { clientId, journal } = session;
     this.takeOut(session);
-    session.will = null;
-    this.wills.drop(clientId, session.epoch);
+    if (session.will !== null) this.wills.forgo(session);
     session.hadShared = false;
     if (journal !== null) this.endStored(session, journal, done);
     else session.clear();

@@ -72,6 +72,8 @@ class Bucket implements Journaled {
 export interface StoredWillsHost {
   readonly topics: TopicTable;
   publish(message: Message): void;
+  /** That will was fired, and is not known to be accepted by all. */
+  onFound(clientId: string, epoch: number): void;
 }
 
 export class StoredWills {
@@ -155,7 +157,7 @@ export class StoredWills {
     this.open++;
     const key = this.settle(message);
     bucket.firing.push({ publish, message });
-    this.set(publisher, key, encodeFired(message, this.wallOffsetMs()));
+    this.set(publisher, key, encodeFired(message, epoch, this.wallOffsetMs()));
   }
 
   /** Forgets a fired will when all have accepted it. Returns the key of its record. */
@@ -194,9 +196,11 @@ export class StoredWills {
 
   private restore(key: string, record: Buffer, held: HeldWill[]): void {
     if (key.startsWith(firedPrefix)) {
-      const message = decodeFired(record, this.host.topics, origin, this.wallOffsetMs());
-      if (message === null) this.counters.damaged++;
+      const fired = decodeFired(record, this.host.topics, origin, this.wallOffsetMs());
+      if (fired === null) this.counters.damaged++;
       else {
+        const { message, epoch } = fired;
+        this.host.onFound(message.publisher, epoch);
         message.pending = 1;
         this.open++;
         this.settle(message);

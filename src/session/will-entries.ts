@@ -12,7 +12,19 @@ const answerMs = 2000;
 export interface Own {
   readonly epoch: number;
   readonly will: Uint8Array;
+  /** When this node had it first. */
+  readonly sinceMs: number;
   holders: readonly string[];
+  /** They have said that they have it, and with that nothing older. */
+  isHeld: boolean;
+}
+
+/** The will of one connection. */
+export interface WillOf {
+  readonly clientId: string;
+  readonly epoch: number;
+  /** It is void if the client has come back before it is due. */
+  readonly waits?: boolean;
 }
 
 /** The will of a session of another node that lives. */
@@ -41,32 +53,47 @@ export interface Returned {
 }
 
 /** A will of our own that is due, while we may be on the smaller side. */
-export interface Due {
-  readonly clientId: string;
-  readonly epoch: number;
+export interface Due extends WillOf {
   readonly done: (isOurs: boolean) => void;
-  /** This node was on the smaller side: the larger one may have published it, and whoever knows is to be asked. */
-  wasSmaller: boolean;
+  /** Others may have published it while they did not hear this node: all who may know are to be asked. */
+  isDoubtful: boolean;
 }
 
-/** The answer, or null when none comes in time, which `onLate` is told. */
-export async function askInTime(
-  network: Pick<WillNetwork, "clock" | "ask">,
-  node: string,
-  question: Question,
-  onLate: () => void,
-): Promise<Uint8Array | null> {
-  const { clock } = network;
-  let timer: Timer | undefined;
-  const late = new Promise<null>((resolve) => {
-    timer = clock.setTimer(answerMs, () => {
-      onLate();
-      resolve(null);
+/** How the holders of wills ask each other. */
+export class Asking {
+  constructor(
+    private readonly network: Pick<WillNetwork, "self" | "clock" | "ask" | "live">,
+    private readonly onLate: () => void,
+  ) {}
+
+  /** The answer, or null when none comes in time. */
+  async one(node: string, question: Question): Promise<Uint8Array | null> {
+    const { clock } = this.network;
+    let timer: Timer | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = clock.setTimer(answerMs, () => {
+        this.onLate();
+        resolve(null);
+      });
     });
-  });
-  const answer = await Promise.race([network.ask(node, encodeQuestion(question)), late]);
-  clock.clearTimer(timer);
-  return answer;
+    const answer = await Promise.race([this.network.ask(node, encodeQuestion(question)), late]);
+    clock.clearTimer(timer);
+    return answer;
+  }
+
+  /** The answers of all that are up or suspect. */
+  all(question: Question): Promise<Map<string, Uint8Array | null>> {
+    const others = this.network.live().filter((name) => name !== this.network.self);
+    return this.some(others, question);
+  }
+
+  async some(
+    names: readonly string[],
+    question: Question,
+  ): Promise<Map<string, Uint8Array | null>> {
+    const answers = await Promise.all(names.map((name) => this.one(name, question)));
+    return new Map(names.map((name, index) => [name, answers[index] ?? null]));
+  }
 }
 
 /** The oldest goes when there are too many. */

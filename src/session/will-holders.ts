@@ -5,21 +5,30 @@
  * node left is published by the larger side of a cluster that is cut in two (cluster/sides.ts); the smaller one waits.
  * What is held is in memory: the session's node has it in its store.
  */
-import { home, homes } from "../cluster/rendezvous.js";
-import { decodeAnswer, decodeQuestion, encodeAnswer, type Question } from "./will-wire.js";
+import { home } from "../cluster/rendezvous.js";
+import { sleep } from "../lib/clock.js";
+import { batch, OwnWills } from "./own-wills.js";
+import {
+  type Begun,
+  decodeAnswer,
+  decodeQuestion,
+  encodeAnswer,
+  type Question,
+} from "./will-wire.js";
 import type { WillHost, WillNetwork } from "./will-parts.js";
-import { askInTime, type Due, type Held, type Inherited } from "./will-entries.js";
-import { type Own, type Returned, setBounded } from "./will-entries.js";
+import { Asking, type Held, type Inherited, type Returned, setBounded } from "./will-entries.js";
+import type { WillOf } from "./will-entries.js";
+import { WillNotes } from "./will-notes.js";
 
 export const willService = "wills";
 
-/** Wills of one question. */
-const batch = 500;
 /** Most that is held for others; what is more is with its own node alone. */
 const heldMax = 1_000_000;
 const heldBytesMax = 256 * 1024 * 1024;
-/** Until nodes that did not answer are asked again. */
+/** Until a will that was left to its owner is looked at again. */
 const askAgainMs = 500;
+/** Until a holder that did not answer is told again. */
+const askSoonMs = 100;
 
 export class WillHolders {
   readonly counters = {
@@ -34,17 +43,16 @@ export class WillHolders {
     /** Questions that a holder did not answer in time. */
     unanswered: 0,
   };
-  private readonly own = new Map<string, Own>();
+  private readonly asking: Asking;
+  private readonly own: OwnWills;
   private readonly held = new Map<string, Held>();
   private heldBytes = 0;
   private readonly inherited = new Map<string, Inherited>();
-  /** By client id: up to which epoch of that owner's connections wills are settled. */
-  private readonly settled = new Map<string, { readonly owner: string; readonly epoch: number }>();
+  private readonly notes: WillNotes;
   /** By client id: up to which epoch the owner has been told that it may publish. */
   private readonly returned = new Map<string, Returned>();
   /** By client id: wills that were entrusted to others, where claims for that client id may still come here. */
   private readonly given = new Map<string, { readonly epoch: number; readonly dueMs: number }>();
-  private waiting: Due[] = [];
   private live: readonly string[];
   /** The links over which peers have heard of our wills. */
   private readonly links = new Map<string, object>();
@@ -54,6 +62,14 @@ export class WillHolders {
     private readonly host: WillHost,
   ) {
     this.live = [network.self];
+    const { counters } = this;
+    this.notes = new WillNotes(network.self);
+    this.asking = new Asking(network, () => void counters.unanswered++);
+    this.own = new OwnWills({
+      ...{ network, asking: this.asking },
+      notes: this.notes,
+      onRefused: () => void counters.settledElsewhere++,
+    });
   }
 
   /** Wills that are held for other nodes. */
@@ -65,14 +81,13 @@ export class WillHolders {
   hold(clientId: string, epoch: number, will: Uint8Array, done: () => void): void {
     // The session has come from the node for which this one held it.
     if ((this.held.get(clientId)?.epoch ?? epoch) < epoch) this.drop(clientId);
-    const holders = this.holdersOf(clientId);
-    this.own.set(clientId, { epoch, will, holders });
-    this.tell(holders, clientId, epoch, will, done);
+    this.voidBefore(clientId, epoch);
+    this.own.hold(clientId, epoch, will, done);
   }
 
   /** A session here has its will no more. */
   release(clientId: string, epoch: number): void {
-    this.letGo(clientId, epoch, () => undefined);
+    this.own.release(clientId, epoch);
   }
 
   /**
@@ -80,24 +95,7 @@ export class WillHolders {
    * has; possibly before this returns. On the smaller side of a cluster that is cut it waits for the rest.
    */
   due(clientId: string, epoch: number, done: (isOurs: boolean) => void): void {
-    if (this.isSettled(clientId, epoch)) this.refuse(done);
-    else if (this.network.isLargerSide()) this.claim({ clientId, epoch, done, wasSmaller: false });
-    else this.waiting.push({ clientId, epoch, done, wasSmaller: true });
-  }
-
-  /** A will of our own is published when its holders have let go of it. One that does not say so may be on another side. */
-  private claim(due: Due): void {
-    this.letGo(due.clientId, due.epoch, (isSure) => {
-      if (isSure) due.done(true);
-      else this.wait([due]);
-    });
-  }
-
-  private wait(due: readonly Due[]): void {
-    this.waiting.push(...due);
-    this.network.clock.setTimer(askAgainMs, () => {
-      if (this.waiting.length > 0 && this.network.isLargerSide()) void this.askForWaiting();
-    });
+    this.own.due(clientId, epoch, done);
   }
 
   /**
@@ -130,54 +128,45 @@ export class WillHolders {
     );
   }
 
-  private async giveTo(to: string, clientId: string, held: Held): Promise<boolean> {
-    const { owner, incarnation, epoch, will } = held;
+  private async giveTo(
+    to: string,
+    clientId: string,
+    { owner, incarnation, epoch, will }: Held,
+    agoMs = 0,
+    entrusted = true,
+  ): Promise<boolean> {
     const question: Question = {
-      ...{ kind: "inherit", owner, incarnation, agoMs: 0 },
-      ...{ entrusted: true, wills: [{ clientId, epoch, will }] },
+      ...{ kind: "inherit", owner, incarnation, agoMs, entrusted },
+      wills: [{ clientId, epoch, will }],
     };
-    return (await this.question(to, question)) !== null;
+    return (await this.asking.one(to, question)) !== null;
   }
 
-  /** What was entrusted to this node goes to whoever is asked for the client id now. */
+  /** The client has come back, with another home maybe: a will that waits is void. */
+  private voidBefore(clientId: string, epoch: number): void {
+    const entry = this.inherited.get(clientId);
+    if (entry === undefined || entry.epoch >= epoch || entry.publishing !== null) return;
+    this.take(clientId, entry);
+    void this.note(entry.owner, clientId, entry.epoch);
+  }
+
+  /** What waits here goes to whoever is asked for the client id now. */
   private sendOn(clientId: string, entry: Inherited): void {
-    const { owner, incarnation, publishing } = entry;
+    const { owner, incarnation, publishing, entrusted } = entry;
     // The process that gave it away knows where it is, should it be asked.
     const isThere = this.network.incarnationOf(owner) === incarnation;
     const to = home(clientId, isThere ? this.live.filter((name) => name !== owner) : this.live);
-    if (publishing !== null || to === this.network.self) return;
-    void this.giveTo(to, clientId, entry).then((isHeld) => {
+    if (publishing !== null || to === this.network.self || to === owner) return;
+    const leftMs = entry.dueMs - this.nowMs;
+    const agoMs = entrusted ? 0 : Math.max(0, this.host.delayMs(entry.will) - leftMs);
+    void this.giveTo(to, clientId, entry, agoMs, entrusted).then((isHeld) => {
       if (isHeld && entry.publishing === null) this.take(clientId, entry);
     });
   }
 
   /** Which of the wills that an earlier process of this node left have others settled? At start, once linked. */
-  async settledOf(
-    wills: readonly { readonly clientId: string; readonly epoch: number }[],
-  ): Promise<ReadonlySet<string>> {
-    return (await this.askSettled(wills)).settled;
-  }
-
-  private async askSettled(
-    wills: readonly { readonly clientId: string; readonly epoch: number }[],
-  ) {
-    const settled = new Set<string>();
-    let isSure = true;
-    for (let first = 0; first < wills.length; first += batch) {
-      const some = wills.slice(first, first + batch);
-      const question: Question = {
-        kind: "ask",
-        wills: some.map(({ clientId, epoch }) => ({ clientId, epoch })),
-      };
-      for (const answer of await this.askAll(question)) {
-        if (answer === null) isSure = false;
-        else for (const clientId of decodeAnswer(answer)) settled.add(clientId);
-      }
-    }
-    for (const { clientId, epoch } of wills) {
-      if (this.isSettled(clientId, epoch)) settled.add(clientId);
-    }
-    return { settled, isSure };
+  settledOf(wills: readonly WillOf[]): Promise<ReadonlySet<string>> {
+    return this.own.settledOf(wills);
   }
 
   /** Has `beforeGrant` something to do for this client id? */
@@ -192,9 +181,9 @@ export class WillHolders {
     if (given !== undefined && given.dueMs > this.nowMs) {
       // Whoever has it does not publish it: the client is back.
       const wills = [{ clientId, epoch: given.epoch }];
-      void this.askAll({ kind: "settled", owner: this.network.self, incarnation: 0, wills }).then(
-        () => done(),
-      );
+      void this.asking
+        .all({ kind: "settled", owner: this.network.self, incarnation: 0, wills })
+        .then(() => done());
       return;
     }
     const entry = this.inherited.get(clientId);
@@ -209,8 +198,8 @@ export class WillHolders {
     }
   }
 
-  /** A question of a peer; returns the answer. */
-  onQuestion(peer: string, body: Uint8Array): Uint8Array | null {
+  /** A question of a peer; returns the answer, null when there is none. */
+  onQuestion(peer: string, body: Uint8Array): Uint8Array | null | Promise<Uint8Array | null> {
     const question = decodeQuestion(body);
     if (question === null) return null;
     switch (question.kind) {
@@ -224,11 +213,14 @@ export class WillHolders {
         const { owner, incarnation, wills } = question;
         const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;
         if (isHere) return encodeAnswer(wills.map(({ clientId }) => clientId));
+        if (incarnation !== 0) return encodeAnswer([], this.onBegin(peer, question));
         for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
         return encodeAnswer([]);
       }
+      case "tell":
+        return this.tellSettled(peer).then((isTold) => (isTold ? encodeAnswer([]) : null));
       case "ask":
-        return encodeAnswer(this.onAsk(peer, question.wills));
+        return this.onAsk(peer, question.wills);
     }
   }
 
@@ -239,17 +231,14 @@ export class WillHolders {
     for (const name of before) if (!this.live.includes(name)) this.bequeath(name);
     // A process that was silent and is certainly dead now.
     for (const [clientId, entry] of [...this.inherited]) {
-      if (entry.entrusted) this.sendOn(clientId, entry);
-      else this.proceed(clientId, entry);
+      if (!entry.entrusted) this.proceed(clientId, entry);
+      this.sendOn(clientId, entry);
     }
     const came = this.live.filter((name) => this.isNewLink(name));
     const isSame =
       before.length === this.live.length && before.every((name, i) => name === this.live[i]);
-    if (came.length > 0 || !isSame) this.rearrange(came);
-    for (const name of came) this.tellSettled(name);
-    if (this.waiting.length === 0) return;
-    if (this.network.isLargerSide()) void this.askForWaiting();
-    else for (const due of this.waiting) due.wasSmaller = true;
+    this.own.onMembersChanged(came, isSame);
+    for (const name of came) void this.tellSettled(name);
   }
 
   /** What was said on the link before may be lost. */
@@ -264,50 +253,8 @@ export class WillHolders {
     return this.network.clock.monotonicMs();
   }
 
-  private holdersOf(clientId: string): readonly string[] {
-    if (this.live.length === 1) return none;
-    return homes(clientId, this.live, 2).filter((name) => name !== this.network.self);
-  }
-
-  /** Forgets an own will, at its holders first. */
-  private letGo(clientId: string, epoch: number, done: (isSure: boolean) => void): void {
-    const own = this.own.get(clientId);
-    if (own === undefined || own.epoch > epoch) {
-      done(true);
-      return;
-    }
-    this.own.delete(clientId);
-    this.tell(own.holders, clientId, own.epoch, null, done);
-  }
-
-  private tell(
-    holders: readonly string[],
-    clientId: string,
-    epoch: number,
-    will: Uint8Array | null,
-    done: (isSure: boolean) => void,
-  ): void {
-    if (holders.length === 0) {
-      done(true);
-      return;
-    }
-    const incarnation = this.network.incarnation();
-    const wills = [{ clientId, epoch, will }];
-    const question: Question = { kind: "hold", incarnation, all: false, wills };
-    const answers = holders.map((name) => this.question(name, question));
-    void Promise.all(answers).then((given) => done(!given.includes(null)));
-  }
-
-  private question(node: string, question: Question): Promise<Uint8Array | null> {
-    return askInTime(this.network, node, question, () => void this.counters.unanswered++);
-  }
-
-  private askAll(question: Question): Promise<(Uint8Array | null)[]> {
-    const others = this.network.live().filter((name) => name !== this.network.self);
-    return Promise.all(others.map((name) => this.question(name, question)));
-  }
-
-  private onHold(peer: string, { incarnation, all, wills }: Question & { kind: "hold" }): void {
+  private onHold(peer: string, question: Question & { kind: "hold" }): void {
+    const { incarnation, all, lasting, wills } = question;
     if (all) {
       for (const [clientId, { owner }] of this.held) if (owner === peer) this.drop(clientId);
       for (const [clientId, entry] of this.inherited) {
@@ -317,12 +264,15 @@ export class WillHolders {
       }
     }
     for (const { clientId, epoch, will } of wills) {
+      this.network.observe(epoch);
+      if (will !== null) this.voidBefore(clientId, epoch);
       const before = this.held.get(clientId);
       if (before !== undefined && before.epoch > epoch) continue;
       if (before !== undefined && (will !== null || before.owner === peer)) this.drop(clientId);
-      const returned = this.returned.get(clientId);
-      if (will !== null && returned !== undefined && returned.epoch <= epoch) {
-        this.returned.set(clientId, { epoch: returned.epoch, before: incarnation });
+      if (will === null && lasting) {
+        setBounded(this.returned, clientId, { epoch, before: Number.POSITIVE_INFINITY });
+      } else if (will !== null && this.returned.get(clientId)?.epoch === epoch) {
+        this.returned.set(clientId, { epoch, before: incarnation });
       }
       if (will !== null) this.keep(clientId, { owner: peer, incarnation, epoch, will });
     }
@@ -367,7 +317,7 @@ export class WillHolders {
     for (const [at, wills] of perHome) {
       for (let first = 0; first < wills.length; first += batch) {
         const some = wills.slice(first, first + batch);
-        void this.question(at, {
+        void this.asking.one(at, {
           ...({ kind: "inherit", owner, incarnation, agoMs: 0 } as const),
           ...{ entrusted: false, wills: some },
         });
@@ -378,6 +328,7 @@ export class WillHolders {
   private onInherit(question: Question & { kind: "inherit" }): void {
     const { owner, incarnation, agoMs, wills, entrusted } = question;
     for (const { clientId, epoch, will } of wills) {
+      this.network.observe(epoch);
       const entry = { owner, incarnation, epoch, will: Uint8Array.from(will) };
       this.takeOver(clientId, entry, agoMs, entrusted);
     }
@@ -385,17 +336,20 @@ export class WillHolders {
 
   private takeOver(clientId: string, entry: Held, agoMs: number, entrusted: boolean): void {
     const known = this.inherited.get(clientId);
-    if (this.isSettled(clientId, entry.epoch)) return;
-    // Its owner is back, and was told that nobody else would.
-    const returned = this.returned.get(clientId);
-    const isReturned = returned !== undefined && returned.epoch >= entry.epoch;
-    if (!entrusted && isReturned && entry.incarnation < returned.before) return;
+    if (this.notes.has(clientId, entry.epoch)) return;
+    if (!entrusted && this.isReturned(clientId, entry.epoch, entry.incarnation)) return;
     if (known !== undefined && known.epoch >= entry.epoch) return;
     if (known !== undefined) this.take(clientId, known);
     const dueMs = this.nowMs + Math.max(0, this.host.delayMs(entry.will) - agoMs);
     const taken: Inherited = { ...entry, dueMs, entrusted, timer: undefined, publishing: null };
     this.inherited.set(clientId, taken);
     this.proceed(clientId, taken);
+  }
+
+  /** Was its owner told, by this node, that nobody else would publish it? */
+  private isReturned(clientId: string, epoch: number, incarnation: number): boolean {
+    const returned = this.returned.get(clientId);
+    return returned !== undefined && returned.epoch >= epoch && incarnation < returned.before;
   }
 
   /** Publishes what is due and ours to publish; else it waits for its time, or for another view of the members. */
@@ -407,74 +361,107 @@ export class WillHolders {
         entry.timer = undefined;
         this.proceed(clientId, entry);
       });
-    } else if (this.mayAct(entry)) this.publish(clientId, entry, () => undefined);
+    } else if (this.mayAct(entry)) this.publish(clientId, entry, nobody);
   }
 
-  /** Is it certain that its owner will not publish it, or is that ours to say? */
+  /**
+   * Is it certain that its owner will not publish it, or is that ours to say? Never on the smaller side of a cluster that is cut: the
+   * same process may be silent for one side and certainly dead for the other.
+   */
   private mayAct({ owner, incarnation, entrusted }: Inherited): boolean {
     const { network } = this;
     if (entrusted) return true;
-    if (network.isGone(owner) || network.incarnationOf(owner) > incarnation) return true;
+    if (!network.isLargerSide()) return false;
     // One that is there again speaks for itself in a moment.
-    return !this.live.includes(owner) && network.isLargerSide();
+    return !this.live.includes(owner) || network.incarnationOf(owner) > incarnation;
   }
 
   private publish(clientId: string, entry: Inherited, done: () => void): void {
     const waiting = [done];
     entry.publishing = waiting;
-    // One that has given it away is not asked.
-    const process = entry.entrusted ? 0 : entry.incarnation;
-    void this.note(entry.owner, clientId, entry.epoch, process).then((isOurs) => {
+    void this.noteFirst(clientId, entry).then((isOurs) => {
       if (!isOurs) {
         this.leaveToOwner(clientId, entry, waiting);
         return;
       }
       this.counters.inherited++;
       this.host.inherit(entry.will, () => {
+        this.settle(clientId, entry);
         if (this.inherited.get(clientId) === entry) this.take(clientId, entry);
         for (const next of waiting) next();
       });
     });
   }
 
+  /** Resolves with true when it is noted at both holders that it is published. */
+  private async noteFirst(clientId: string, entry: Inherited): Promise<boolean> {
+    // One that has given it away is not asked.
+    const process = entry.entrusted ? 0 : entry.incarnation;
+    for (;;) {
+      const outcome = await this.note(entry.owner, clientId, entry.epoch, process);
+      if (outcome === "noted" || entry.entrusted) return true;
+      this.notes.giveUp(clientId, entry.epoch);
+      if (outcome === "left to it") this.take(clientId, entry);
+      if (outcome !== "not known") return false;
+      // A holder that does not answer may be on the other side of a cut that nobody has noticed yet.
+      await sleep(this.network.clock, askSoonMs);
+      if (this.inherited.get(clientId) !== entry || !this.mayAct(entry)) return false;
+    }
+  }
+
   /** The other holder hears its owner: it is silent for this node alone, and will be there in a moment. */
   private leaveToOwner(clientId: string, entry: Inherited, waiting: readonly (() => void)[]): void {
     entry.publishing = null;
-    this.settled.delete(clientId);
     this.network.clock.setTimer(askAgainMs, () => {
       if (this.inherited.get(clientId) === entry) this.proceed(clientId, entry);
     });
-    for (const next of waiting) next();
+    // Nobody may speak for it now, and its client is back.
+    const isVoid = this.inherited.get(clientId) === entry && !this.mayAct(entry);
+    for (const next of waiting) {
+      if (isVoid && next !== nobody) this.beforeGrant(clientId, next);
+      else next();
+    }
   }
 
   /**
-   * Notes, here and at the other holder, that nobody may publish it any more. With an incarnation, that of its owner, it may
-   * turn out that the other one hears that: resolves with false.
+   * Notes, here and at the other holder, and while a member is silent at all that are not, that nobody may publish it any more. With an incarnation, that of its owner, this node
+   * is about to; it may turn out that the other one hears the owner, or has left the will to it.
    */
   private async note(
     owner: string,
     clientId: string,
     epoch: number,
     incarnation = 0,
-  ): Promise<boolean> {
-    this.noteHere(owner, clientId, epoch);
+  ): Promise<"noted" | "its owner is heard" | "left to it" | "not known"> {
+    if (incarnation === 0) this.notes.settle(owner, clientId, epoch);
+    else this.notes.begin(owner, clientId, epoch, this.network.self);
     const question: Question = {
       kind: "settled",
       owner,
       incarnation,
       wills: [{ clientId, epoch }],
     };
-    const holders = this.holdersOf(clientId);
-    const answers = await Promise.all(holders.map((name) => this.question(name, question)));
-    return answers.every((answer) => answer === null || decodeAnswer(answer).length === 0);
+    const answers = this.network.isWhole()
+      ? await this.asking.some(this.own.holdersOf(clientId), question)
+      : await this.asking.all(question);
+    let outcome: "noted" | "not known" = "noted";
+    for (const answer of answers.values()) {
+      if (answer === null) outcome = "not known";
+      else if (decodeAnswer(answer).left.length > 0) return "left to it";
+      else if (decodeAnswer(answer).settled.length > 0) return "its owner is heard";
+    }
+    return outcome;
   }
 
-  private noteHere(owner: string, clientId: string, epoch: number): void {
-    setBounded(this.settled, clientId, { owner, epoch });
-  }
-
-  private isSettled(clientId: string, epoch: number): boolean {
-    return (this.settled.get(clientId)?.epoch ?? -1) >= epoch;
+  /** It is published, as the other holder and its owner hear. */
+  private settle(clientId: string, { owner, epoch }: Inherited): void {
+    this.notes.settle(owner, clientId, epoch);
+    const wills = [{ clientId, epoch }];
+    const names = new Set(this.own.holdersOf(clientId));
+    if (this.live.includes(owner)) names.add(owner);
+    for (const name of names) {
+      void this.asking.one(name, { kind: "settled", owner, incarnation: 0, wills });
+    }
   }
 
   private take(clientId: string, entry: Inherited): void {
@@ -482,109 +469,77 @@ export class WillHolders {
     this.inherited.delete(clientId);
   }
 
+  /** Another node is about to publish these. Returns those that are not for it to publish. */
+  private onBegin(peer: string, { owner, incarnation, wills }: Question & { kind: "settled" }) {
+    const left: string[] = [];
+    for (const { clientId, epoch } of wills) {
+      const isNoted =
+        this.notes.has(clientId, epoch) && this.notes.begunBy(clientId, epoch) !== peer;
+      if (isNoted || this.isReturned(clientId, epoch, incarnation)) left.push(clientId);
+      else {
+        this.notes.begin(owner, clientId, epoch, peer);
+        this.forget(clientId, epoch);
+      }
+    }
+    return left;
+  }
+
   /** Another node has settled a will: of this very node, or of one for which this one may have held it. */
   private onSettled(owner: string, clientId: string, epoch: number): void {
-    this.noteHere(owner, clientId, epoch);
+    this.network.observe(epoch);
+    this.notes.settle(owner, clientId, epoch);
+    this.forget(clientId, epoch);
+    if (owner !== this.network.self) return;
+    this.own.forget(clientId, epoch);
+    this.host.onSettled(clientId, epoch);
+  }
+
+  /** It is not for this node to publish for its owner. */
+  private forget(clientId: string, epoch: number): void {
     const held = this.held.get(clientId);
     if (held !== undefined && held.epoch <= epoch) this.drop(clientId);
     const inherited = this.inherited.get(clientId);
     if (inherited !== undefined && inherited.epoch <= epoch && inherited.publishing === null) {
       this.take(clientId, inherited);
     }
-    if (owner !== this.network.self) return;
-    const own = this.own.get(clientId);
-    if (own !== undefined && own.epoch <= epoch) this.own.delete(clientId);
-    this.host.onSettled(clientId, epoch);
   }
 
-  /** The owner asks before it publishes: what is not settled is its own from now on. */
-  private onAsk(
-    peer: string,
-    wills: readonly { readonly clientId: string; readonly epoch: number }[],
-  ): string[] {
+  /** This will is taken care of here: it was found published at the start, or came with a session under another epoch. */
+  isHere(clientId: string, epoch: number): void {
+    this.notes.settle("", clientId, epoch);
+  }
+
+  /** The owner asks before it publishes: what is not settled, and nobody is about to publish, is its own from now on. */
+  private onAsk(peer: string, wills: readonly WillOf[]): Uint8Array {
     const settled: string[] = [];
-    for (const { clientId, epoch } of wills) {
-      const inherited = this.inherited.get(clientId);
-      if (this.isSettled(clientId, epoch)) {
-        settled.push(clientId);
-        continue;
+    const begun: Begun[] = [];
+    for (const { clientId, epoch, waits = false } of wills) {
+      const by = this.notes.begunBy(clientId, epoch);
+      if (by !== null) begun.push({ clientId, by });
+      if (waits && by === null && this.host.isBack(clientId, epoch)) {
+        this.notes.settle(peer, clientId, epoch);
       }
+      if (this.notes.isSettled(clientId, epoch)) settled.push(clientId);
+      if (by === this.network.self || this.notes.isSettled(clientId, epoch)) continue;
+      const inherited = this.inherited.get(clientId);
       setBounded(this.returned, clientId, { epoch, before: Number.POSITIVE_INFINITY });
       if (inherited?.owner === peer && inherited.epoch <= epoch) this.take(clientId, inherited);
     }
-    return settled;
+    return encodeAnswer(settled, [], begun);
   }
 
-  /** Has every own will at those who are to hold it by the present list of members. */
-  private rearrange(came: readonly string[]): void {
-    const incarnation = this.network.incarnation();
-    const news = new Map<string, { clientId: string; epoch: number; will: Uint8Array | null }[]>();
-    for (const name of came) news.set(name, []);
-    const add = (name: string, clientId: string, epoch: number, will: Uint8Array | null): void => {
-      const wills = news.get(name) ?? [];
-      wills.push({ clientId, epoch, will });
-      news.set(name, wills);
-    };
-    for (const [clientId, own] of this.own) {
-      const holders = this.holdersOf(clientId);
-      for (const name of holders) {
-        if (!own.holders.includes(name) || came.includes(name)) {
-          add(name, clientId, own.epoch, own.will);
-        }
-      }
-      for (const name of own.holders) {
-        if (!holders.includes(name) && this.live.includes(name))
-          add(name, clientId, own.epoch, null);
-      }
-      own.holders = holders;
-    }
-    for (const [name, wills] of news) {
-      const all = came.includes(name);
-      for (let first = 0; first < Math.max(1, wills.length); first += batch) {
-        const some = wills.slice(first, first + batch);
-        const question: Question = {
-          kind: "hold",
-          incarnation,
-          all: all && first === 0,
-          wills: some,
-        };
-        void this.question(name, question);
-      }
-    }
-  }
-
-  /** A node is back: it hears which of its wills were settled meanwhile. */
-  private tellSettled(owner: string): void {
-    const wills: { clientId: string; epoch: number }[] = [];
-    for (const [clientId, note] of this.settled) {
-      if (note.owner === owner) wills.push({ clientId, epoch: note.epoch });
-    }
+  /** A node is back: it hears which of its wills were settled meanwhile. Resolves with whether it has. */
+  private async tellSettled(owner: string): Promise<boolean> {
+    const wills = this.notes.of(owner);
+    const answers: Promise<Uint8Array | null>[] = [];
     for (let first = 0; first < wills.length; first += batch) {
       const some = wills.slice(first, first + batch);
-      void this.question(owner, { kind: "settled", owner, incarnation: 0, wills: some });
+      const question: Question = { kind: "settled", owner, incarnation: 0, wills: some };
+      answers.push(this.asking.one(owner, question));
     }
-  }
-
-  /** The rest of the cluster is there again: has it settled what is due here? */
-  private async askForWaiting(): Promise<void> {
-    const { waiting } = this;
-    this.waiting = [];
-    const isWhole = this.network.isWhole();
-    const { settled, isSure } = await this.askSettled(waiting);
-    const unsure: Due[] = [];
-    for (const due of waiting) {
-      if (settled.has(due.clientId)) this.refuse(due.done);
-      else if (isSure && (isWhole || !due.wasSmaller))
-        this.letGo(due.clientId, due.epoch, () => due.done(true));
-      else unsure.push(due);
-    }
-    if (unsure.length > 0) this.wait(unsure);
-  }
-
-  private refuse(done: (isOurs: boolean) => void): void {
-    this.counters.settledElsewhere++;
-    done(false);
+    return !(await Promise.all(answers)).includes(null);
   }
 }
 
-const none: readonly string[] = [];
+/** Waits for a will in nobody's name. */
+const nobody = (): void => undefined;

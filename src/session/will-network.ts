@@ -8,6 +8,7 @@ export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
   return {
     self: cluster.name,
     clock,
+    observe: (epoch) => cluster.observeStamp(epoch),
     incarnation: () => cluster.members.incarnation,
     live: () => cluster.liveMembers().sort(),
     linkOf: (node) => (cluster.state(node) === "up" ? (cluster.peer(node)?.link ?? null) : null),
@@ -15,6 +16,7 @@ export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
     incarnationOf: (node) => cluster.peer(node)?.link?.peer.incarnation ?? 0,
     isGone: (node) => cluster.sides.isGone(node),
     isLargerSide: () => cluster.sides.isLarger(),
+    size: () => cluster.members.others().length + 1,
     isWhole: () =>
       cluster.members
         .others()
@@ -27,7 +29,9 @@ export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
 export function serveWills(cluster: Cluster, holders: WillHolders | null): void {
   if (holders === null) return;
   cluster.services.offer(willService, (peer, body, reply) => {
-    reply(holders.onQuestion(peer, body));
+    const answer = holders.onQuestion(peer, body);
+    if (answer instanceof Promise) void answer.then(reply);
+    else reply(answer);
   });
   cluster.changes.watchers.add(() => holders.onMembersChanged());
 }

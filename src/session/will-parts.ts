@@ -6,6 +6,8 @@ export interface WillNetwork {
   readonly self: string;
   readonly clock: Clock;
   readonly incarnation: () => number;
+  /** An epoch that others have given: this node gives none that is lower from now on. */
+  observe(epoch: number): void;
   /** Every member that is up or suspect, this node included. */
   live(): readonly string[];
   /** What stands for the link to a peer that is up, another object for every link; null: it is not up. */
@@ -18,6 +20,8 @@ export interface WillNetwork {
   isGone(node: string): boolean;
   /** May this node act for members that it does not hear? */
   isLargerSide(): boolean;
+  /** How many members there are, this node included. */
+  size(): number;
   /** Is every member up, or certainly dead? */
   isWhole(): boolean;
   /** Null: there is no link, or it broke. */
@@ -30,6 +34,8 @@ export interface WillHost {
   delayMs(will: Uint8Array): number;
   /** Publishes the will of a node that is dead; `done` when it is accepted. */
   inherit(will: Uint8Array, done: () => void): void;
+  /** Has that client come here since that connection? */
+  isBack(clientId: string, epoch: number): boolean;
   /** Others have settled the will of this connection here. */
   onSettled(clientId: string, epoch: number): void;
 }

@@ -62,6 +62,8 @@ const firedSchema = z.object({
   expiresAt: z.number(),
   incarnation: z.number(),
   identity: z.number(),
+  /** Of the connection that set it. */
+  epoch: z.number().default(0),
 });
 
 export function encodeHeld({ will, ...rest }: HeldWill): Buffer {
@@ -94,7 +96,7 @@ export function decodeHeld(record: Buffer): HeldWill | null {
   return { ...rest, will: fromPlainWill(will) };
 }
 
-export function encodeFired(message: Message, wallOffsetMs: number): Buffer {
+export function encodeFired(message: Message, epoch: number, wallOffsetMs: number): Buffer {
   const { topic, publisher, user, retain, expiresMs, origin, identity } = message;
   const { bytes: all, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
   return encodeRecord(version, {
@@ -102,7 +104,7 @@ export function encodeFired(message: Message, wallOffsetMs: number): Buffer {
     properties: all.subarray(propertiesStart, propertiesEnd),
     payload: all.subarray(payloadStart, payloadEnd),
     expiresAt: expiresMs === 0 ? 0 : expiresMs + wallOffsetMs,
-    ...{ incarnation: origin?.incarnation ?? 0, identity },
+    ...{ incarnation: origin?.incarnation ?? 0, identity, epoch },
   });
 }
 
@@ -112,7 +114,7 @@ export function decodeFired(
   topics: TopicTable,
   originName: string,
   wallOffsetMs: number,
-): Message | null {
+): { readonly message: Message; readonly epoch: number } | null {
   const parsed = firedSchema.safeParse(decodeRecord(version, record)?.value);
   if (!parsed.success) return null;
   const { data } = parsed;
@@ -129,5 +131,5 @@ export function decodeFired(
   }
   message.origin = { name: originName, incarnation: data.incarnation };
   message.identity = data.identity;
-  return message;
+  return { message, epoch: data.epoch };
 }

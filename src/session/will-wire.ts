@@ -13,6 +13,8 @@ const questionSchema = z.discriminatedUnion("kind", [
     kind: z.literal("hold"),
     incarnation: count,
     all: z.boolean(),
+    /** Some members are silent, and may hold what is taken back here: whoever hears this tells them, when they ask. */
+    lasting: z.boolean().default(false),
     wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes.nullable() })),
   }),
   /** Wills of a node that is dead, for their home; `agoMs`: since when. */
@@ -35,16 +37,32 @@ const questionSchema = z.discriminatedUnion("kind", [
     incarnation: count.default(0),
     wills: wills(z.object({ clientId: z.string(), epoch: count })),
   }),
-  /** May the asker publish the wills of these connections of its own? The answer names those that are settled. */
+  /** Which wills of the asker are settled? They are told before this is answered. */
+  z.object({ kind: z.literal("tell") }),
+  /**
+   * May the asker publish the wills of these connections of its own? The answer names those that are settled; of those that wait
+   * also those whose clients have come back.
+   */
   z.object({
     kind: z.literal("ask"),
-    wills: wills(z.object({ clientId: z.string(), epoch: count })),
+    wills: wills(
+      z.object({ clientId: z.string(), epoch: count, waits: z.boolean().default(false) }),
+    ),
   }),
 ]);
 
 export type Question = z.infer<typeof questionSchema>;
 
-const answerSchema = z.object({ settled: z.array(z.string()) });
+const ids = z.array(z.string());
+/** That node was about to publish the will of the client. */
+const begunSchema = z.object({ clientId: z.string(), by: z.string() });
+export type Begun = z.infer<typeof begunSchema>;
+const answerSchema = z.object({
+  settled: ids,
+  left: ids.default([]),
+  begun: z.array(begunSchema).default([]),
+});
+export type Answer = z.infer<typeof answerSchema>;
 
 export const encodeQuestion = (question: Question): Buffer => pack(question);
 
@@ -53,9 +71,15 @@ export function decodeQuestion(body: Uint8Array): Question | null {
   return unpackAs(questionSchema, body);
 }
 
-/** The client ids whose wills are settled. */
-export const encodeAnswer = (settled: readonly string[]): Buffer => pack({ settled });
+/** The client ids whose wills are settled, or whose owner is heard; and those that their owner has to itself, dead or not. */
+export function encodeAnswer(
+  settled: readonly string[],
+  left: readonly string[] = [],
+  begun: readonly Begun[] = [],
+): Buffer {
+  return pack({ settled, left, begun });
+}
 
-export function decodeAnswer(body: Uint8Array): readonly string[] {
-  return unpackAs(answerSchema, body)?.settled ?? [];
+export function decodeAnswer(body: Uint8Array): Answer {
+  return unpackAs(answerSchema, body) ?? { settled: [], left: [], begun: [] };
 }

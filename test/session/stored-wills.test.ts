@@ -28,6 +28,7 @@ class Process {
     const parts = { store, commits, clock, log: createLog("error"), incarnation: () => nth };
     this.wills = new StoredWills(parts, {
       topics,
+      onFound: () => undefined,
       publish: (message) => {
         const payload = message.bytes.toString("utf8", message.payloadStart, message.payloadEnd);
         const { origin, identity } = message;

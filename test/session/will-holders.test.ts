@@ -10,6 +10,8 @@ class Nodes {
   readonly nodes = new Map<string, FakeNode>();
   /** Pairs that do not hear each other. */
   readonly cuts = new Set<string>();
+  /** Pairs that do not hear each other, and have not noticed that yet. */
+  readonly unnoticed = new Set<string>();
 
   constructor(readonly names: readonly string[]) {
     for (const name of names) this.nodes.set(name, new FakeNode(this, name));
@@ -69,6 +71,8 @@ class FakeNode {
   isDead = false;
   readonly published: string[] = [];
   readonly closed: string[] = [];
+  /** Clients that have come here since. */
+  readonly back = new Set<string>();
   readonly links = new Map<string, object>();
   readonly holders: WillHolders;
   delayMs = 0;
@@ -98,13 +102,17 @@ class FakeNode {
         isMember: () => true,
         incarnationOf: (other) => (isUp(other) ? (world.nodes.get(other)?.incarnation ?? 0) : 0),
         isGone,
+        observe: () => undefined,
+        size: () => names.length,
         isWhole: () => names.every((other) => isUp(other) || isGone(other)),
         isLargerSide: () => {
           const here = names.filter(isUp).length;
-          return here * 2 > names.length;
+          return here * 2 > names.filter((other) => !isGone(other)).length;
         },
         ask: async (other, body) =>
-          isUp(other) ? (world.nodes.get(other)?.holders.onQuestion(name, body) ?? null) : null,
+          isUp(other) && !world.unnoticed.has([name, other].sort().join(" "))
+            ? (world.nodes.get(other)?.holders.onQuestion(name, body) ?? null)
+            : null,
       },
       {
         delayMs: () => this.delayMs,
@@ -113,6 +121,7 @@ class FakeNode {
           if (this.unaccepted === null) done();
           else this.unaccepted.push(done);
         },
+        isBack: (clientId) => this.back.has(clientId),
         onSettled: (clientId) => this.closed.push(clientId),
       },
     );
@@ -259,6 +268,131 @@ test("when members come and go, the wills go to those who are to hold them", asy
   nodes.kill("a");
   await nodes.settle();
   assert.deepEqual(nodes.node("d").published.sort(), ids.sort());
+});
+
+test("a holder that is not answered by the other one publishes nothing: it may be on the smaller side of a cut", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(10);
+  // c hears neither, and has noticed that of a alone.
+  nodes.cuts.add("a c");
+  nodes.unnoticed.add("b c");
+  nodes.node("c").holders.onMembersChanged();
+  await nodes.settle();
+  nodes.clock.advance(200);
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  nodes.cut("c");
+  nodes.clock.advance(1000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  for (const id of ids) nodes.node("a").due(id);
+  await nodes.settle();
+  nodes.unnoticed.clear();
+  nodes.heal();
+  await nodes.settle();
+  nodes.clock.advance(1000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+});
+
+test("a will that a younger one took the place of is published when its holders have heard of that", async () => {
+  const nodes = new Nodes(["a", "b"]);
+  const a = nodes.node("a");
+  await a.hold("x", 1);
+  nodes.unnoticed.add("a b");
+  await a.hold("x", 2);
+  a.due("x", 1);
+  await nodes.settle();
+  assert.deepEqual(a.published, []);
+  nodes.unnoticed.clear();
+  nodes.clock.advance(1000);
+  await nodes.settle();
+  assert.deepEqual(a.published, ["x"]);
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published, ["x", "x"], "the younger one");
+});
+
+test("a node that starts where nobody hears it asks about its wills when it is heard again", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(10);
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+  nodes.cut("a");
+  const again = nodes.restart("a");
+  const wills = ids.map((clientId) => ({ clientId, epoch: 1 }));
+  assert.equal((await again.holders.settledOf(wills)).size, 0);
+  for (const id of ids) await again.hold(id, 1);
+  nodes.heal();
+  for (const id of ids) again.due(id);
+  await nodes.settle();
+  assert.deepEqual(again.published, []);
+});
+
+test("a will that waits for its delay is void where its client has come back, as its node hears when it starts again", async () => {
+  const nodes = new Nodes(["a", "b"]);
+  await nodes.node("a").connect(2);
+  nodes.kill("a");
+  nodes.node("b").back.add("a/0");
+  const again = nodes.restart("a");
+  const wills = (waits: boolean) => ["a/0", "a/1"].map((id) => ({ clientId: id, epoch: 2, waits }));
+  assert.deepEqual([...(await again.holders.settledOf(wills(false)))], []);
+  assert.deepEqual([...(await again.holders.settledOf(wills(true)))], ["a/0"]);
+});
+
+test("what was held all the while on the smaller side is asked about when it is due, until everybody has told", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(4);
+  nodes.cut("a");
+  await nodes.settle();
+  assert.equal(nodes.published.length, 4);
+  nodes.cuts.clear();
+  for (const node of nodes.nodes.values()) node.links.clear();
+  // Its links are there again, and nothing has been said over them.
+  for (const name of ["b", "c"]) nodes.unnoticed.add(["a", name].sort().join(" "));
+  a.holders.onMembersChanged();
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  nodes.unnoticed.clear();
+  nodes.clock.advance(1000);
+  await nodes.settle();
+  assert.deepEqual(a.published, []);
+});
+
+test("of two wills of one client that wait the settled one alone is void", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const a = nodes.node("a");
+  await a.hold("x", 1);
+  nodes.cut("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published, ["x"]);
+  a.due("x", 1);
+  await a.hold("x", 2);
+  a.due("x", 2);
+  nodes.heal();
+  await nodes.settle();
+  assert.deepEqual(a.published, ["x"]);
+});
+
+test("who told a node that it may publish keeps others from doing that when the node is dead", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(6);
+  nodes.cut("c");
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  nodes.clock.advance(1000);
+  await nodes.settle();
+  assert.deepEqual(a.published.sort(), ids.sort());
+  // The other side learns at once that it is dead, and nothing from it.
+  a.isDead = true;
+  nodes.heal();
+  await nodes.settle();
+  nodes.clock.advance(5000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
 });
 
 test("bytes that make no sense get no answer", () => {

@@ -249,6 +249,11 @@ export class RemoteEnds implements ChannelUser, NearHost, FarHost {
     }
     switch (answer.kind) {
       case "lost":
+        // That node, or those who speak for it, may publish its will: this connection ends.
+        if (opening.request.will !== null) {
+          this.giveUp(opening, ReasonCode.ServerUnavailable);
+          return;
+        }
         this.parts.clock.setTimer(retryMs, () => this.fetch(opening, placeOf(near.node)));
         return;
       case "moved":

@@ -10,6 +10,7 @@ import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
+import type { ClientWills } from "../client-wills.js";
 import type { SessionHost } from "../host.js";
 import { takeSnapshot } from "../move/export.js";
 import type { Moves } from "../move/moves.js";
@@ -57,6 +58,7 @@ export interface SupersededHost extends SessionHost {
   readonly moves: Pick<Moves, "has" | "whenSettled" | "leftovers"> | null;
   /** Not null: nobody gets a new session because of a node that is away. */
   readonly adoptions: object | null;
+  readonly wills: Pick<ClientWills, "forgo" | "giveAway" | "publish">;
   /** The session goes without its will, and without giving anything away. */
   letGo(session: Session, done: () => void): void;
 }
@@ -399,7 +401,8 @@ export class Superseded {
     else if (question.kind === "begin" && !this.allKnow()) reply({ kind: "later" });
     else if (question.kind === "begin") {
       this.knows(session, peer);
-      reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])] });
+      const connected = session.channel !== null;
+      reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])], connected });
     } else this.inheritance.take(session, peer, question, reply);
   }
 
@@ -473,7 +476,9 @@ export class Superseded {
       await this.moveSettled(clientId);
       if (this.host.get(clientId) === session) this.sendOff(session);
     }
-    while (this.host.get(clientId) === session) {
+    // A client that is given it while the younger one's node is away makes it the youngest.
+    const isOlder = (): boolean => this.host.get(clientId) === session && session.epoch === epoch;
+    while (isOlder()) {
       const { by } = leaving;
       const answer = await this.ask(by, { kind: "begin", clientId, epoch });
       if (answer?.kind === "unknown" && leaving.by === by) {
@@ -486,18 +491,24 @@ export class Superseded {
         this.end(session, leaving.remainder, "discarded");
         return;
       }
-      if (answer?.kind === "take") {
+      if (answer?.kind === "take" && isOlder()) {
+        // A will that waits is void [MQTT-3.1.3-9].
+        if (answer.connected) this.host.wills.forgo(session);
         if (answer.cuts.length > 0) leaving.cuts = answer.cuts;
         const remainder = this.cut(session, leaving);
         legacy ??= await this.legacyOf(session, remainder);
         // Until that is known to be taken it is given again, under the same number.
-        if (legacy !== null && (await this.give(clientId, epoch, by, legacy))) {
+        if (legacy !== null && (await this.give(clientId, epoch, by, legacy)) && isOlder()) {
+          this.host.wills.giveAway(session);
           this.end(session, remainder, "handedOver");
           return;
         }
       }
       await sleep(this.parts.clock, againMs);
     }
+    if (this.host.get(clientId) !== session) return;
+    leaving.remainder?.giveBack();
+    leaving.remainder = null;
   }
 
   /** All that the session leaves; null: not everything is there yet that belongs to it. */
@@ -547,6 +558,8 @@ export class Superseded {
     this.counters[how] += session.queued + session.window.inFlight;
     this.counters.leftToYounger += remainder?.left ?? 0;
     remainder?.unsubscribe();
+    // With the session the delay of its will has ended [MQTT-3.1.3-9].
+    if (session.will !== null) this.host.wills.publish(session);
     this.host.letGo(session, () => undefined);
   }
 

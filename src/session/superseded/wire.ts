@@ -41,7 +41,12 @@ export type Question = z.infer<typeof questionSchema>;
 const answerSchema = z.discriminatedUnion("kind", [
   /** There is no younger session of that client id here. */
   z.object({ kind: z.literal("unknown") }),
-  z.object({ kind: z.literal("take"), cuts: z.array(positionSchema).max(10_000) }),
+  z.object({
+    kind: z.literal("take"),
+    cuts: z.array(positionSchema).max(10_000),
+    /** The client is connected with it. */
+    connected: z.boolean().default(false),
+  }),
   /** Nothing of what is as old is wanted. */
   z.object({ kind: z.literal("discard") }),
   z.object({

@@ -22,6 +22,7 @@ import { rowRules } from "./rows.js";
 import type { Rule } from "./rule.js";
 import { sharingRules } from "./sharing.js";
 import { storedRules } from "./stored.js";
+import { willRules } from "./wills.js";
 import { successionRules } from "./succession.js";
 
 export const rules: readonly Rule[] = [
@@ -43,6 +44,7 @@ export const rules: readonly Rule[] = [
   ...groupRules,
   ...retainedRules,
   ...sharingRules,
+  ...willRules,
 ];
 
 /** Tells a history with the rule's switch thrown. Returns what the simulation says; null: nothing that fits. */

@@ -124,7 +124,11 @@ export const sharingRules: readonly Rule[] = [
     seed: 6,
     fault: /[2-9] times|not due|online/,
     plant: () => {
-      const undo = replaceHidden(WillHolders.prototype, "note", () => () => Promise.resolve());
+      const undo = replaceHidden(
+        WillHolders.prototype,
+        "note",
+        () => () => Promise.resolve("noted"),
+      );
       return undo;
     },
   },

@@ -7,6 +7,8 @@ import type { Watcher } from "./watcher.js";
 const noticedMs = 300;
 /** A silent node is known to be down, and one that is back is up again. */
 const downMs = 5_000;
+/** Bytes are on their way for so long at most: what a client does later may be seen first at another node. */
+const wayMs = 100;
 const never = Number.POSITIVE_INFINITY;
 
 /** Throws with the seed, the last events and the first difference found. */
@@ -64,7 +66,7 @@ function due(story: WillStory, stays: readonly Stay[], stay: Stay): Due {
   const mayBeLost = (qos === 0 || messageExpirySeconds !== null) && !isWell;
   const least = verdict === "must" && !mayBeLost ? 1 : 0;
   // What is known of it dies with all who know.
-  const most = haveAllDied(story, stay) || maySpeakTwice(story, stay) ? 2 : 1;
+  const most = haveAllDied(story, stay) ? 2 : 1;
   return { least, most, why: verdict === "must" ? "it is due" : "once at most" };
 }
 
@@ -82,17 +84,24 @@ function verdictOf(
   const { cuts, crashes } = story;
   if (end === "goodbye") {
     const isSure =
+      // A CONNECT that overtakes DISCONNECT displaces the connection.
+      !asked.some((one) => one.askedMs < endedMs + wayMs) &&
       !anyCrash(crashes, endedMs - noticedMs, endedMs + noticedMs) &&
       !anyCut(cuts, askedMs, endedMs + noticedMs);
     return isSure ? "must not" : "may";
   }
   const heardMs = next?.connectedMs ?? never;
-  // While nobody may speak for a silent node, the will is void when its client is back. One that waits ends with its session,
-  // when that is superseded by what came of a CONNECT that its client did not wait for.
+  // While nobody may speak for a silent node, the will is void when its client is back, be it with a CONNECT that it did not wait for.
   const isAlone = asked.length === 0 && !stays.some((one) => isUnanswered(one));
   const untilMs = Math.min(heardMs, endedMs + delayMs + downMs);
   if (!isAlone && anyCut(cuts, askedMs, untilMs)) return "may";
   if (delayMs === 0) return "must";
+  // A CONNECT that was given up and is granted last: its client is back, as far as the broker can tell.
+  const claimMs = anyCrash(crashes, askedMs - downMs, endedMs) ? downMs : wayMs;
+  const isOvertaken = stays.some(
+    (one) => isUnanswered(one) && one.askedMs < askedMs && one.endedMs + claimMs > askedMs,
+  );
+  if (isOvertaken) return "may";
   const dueMs = endedMs + delayMs;
   const isQuiet = !anyCrash(crashes, askedMs - downMs, dueMs + downMs);
   const lateMs = isQuiet ? noticedMs : 2 * downMs;
@@ -112,16 +121,6 @@ function haveAllDied({ nodes, crashes }: WillStory, { askedMs }: Stay): boolean 
     .every((node) => crashes.some((one) => one.node === node && one.atMs > askedMs));
 }
 
-/** A node that dies while the cluster is cut is silent for one side and dead for the other: both may speak for it. */
-function maySpeakTwice({ cuts, crashes }: WillStory, { askedMs, endedMs }: Stay): boolean {
-  return cuts.some(
-    ({ fromMs, toMs }) =>
-      fromMs <= endedMs + downMs &&
-      toMs + downMs >= askedMs &&
-      anyCrash(crashes, fromMs - downMs, toMs + downMs),
-  );
-}
-
 /** At QoS 1 a watcher whose node died may get again what it had. */
 function mayRepeat({ crashes }: WillStory, watcher: Watcher, { options, will }: Stay): boolean {
   if (options.qos !== 1 || watcher.times(will) === 0) return false;
@@ -136,7 +135,8 @@ function* orderFaults(story: WillStory, stays: readonly Stay[], stay: Stay): Ite
   if (willMs === never || anyCut(story.cuts, stay.askedMs, willMs)) return;
   const { endedMs } = stay;
   const near = story.crashes.filter(({ atMs }) => atMs > endedMs - 1000 && atMs < willMs);
-  if (near.length > 1) return;
+  // A node that dies while it publishes a will does so when it is back.
+  if (near.length > 1 || anyCrash(near, endedMs - wayMs, endedMs + wayMs)) return;
   for (const other of stays) {
     if (other.options.number <= stay.options.number) continue;
     const hereMs = watcher.firstMs(other.marker);

@@ -66,10 +66,20 @@ export class WillStory {
     await this.calmDown();
   }
 
-  /** Every client goes without a word, and time goes by. */
+  /** Every client goes without a word, or all nodes die at once; and time goes by. */
   async endAll(): Promise<void> {
+    const { world, nodes } = this;
+    if (this.dice.chance(0.3)) {
+      for (const node of nodes) {
+        this.crashes.push({ node, atMs: world.nowMs });
+        node.crash();
+      }
+      await world.run(1_000);
+      await this.startAll();
+      await this.areWell();
+    }
     for (const stay of this.open()) stay.lose();
-    await this.world.run(quietMs);
+    await world.run(quietMs);
   }
 
   /** All nodes are killed in the quiet, and start again. */
@@ -213,13 +223,20 @@ export class WillStory {
   }
 
   private async calmDown(): Promise<void> {
-    const { world, nodes } = this;
+    const isCut = this.cuts.at(-1)?.toMs === Number.POSITIVE_INFINITY;
+    // Whoever is connected on the smaller side finds that the larger one has spoken for its node.
+    if (isCut && this.dice.chance(0.5)) await this.world.run(6_000);
     this.heal();
     await this.startAll();
+    await this.areWell();
+    await this.world.run(quietMs);
+  }
+
+  private async areWell(): Promise<void> {
+    const { world, nodes } = this;
     const areUp = (): boolean => nodes.every((node) => node.namesUp().length === nodes.length);
     await world.until(areUp, 30_000, "all nodes are up");
     const watch = (): boolean => this.watchers.every(({ state }) => state === "online");
     await world.until(watch, 10_000, "all watchers are there");
-    await world.run(quietMs);
   }
 }

@@ -1,0 +1,46 @@
+/** Rules of wills that are stored and fired once (design, section 8), broken on purpose. */
+import type { Message } from "../../../src/routing/message.js";
+import { ClientWills } from "../../../src/session/client-wills.js";
+import { StoredWills } from "../../../src/session/stored-wills.js";
+import { type Rule, replace } from "./rule.js";
+
+export const willRules: readonly Rule[] = [
+  {
+    section: 8,
+    rule: "wills are stored: they outlive all nodes that hold them",
+    name: "wills are in memory alone",
+    kind: "wills",
+    seed: 3,
+    fault: /0 times: it is due/,
+    plant: () => replace(StoredWills.prototype, "hold", () => () => undefined),
+  },
+  {
+    section: 8,
+    rule: "at heal the owner closes a connection whose will was fired",
+    name: "a client whose will others have published stays connected",
+    kind: "wills",
+    seed: 3,
+    fault: /online/,
+    plant: () => replace(ClientWills.prototype, "onSettled", () => () => undefined),
+  },
+  {
+    section: 8,
+    rule: "a will that is published again after a crash comes under its identity",
+    name: "a will that is published again has another identity",
+    kind: "wills",
+    seed: 44,
+    fault: /[2-9] times/,
+    plant: () =>
+      replace(
+        StoredWills.prototype,
+        "publishRecovered",
+        (sound) =>
+          function (this: StoredWills) {
+            // What it holds of them is its own.
+            const recovered = Reflect.get(this, "recovered") as Message[];
+            for (const message of recovered) message.identity += 1e6;
+            sound.call(this);
+          },
+      ),
+  },
+];
