@@ -156,7 +156,8 @@ export class WillHolders {
     // The process that gave it away knows where it is, should it be asked.
     const isThere = this.network.incarnationOf(owner) === incarnation;
     const to = home(clientId, isThere ? this.live.filter((name) => name !== owner) : this.live);
-    if (publishing !== null || to === this.network.self || to === owner) return;
+    // What was not entrusted the new process of its owner asks for.
+    if (publishing !== null || to === this.network.self || (to === owner && !entrusted)) return;
     const leftMs = entry.dueMs - this.nowMs;
     const agoMs = entrusted ? 0 : Math.max(0, this.host.delayMs(entry.will) - leftMs);
     void this.giveTo(to, clientId, entry, agoMs, entrusted).then((isHeld) => {

@@ -481,6 +481,7 @@ export class Superseded {
     while (isOlder()) {
       const { by } = leaving;
       const answer = await this.ask(by, { kind: "begin", clientId, epoch });
+      if (!isOlder()) break;
       if (answer?.kind === "unknown" && leaving.by === by) {
         // It is the only one again, or its home will say who is.
         leaving.remainder?.giveBack();
@@ -491,7 +492,7 @@ export class Superseded {
         this.end(session, leaving.remainder, "discarded");
         return;
       }
-      if (answer?.kind === "take" && isOlder()) {
+      if (answer?.kind === "take") {
         // A will that waits is void [MQTT-3.1.3-9].
         if (answer.connected) this.host.wills.forgo(session);
         if (answer.cuts.length > 0) leaving.cuts = answer.cuts;

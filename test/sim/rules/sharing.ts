@@ -101,7 +101,7 @@ export const sharingRules: readonly Rule[] = [
     rule: "two other nodes hold a client's will",
     name: "nobody else holds a will",
     kind: "wills",
-    seed: 52,
+    seed: 64,
     fault: /came after|it is due/,
     plant: () =>
       replace(WillHolders.prototype, "hold", () => (_clientId, _epoch, _will, done) => done()),
@@ -121,7 +121,7 @@ export const sharingRules: readonly Rule[] = [
     rule: "a will of a dead node is noted at both holders before it is published",
     name: "nobody notes that a will was published",
     kind: "wills",
-    seed: 6,
+    seed: 37,
     fault: /[2-9] times|not due|online/,
     plant: () => {
       const undo = replaceHidden(
@@ -139,8 +139,15 @@ export const sharingRules: readonly Rule[] = [
     kind: "wills",
     seed: 25,
     fault: /[2-9] times|not due/,
-    plant: () =>
-      replace(WillHolders.prototype, "settledOf", () => () => Promise.resolve(new Set())),
+    plant: () => {
+      const undos = [
+        replace(WillHolders.prototype, "settledOf", () => () => Promise.resolve(new Set())),
+        replaceHidden(WillHolders.prototype, "tellSettled", () => () => Promise.resolve(true)),
+      ];
+      return () => {
+        for (const undo of undos) undo();
+      };
+    },
   },
   {
     section: 8,
