@@ -17,7 +17,18 @@ test("sessions keep their promises in histories that once broke one", async () =
 });
 
 test("sessions keep their promises to clients that come back at other nodes", async () => {
-  await tell("roams", [...range(1, 14), 58, 455, 30_000, 30_771, 100_024, 100_044, 100_572, 103_571, 103_683]);
+  await tell("roams", [
+    ...range(1, 14),
+    58,
+    455,
+    30_000,
+    30_771,
+    100_024,
+    100_044,
+    100_572,
+    103_571,
+    103_683,
+  ]);
 });
 
 test("sessions of nodes that die are adopted by those with which they share a store", async () => {
