@@ -69,7 +69,7 @@ export class RetainedAbsence {
 
   /** The peer was away too. Returns whether this node was. */
   meet(peer: string): boolean {
-    if (this.away === null || !this.away.peers.has(peer)) return false;
+    if (this.away?.peers.has(peer) !== true) return false;
     this.fellows.add(peer);
     return true;
   }
