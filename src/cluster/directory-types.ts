@@ -73,9 +73,9 @@ export interface ConnectionHost {
   displace(clientId: string, epoch: number, done: (sessionAt: string | null) => void): void;
   /**
    * This node is about to grant a claim, as the client id's home: `done` when what connections at nodes that are down
-   * have left behind (wills) is settled.
+   * have left behind (wills) is settled. `isKnown`: whether the client id has a session; else the claimant has to come again.
    */
-  beforeGrant?(clientId: string, done: () => void): void;
+  beforeGrant?(clientId: string, done: (isKnown: boolean) => void): void;
   /** Has `beforeGrant` something to settle for this client id? Without this function it is always asked. */
   isOwed?(clientId: string): boolean;
   /** Sessions of nodes that died are adopted by others: whoever cannot be asked may have one. */

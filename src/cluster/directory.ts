@@ -283,8 +283,8 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.host.supersede?.(clientId, epoch, by);
   }
 
-  beforeGrant(clientId: string, done: () => void): void {
-    if (this.host.beforeGrant === undefined) done();
+  beforeGrant(clientId: string, done: (isKnown: boolean) => void): void {
+    if (this.host.beforeGrant === undefined) done(true);
     else this.host.beforeGrant(clientId, done);
   }
 

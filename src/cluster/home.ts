@@ -63,8 +63,8 @@ export interface HomeNetwork {
   displaceAt(node: string, clientId: string, epoch: number): void;
   /** Tells that member that its session of the client id is superseded by a younger one. */
   supersedeAt(node: string, clientId: string, winner: Place): void;
-  /** `done` when what connections at nodes that are down have left behind is settled. */
-  beforeGrant(clientId: string, done: () => void): void;
+  /** `done` when what connections at nodes that are down have left behind is settled; with false when nobody can tell. */
+  beforeGrant(clientId: string, done: (isKnown: boolean) => void): void;
 }
 
 interface WaitingClaim {
@@ -184,9 +184,9 @@ export class Home {
    * list of members it is known where everything is.
    */
   private settle(waiting: WaitingClaim, lists: number): void {
-    this.network.beforeGrant(waiting.body.clientId, () => {
-      const isKnown = this.lists === lists && this.network.list() === waiting.body.list;
-      if (isKnown) this.grant(waiting);
+    this.network.beforeGrant(waiting.body.clientId, (isKnown) => {
+      const isSame = this.lists === lists && this.network.list() === waiting.body.list;
+      if (isKnown && isSame) this.grant(waiting);
       else waiting.reply({ refused: "other-list" });
     });
   }

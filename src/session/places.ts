@@ -49,13 +49,13 @@ export class Places implements ConnectionHost {
     sessions.whenWillAccepted(() => done(null));
   }
 
-  beforeGrant(clientId: string, done: () => void): void {
+  beforeGrant(clientId: string, done: (isKnown: boolean) => void): void {
     const { adoptions, wills } = this.sessions;
-    const settle = (): void => {
-      if (wills.holders === null) done();
-      else wills.holders.beforeGrant(clientId, done);
+    const settle = (isKnown: boolean): void => {
+      if (wills.holders === null || !isKnown) done(isKnown);
+      else wills.holders.beforeGrant(clientId, () => done(true));
     };
-    if (adoptions === null) settle();
+    if (adoptions === null) settle(true);
     else void adoptions.beforeGrant(clientId).then(settle);
   }
 

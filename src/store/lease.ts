@@ -23,6 +23,8 @@ export interface LeaseParts {
   readonly holder: () => Holder;
   /** How long a start tries to reach the store. */
   readonly startTimeoutMs: number;
+  /** How long it waits for others that adopt what is left of an earlier start, before it takes what they have not got to. */
+  readonly adoptersMs?: number;
   /** Nobody else is a member: there is nobody who could adopt. */
   readonly isAlone: () => boolean;
   /**
@@ -36,8 +38,8 @@ export interface LeaseParts {
   readonly onEnded: (why: string) => void;
 }
 
-/** Others get so long to adopt what is left of an earlier start, before a new one takes what they have not got to. */
-const adoptersMs = 30_000;
+/** A start waits so long for others that adopt, unless it is told otherwise. */
+const adoptersMsUsual = 30_000;
 const takeAgainMs = 100;
 /** Two nodes that lost the store at once renewed up to an interval apart: in intervals, what is more than that. */
 const clearlyLater = 1.5;
@@ -75,7 +77,7 @@ export class Lease {
    * @throws Refusal when the store cannot be reached
    */
   async take(): Promise<void> {
-    const { clock, holder } = this.parts;
+    const { clock, holder, adoptersMs = adoptersMsUsual } = this.parts;
     const beganMs = clock.monotonicMs();
     let reachedMs = beganMs;
     for (let waits = false; ; await sleep(clock, takeAgainMs)) {

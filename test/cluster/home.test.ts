@@ -15,7 +15,7 @@ class Scene {
     answer: (entry: DirectoryEntry | null | undefined) => void;
   }[] = [];
   /** What a grant waits for; null: nothing. */
-  settling: (() => void)[] | null = null;
+  settling: ((isKnown: boolean) => void)[] | null = null;
   readonly home = new Home({
     members: () => this.members,
     list: () => this.list,
@@ -27,7 +27,7 @@ class Scene {
     entryAt: (node, _clientId, answer) => void this.questions.push({ node, answer }),
     supersedeAt: () => undefined,
     beforeGrant: (_clientId, done) => {
-      if (this.settling === null) done();
+      if (this.settling === null) done(true);
       else this.settling.push(done);
     },
     displaceAt: (node, clientId, epoch) => void this.displaced.push(`${clientId} ${node} ${epoch}`),
@@ -180,9 +180,18 @@ test("a member that was away in between, and is back, has not said what it has",
       scene.list = list;
       scene.home.onListChanged();
     }
-    for (const done of scene.settling) done();
+    for (const done of scene.settling) done(true);
     assert.deepEqual(replies, [{ refused: "other-list" }]);
   }
+});
+
+test("while nobody can tell whether there is a session, nothing is granted", () => {
+  const scene = Scene.complete();
+  scene.settling = [];
+  const replies = scene.claim("a@h");
+  scene.settling[0]?.(false);
+  assert.deepEqual(replies, [{ refused: "other-list" }]);
+  assert.equal(scene.home.size, 0);
 });
 
 test("an announcement for another list counts when that is ours", () => {
@@ -236,7 +245,7 @@ test("a conflict that came while another node was the home is settled when the l
     ...{ members: () => ["a@h", "b@h"], list: () => 1, nextEpoch: () => 1, isHome: () => isHome },
     ...{ observeEpoch: () => undefined, entryAt: () => undefined },
     supersedeAt: () => undefined,
-    beforeGrant: (_clientId: string, done: () => void) => done(),
+    beforeGrant: (_clientId, done) => done(true),
     displaceAt: (node) => void displaced.push(node),
   });
   home.announce("a@h", { list: 2, entries: [entry(3)] });

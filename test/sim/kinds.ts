@@ -49,6 +49,14 @@ async function tellAdopts(seed: number): Promise<number> {
   return story.world.timeline.turns;
 }
 
+/** Nodes that live are cut off, too. */
+async function tellCutOffs(seed: number): Promise<number> {
+  const story = new SessionStory(seed, { roams: true, adopts: true, cutsOff: true });
+  await story.tell();
+  await checkSessions(story);
+  return story.world.timeline.turns;
+}
+
 const mishaps: readonly Mishap[] = [
   { kind: "none" },
   { kind: "crash", node: 0 },
@@ -111,6 +119,7 @@ export const kinds = {
   sessions: tellSessions,
   roams: tellRoams,
   adopts: tellAdopts,
+  cutoffs: tellCutOffs,
   moves: tellMoves,
   wills: tellWills,
   joins: tellJoins,
@@ -123,7 +132,8 @@ export type Kind = keyof typeof kinds;
 
 /** Those in which nothing is broken on purpose. */
 export const soaked: readonly Kind[] = [
-  ...(["cluster", "sessions", "roams", "adopts", "moves", "wills", "joins", "scenes"] as const),
+  ...(["cluster", "sessions", "roams", "adopts", "cutoffs", "moves"] as const),
+  ...(["wills", "joins", "scenes"] as const),
 ];
 
 export const isKind = (name: string): name is Kind => Object.hasOwn(kinds, name);

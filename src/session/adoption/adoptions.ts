@@ -10,7 +10,7 @@ import type { SessionMeta, StoredSubscription } from "../journal/meta.js";
 import type { MoveOutcome } from "../move/moves.js";
 import type { Session } from "../session.js";
 import { type Claim, highestOf, ownerOf } from "./claims.js";
-import { DeadNode, type DeadNodeHost } from "./dead-node.js";
+import { DeadNode, type DeadNodeHost, readMeta } from "./dead-node.js";
 import type { AdoptedNote } from "./notes.js";
 import type { Try } from "./try.js";
 import { AdoptionCounters, type AdoptionParts } from "./parts.js";
@@ -133,22 +133,44 @@ export class Adoptions implements DeadNodeHost {
     return !this.isRunning || this.dead.size > 0 || this.anyUnsure;
   }
 
-  /** A claim of that client id is about to be granted here: its session comes first, if a dead node has it. */
-  async beforeGrant(clientId: string): Promise<void> {
+  /**
+   * A claim of that client id is about to be granted here: its session comes first, if a dead node has it. Resolves with whether it
+   * is known where its session is, if it has one.
+   */
+  async beforeGrant(clientId: string): Promise<boolean> {
     const { clock } = this.parts;
     const endMs = clock.monotonicMs() + connectMs;
     // Whoever did not answer because his link broke is seen as gone at the end of this turn.
     await Promise.resolve();
-    if (!this.isNeeded) return;
+    if (!this.isNeeded) return true;
     let wanted = await this.place(clientId);
     if (wanted !== null) this.counters.waited++;
     while (wanted !== null && clock.monotonicMs() < endMs) {
       await sleep(clock, grantPollMs);
       wanted = await this.place(clientId);
     }
-    if (wanted === null) return;
+    if (wanted === null) return true;
     this.counters.waitedInVain++;
-    if (wanted.meta !== null) this.tellHome(clientId, wanted.node, wanted.meta);
+    const found = wanted.meta === null ? await this.placeAtUnsure(clientId) : wanted;
+    if (found === null) return true;
+    if (found.meta === null) return false;
+    this.tellHome(clientId, found.node, found.meta);
+    return true;
+  }
+
+  /** Members that could not be asked all the time: what they have stored says what they may have. */
+  private async placeAtUnsure(clientId: string): Promise<MaybeThere | null> {
+    const { cluster, shared } = this.parts;
+    if (this.tries.has(clientId) || this.readdressing.get(clientId) || !this.isRunning) {
+      return nowhere;
+    }
+    for (const { name: node } of cluster.members.others()) {
+      if (cluster.state(node) === "up") continue;
+      const meta = await readMeta(shared.look(node), clientId);
+      if (meta === "unknown") return nowhere;
+      if (meta !== null) return { node, meta };
+    }
+    return null;
   }
 
   /** A node that may have the session and does not say so itself; null: there is none. */

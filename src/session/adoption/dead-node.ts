@@ -75,13 +75,7 @@ export class DeadNode {
   /** What the node has of that session: null when it has none; `unknown` when that cannot be told now. */
   async metaOf(clientId: string): Promise<SessionMeta | "unknown" | null> {
     if (this.isOver) return "unknown";
-    if (this.isDone) return null;
-    try {
-      const [row] = await this.seen.read(sessionPrefix + clientId, metaKey, 1);
-      return row?.[0] === metaKey ? decodeMeta(row[1]) : null;
-    } catch {
-      return "unknown";
-    }
+    return this.isDone ? null : await readMeta(this.seen, clientId);
   }
 
   private get clock(): Clock {
@@ -236,5 +230,18 @@ export class DeadNode {
     if (why === this.lastFault) return;
     this.lastFault = why;
     this.host.parts.log.warn({ node: this.name.node, why }, "adopting its sessions has to wait");
+  }
+}
+
+/** What a store has of a session: null when it has none; `unknown` when it cannot be reached. */
+export async function readMeta(
+  store: Pick<Store, "read">,
+  clientId: string,
+): Promise<SessionMeta | "unknown" | null> {
+  try {
+    const [row] = await store.read(sessionPrefix + clientId, metaKey, 1);
+    return row?.[0] === metaKey ? decodeMeta(row[1]) : null;
+  } catch {
+    return "unknown";
   }
 }

@@ -14,6 +14,8 @@ const formerSchema = z.object({
   node: z.string(),
   /** Of its data directory. */
   dataId: z.string(),
+  /** The start of it that had died, or was taken for dead. */
+  incarnation: z.number().default(0),
   /** Whose claim stands in its store, and which. */
   by: z.string(),
   id: z.number(),

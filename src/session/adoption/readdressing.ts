@@ -299,10 +299,12 @@ export class Readdressing {
 
   private async settleAt(former: Former, session: Session): Promise<boolean> {
     const { cluster } = this.host.parts;
-    const { node, by, id } = former;
+    const { node, incarnation, by, id } = former;
     if (session.journal?.isOver) return true;
     if (!cluster.members.others().some(({ name }) => name === node)) return true;
     if (cluster.state(node) === "down") return await this.deleteAt(node, session);
+    // A process that lives, cut off until now, does not know of it, and ends.
+    if ((cluster.peer(node)?.incarnation ?? 0) <= incarnation) return false;
     const { clientId } = session;
     const question = encodeQuestion({ verb: "settled", clientId, by, id });
     const body = await cluster.ask(node, adoptionService, question);

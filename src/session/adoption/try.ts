@@ -114,9 +114,9 @@ export class Try {
     const session = this.build(stored, meta);
     await this.publishAgain(session);
     this.check();
-    const { node, dataId } = this.of;
+    const { node, dataId, incarnation } = this.of;
     const by = this.host.parts.cluster.name;
-    const former: Former = { node, dataId, by, id: this.id };
+    const former: Former = { node, dataId, incarnation, by, id: this.id };
     const formers = [...(stored.adopted?.formers ?? []), former];
     await this.commit(session, rows, formers);
     return new Pending(session, stored.subscriptions, formers);

@@ -2,6 +2,9 @@
 import { Readdressing } from "../../../src/session/adoption/readdressing.js";
 import { Try } from "../../../src/session/adoption/try.js";
 import { Adoptions } from "../../../src/session/adoption/adoptions.js";
+import { Adopter } from "../../../src/store/adoption.js";
+import { Lease } from "../../../src/store/lease.js";
+import { MemoryAccess } from "../../../src/store/shared-memory.js";
 import { MovingIn } from "../../../src/session/move/moving-in.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
@@ -19,8 +22,8 @@ export const adoptionRules: readonly Rule[] = [
     section: 6,
     rule: "what waited for the dead node is re-addressed before anything newer",
     name: "an adopted session takes what comes directly before that",
-    kind: "adopts",
-    seed: 146,
+    kind: "cutoffs",
+    seed: 54,
     fault: /never got|after number|no member/,
     plant: () => replace(MovingIn.prototype, "deliver", () => () => true),
   },
@@ -29,7 +32,7 @@ export const adoptionRules: readonly Rule[] = [
     rule: "the commit at the adopter is the switch, and nothing is deleted before it",
     name: "what the dead node has of a session is deleted before it is stored",
     kind: "adopts",
-    seed: 269,
+    seed: 265,
     fault: /session present|never got|no member/,
     plant: () =>
       replaceHidden(
@@ -47,7 +50,7 @@ export const adoptionRules: readonly Rule[] = [
     rule: "the first claim decides who adopts",
     name: "nobody looks whether another one has claimed a session first",
     kind: "adopts",
-    seed: 7,
+    seed: 47,
     fault: /./,
     plant: () => replaceHidden(Try.prototype, "claim", () => () => Promise.resolve()),
   },
@@ -58,6 +61,53 @@ export const adoptionRules: readonly Rule[] = [
     kind: "adopts",
     seed: 2,
     fault: /session present/,
-    plant: () => replace(Adoptions.prototype, "beforeGrant", () => () => Promise.resolve()),
+    plant: () => replace(Adoptions.prototype, "beforeGrant", () => () => Promise.resolve(true)),
+  },
+  {
+    section: 6,
+    rule: "a node is adopted only when it is down and its lease has lapsed, or it is certainly dead",
+    name: "what a node has is adopted as soon as it is down",
+    kind: "cutoffs",
+    seed: 91,
+    fault: /./,
+    plant: () =>
+      replace(
+        Adopter.prototype,
+        "adopt",
+        (sound) =>
+          function (this: Adopter, node: string, dataId: string, incarnation: number) {
+            return sound.call(this, node, dataId, incarnation, true);
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "the old owner, cut off but alive, can neither write nor deliver",
+    name: "who adopts raises no fence",
+    kind: "cutoffs",
+    seed: 46,
+    fault: /./,
+    plant: () =>
+      replace(
+        MemoryAccess.prototype,
+        "storeOf",
+        (sound) =>
+          function (this: MemoryAccess, node: string, generation: number) {
+            const store = sound.call(this, node, generation);
+            const { content } = this.spaceOf(node);
+            store.write = (writes) =>
+              content.write(writes.map(({ partition, operations }) => ({ partition, operations })));
+            return store;
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "the old owner, cut off but alive, can neither write nor deliver",
+    name: "an owner that cannot renew its lease goes on",
+    kind: "cutoffs",
+    seed: 10,
+    fault: /its session is at/,
+    plant: () => replaceHidden(Lease.prototype, "judge", () => () => undefined),
   },
 ];

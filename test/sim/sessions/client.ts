@@ -71,10 +71,12 @@ export class SimClient extends SimConnection {
   readonly taken = new Map<Sent, number>();
   /** What came with QoS 2. */
   readonly takenOnce = new Set<Sent>();
-  /** In which of its sessions it came last. */
-  private readonly takenIn = new Map<Sent, number>();
+  /** In which of its sessions it came last, and where that was. */
+  private readonly takenIn = new Map<Sent, { generation: number; node: SessionNode }>();
   /** A SUBACK came. */
   onGranted: (interest: Interest) => void = () => undefined;
+  /** A message came. */
+  onTaken: (sent: Sent) => void = () => undefined;
   /** Where its session is, or begins. */
   sessionNode: () => SessionNode = () => this.node;
   /** Where it connects next; null: not now. */
@@ -486,14 +488,16 @@ export class SimClient extends SimConnection {
     this.taken.set(sent, times + 1);
     // What came with QoS 1 and was not stored when its node died comes again, with what is subscribed by then.
     // So does, with less than QoS 2, what the publisher's node publishes again at its start.
-    const nodes = [this.node, this.sessionNode(), sent.place];
-    const lastCrashMs = Math.max(...nodes.map((node) => node.lastCrashMs));
+    const before = this.takenIn.get(sent);
+    const nodes = [this.node, this.sessionNode(), sent.place, before?.node];
+    const lastCrashMs = Math.max(...nodes.map((node) => node?.lastCrashMs ?? 0));
     const mayRepeat = !this.takenOnce.has(sent) && lastCrashMs >= sent.sentMs;
     if (qos === 2) this.takenOnce.add(sent);
+    this.onTaken(sent);
     this.checkDue(sent, qos);
     // A session that has begun since an earlier one got it is another subscriber.
-    const isNew = this.takenIn.get(sent) !== this.generation && maybePublishedAgain(sent);
-    this.takenIn.set(sent, this.generation);
+    const isNew = before?.generation !== this.generation && maybePublishedAgain(sent);
+    this.takenIn.set(sent, { generation: this.generation, node: this.sessionNode() });
     const isOnce = (qos === 2 && !mayRepeat && !isNew) || (sent.qos === 0 && sent.times === 1);
     if (times > 0 && isOnce && this.mayComeTwice(sent)) this.tookTwice++;
     else if (times > 0 && isOnce) {

@@ -29,7 +29,7 @@ import type { MemoryAccess, SharedMemory } from "../../../src/store/shared-memor
 import { nobody, type Settings, testConfig } from "../../support/front-end.js";
 import { clusterSettings } from "../cluster-node.js";
 import type { FakeStore } from "../world/store.js";
-import { adopterOf, holdLease } from "./shared.js";
+import { adopterOf, leaseOf } from "./shared.js";
 import type { Life, WorldNode } from "../world/node.js";
 import { PipeSocket } from "../world/pipe-socket.js";
 import type { World } from "../world/world.js";
@@ -50,6 +50,8 @@ export interface Process {
   readonly sessions: Sessions;
   readonly commits: Commits;
   readonly counters: NetCounters;
+  /** What it reaches of the store that all share. */
+  readonly access: MemoryAccess | null;
 }
 
 export class SessionNode {
@@ -58,12 +60,16 @@ export class SessionNode {
   process: Process | null = null;
   /** Every process there ever was. */
   readonly lives: Process[] = [];
+  /** Those whose sessions others had adopted while they lived. */
+  readonly adopted = new Set<Process>();
   /** When its processes started. */
   readonly bootsMs: number[] = [];
   isListening = false;
   /** Since when it listens and can store, as far as was looked; infinite: it does not. */
   wellSinceMs = Number.POSITIVE_INFINITY;
   lastCrashMs = Number.NEGATIVE_INFINITY;
+  /** It found that others had adopted what it had, and is started again. */
+  onAdopted: () => void = () => undefined;
   private readonly config: Config;
 
   constructor(
@@ -90,6 +96,26 @@ export class SessionNode {
     return this.shared !== null;
   }
 
+  /** It lives, and others adopt what it has, or have. */
+  get isAdopted(): boolean {
+    const { process, shared, name } = this;
+    if (process === null || shared === null) return false;
+    return shared.space(name).adopted >= process.cluster.members.incarnation;
+  }
+
+  /** It reaches the store that all share. */
+  get isInReach(): boolean {
+    return this.process?.access?.isReachable ?? true;
+  }
+
+  /** Cuts its process off from the store that all share, or mends that. */
+  setInReach(isInReach: boolean): void {
+    const access = this.process?.access ?? null;
+    if (access === null || access.isReachable === isInReach) return;
+    this.world.trace.note(`${this.name} ${isInReach ? "reaches" : "does not reach"} the store`);
+    access.isReachable = isInReach;
+  }
+
   /** Starts the process; clients are let in when what is stored is loaded and the members have been met. */
   async boot(): Promise<void> {
     const life = this.place.boot();
@@ -112,18 +138,34 @@ export class SessionNode {
     await this.listen(process, counters);
   }
 
-  private async takeLease({ cluster, life }: Process, access: MemoryAccess): Promise<void> {
+  private async takeLease(
+    { cluster, life, commits, sessions }: Process,
+    access: MemoryAccess,
+  ): Promise<void> {
     const { members } = cluster;
     await members.load();
     await members.store();
-    await holdLease(this.name, members.id, members.incarnation, access, life, (why) => {
-      this.world.trace.note(`${this.name} ends: ${why}`);
-      if (this.process?.life !== life) return;
-      this.crash();
-      // Its supervisor starts it again.
-      this.store.failing = null;
-      void this.boot();
+    const lease = leaseOf(cluster, access, life, {
+      onSuspended: (why) => {
+        commits.suspend(why);
+        for (const { journal, channel } of sessions.all()) {
+          if (journal !== null) channel?.silence(why !== null);
+        }
+      },
+      onEnded: (why) => this.end(life, why),
     });
+    if (this.share !== null) this.share.output.beforeFlush = () => void lease.look();
+    await lease.take();
+  }
+
+  /** What it has is others' by now. Its supervisor starts it again. */
+  private end(life: Life, why: string): void {
+    if (this.process?.life !== life) return;
+    this.world.trace.note(`${this.name} ends: ${why}`);
+    this.crash();
+    this.onAdopted();
+    this.store.failing = null;
+    void this.boot();
   }
 
   /** Itself and the nodes that it sees up; none while it does not run. */
@@ -143,6 +185,7 @@ export class SessionNode {
   /** kill -9. */
   crash(): void {
     this.place.crash();
+    if (this.process !== null && this.isAdopted) this.adopted.add(this.process);
     this.process = null;
     this.isListening = false;
     this.wellSinceMs = Number.POSITIVE_INFINITY;
@@ -156,7 +199,7 @@ export class SessionNode {
 
   /** To be called every now and then. */
   lookAfter(): void {
-    const isWell = this.isListening && this.store.failing === null;
+    const isWell = this.isListening && this.store.failing === null && this.isInReach;
     if (!isWell) this.wellSinceMs = Number.POSITIVE_INFINITY;
     else this.wellSinceMs = Math.min(this.wellSinceMs, this.world.nowMs);
   }
@@ -169,7 +212,8 @@ export class SessionNode {
       backoff: new Backoff(random, 50, 500),
       onStalled: (failure) => stallWatch.setStalled(failure !== null),
       onBroken: ({ why }) => {
-        throw new Error(why);
+        if (access === null) throw new Error(why);
+        this.end(life, why);
       },
     });
     const { outbox_messages: outboxMessages, outbox_bytes: outboxBytes } = this.config.limits;
@@ -224,7 +268,7 @@ export class SessionNode {
       onGone: (connection) => this.open.delete(connection),
       onWithheld: () => stallWatch.noteWithheld(),
     };
-    return { life, cluster, router, sessions, commits, counters };
+    return { life, cluster, router, sessions, commits, counters, access };
   }
 
   private readonly open = new Set<Connection>();

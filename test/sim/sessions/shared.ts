@@ -3,7 +3,10 @@
  * the partitions of other nodes. Whatever it asks takes a while to get there, and so does the answer; of a process that dies
  * in between either may be lost.
  */
+import type { Cluster } from "../../../src/cluster/cluster.js";
+import { clusterLease } from "../../../src/cluster/lease.js";
 import { Adopter } from "../../../src/store/adoption.js";
+import type { Lease } from "../../../src/store/lease.js";
 import type { LeaseBook, LeaseTimes } from "../../../src/store/shared.js";
 import type { MemoryAccess } from "../../../src/store/shared-memory.js";
 import type { Store } from "../../../src/store/store.js";
@@ -12,41 +15,25 @@ import type { Life } from "../world/node.js";
 export const leaseTimes: LeaseTimes = { intervalMs: 1_000, leaseMs: 4_000 };
 const callMsMax = 4;
 /** How long a start waits for those who adopt, before it insists. */
-const patienceMs = 1_500;
-const retryMs = 100;
+const adoptersMs = 1_500;
+const startTimeoutMs = 10_000;
 
 export function adopterOf(self: string, access: MemoryAccess, life: Life): Adopter {
   const { clock, log } = life;
   return new Adopter({ self, book: slowBook(access, life), times: leaseTimes, clock, log });
 }
 
-/**
- * Takes the lease for a start of a node, and renews it until the process is dead; `onEnded` when others have it, or have
- * adopted what it had.
- */
-export async function holdLease(
-  node: string,
-  dataId: string,
-  incarnation: number,
+/** The lease of one process, which is to be taken when its members are loaded. */
+export function leaseOf(
+  cluster: Cluster,
   access: MemoryAccess,
   life: Life,
-  onEnded: (why: string) => void,
-): Promise<void> {
+  on: { onSuspended: (why: string | null) => void; onEnded: (why: string) => void },
+): Lease {
   const book = slowBook(access, life);
-  const holder = { node, dataId, incarnation };
-  const beganMs = life.clock.monotonicMs();
-  for (;;) {
-    const insists = life.clock.monotonicMs() - beganMs > patienceMs;
-    if ((await book.take(holder, insists)).kind === "held") break;
-    await pause(life, retryMs);
-  }
-  const renew = (): void => {
-    void book.renew(holder).then((answer) => {
-      if (answer === "held") life.clock.setTimer(leaseTimes.intervalMs, renew);
-      else onEnded(answer);
-    });
-  };
-  life.clock.setTimer(leaseTimes.intervalMs, renew);
+  const { clock, log } = life;
+  const times = { times: leaseTimes, startTimeoutMs, adoptersMs };
+  return clusterLease(cluster, { ...{ book, clock, log }, ...times, ...on });
 }
 
 function slowBook(access: MemoryAccess, life: Life): LeaseBook {

@@ -12,7 +12,7 @@ import { SharedMemory } from "../../../src/store/shared-memory.js";
 import { ownerFaults } from "./checks.js";
 import { SimClient } from "./client.js";
 import { leaseTimes } from "./shared.js";
-import { type Interest, Ledger, type Sent } from "./ledger.js";
+import { type Interest, inWords, Ledger, type Sent } from "./ledger.js";
 import { SessionNode } from "./node.js";
 
 /** What may happen in a history, and how often: chosen by the seed, so that each has a character. */
@@ -27,6 +27,8 @@ interface Mix {
   readonly roams: boolean;
   readonly adopts: boolean;
   readonly cuts: number;
+  /** Nodes that live and reach nobody, or not the store that all share. */
+  readonly cutOffs: number;
   /** How likely they do so while their sessions' nodes are down. */
   readonly haste: number;
 }
@@ -38,6 +40,8 @@ export interface SessionStoryOptions {
   readonly roams?: boolean;
   /** Their nodes share a store, and adopt the sessions of those that die. */
   readonly adopts?: boolean;
+  /** And nodes that live are cut off from the others, from that store, or from both. */
+  readonly cutsOff?: boolean;
 }
 
 const topics = ["t/a", "t/b", "t/a/x", "u"];
@@ -47,6 +51,10 @@ const quietMs = 3_000;
 /** So long may something be on its way between two nodes (world/network.ts). */
 const wayMsMax = 100;
 const cutMsMax = 1_000;
+/** Long enough to be declared down, and for the lease to lapse. */
+const cutOffMsMax = 12_000;
+/** What was sent before a session had a new owner has come by then. */
+const noticedMs = 150;
 /** A client id has one session again so long after all nodes see each other. */
 const oneSessionMs = 5_000;
 /** So long after a crash a client that comes elsewhere may be given a new session. */
@@ -67,6 +75,9 @@ export class SessionStory {
   private readonly dice: Dice;
   private readonly mix: Mix;
   private lastCrashMs = Number.NEGATIVE_INFINITY;
+  /** At which node each client's session is, and since when that was seen. */
+  private readonly owners = new Map<string, { node: SessionNode; sinceMs: number }>();
+  private cutOff: { node: SessionNode; life: Life | null; isAlone: boolean } | null = null;
 
   constructor(
     readonly seed: number,
@@ -88,6 +99,7 @@ export class SessionStory {
       roams: this.options.roams ?? false,
       cuts: this.options.roams ? some(1) : 0,
       adopts: this.options.adopts ?? false,
+      cutOffs: this.options.cutsOff ? 2 : 0,
       haste: this.options.roams && !this.options.adopts && this.dice.chance(0.5) ? 0.5 : 0,
     };
   }
@@ -110,7 +122,8 @@ export class SessionStory {
 
   /** Now and then long enough to be declared down, and adopted. */
   private get pauseMs(): number {
-    return this.mix.adopts && this.dice.chance(0.1) ? 6_000 : 150;
+    const isLong = this.mix.adopts && this.dice.chance(this.mix.cutOffs > 0 ? 0.3 : 0.1);
+    return isLong ? 6_000 : 150;
   }
 
   /** All nodes are killed in the quiet, and everybody comes back. */
@@ -140,6 +153,7 @@ export class SessionStory {
     const settings = { limits: { receive_maximum: receiveMaximum } };
     for (let i = 0; i < count; i++) {
       const node = new SessionNode(this.world, nodeName(i), settings, shared);
+      node.onAdopted = () => this.forgetsRows(node);
       node.store.atomic = atomic;
       node.store.readMsMax = dice.pick([0, 1, 4]);
       node.store.writeMsMax = dice.pick([1, 5, 30]);
@@ -149,6 +163,8 @@ export class SessionStory {
     await this.startAll();
     const [first, ...others] = this.nodes;
     for (const node of others) if (first !== undefined) await node.join(first);
+    // A node that has not heard of another one cannot adopt what that has.
+    if (adopts) await this.world.until(() => this.areAllUp, 30_000, "all nodes are up");
     this.makeClients();
     for (const client of this.clients) client.connect();
     await this.world.run(dice.between(0, 50));
@@ -156,6 +172,7 @@ export class SessionStory {
 
   private makeClients(): void {
     const { dice } = this;
+    const { adopts } = this.mix;
     const count = 3 + dice.integer(5);
     for (let i = 0; i < count; i++) {
       const node = dice.pick(this.nodes);
@@ -176,6 +193,7 @@ export class SessionStory {
       // QoS 0 is not waited for.
       if (this.nodes.length > 1) client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
       if (this.mix.roams) this.letRoam(client);
+      if (adopts) client.onTaken = (sent) => this.checkOwner(client, sent);
       this.clients.push(client);
     }
   }
@@ -192,6 +210,7 @@ export class SessionStory {
     client.sessionNode = () => {
       let [node, newest] = [null as SessionNode | null, 0];
       for (const one of this.nodes) {
+        if (one.isAdopted) continue;
         const epoch = one.process?.sessions.get(clientId)?.epoch ?? -1;
         if (epoch >= newest) [node, newest] = [one, epoch];
       }
@@ -208,10 +227,32 @@ export class SessionStory {
       if (!isWell && (!mayHurry || !this.dice.chance(this.mix.haste))) return null;
       return this.dice.pick(listening);
     };
+    if (this.mix.cutOffs > 0) client.delayMsMax += cutOffMsMax;
     if (this.mix.adopts) return;
     client.mayBeWithoutOwner = () =>
       this.world.nowMs - this.lastCrashMs < ownerDownMs ||
       this.nodes.some(({ isListening }) => !isListening);
+  }
+
+  /** Who delivers has the session, and not another node that has adopted it. */
+  private checkOwner(client: SimClient, sent: Sent): void {
+    this.noteOwners();
+    const { clientId, node } = client;
+    const here = node.process?.sessions.get(clientId);
+    const owner = this.owners.get(clientId);
+    if (here === undefined || here.journal === null || owner === undefined) return;
+    if (owner.node === node || this.world.nowMs - owner.sinceMs < noticedMs) return;
+    const there = owner.node.process?.sessions.get(clientId);
+    if (there === undefined || there.epoch <= here.epoch) return;
+    client.fault(`got ${inWords(sent)} at ${node.name}, and its session is at ${owner.node.name}`);
+  }
+
+  private noteOwners(): void {
+    for (const { clientId, sessionNode } of this.clients) {
+      const node = sessionNode();
+      if (this.owners.get(clientId)?.node === node) continue;
+      this.owners.set(clientId, { node, sinceMs: this.world.nowMs });
+    }
   }
 
   /** SUBACK says that all nodes know that are up, unless some were late. */
@@ -224,6 +265,9 @@ export class SessionStory {
   /** What is known of nodes and messages goes on with time. */
   private noteProgress(): void {
     this.noteMeetings();
+    this.noteOwners();
+    // What others adopt of one that cannot be reached is as if it had died.
+    if (this.cutOff !== null) this.cutOff.node.lastCrashMs = this.world.nowMs;
     for (const node of this.nodes) node.lookAfter();
     for (const sent of this.ledger.sent) {
       if (sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
@@ -274,6 +318,8 @@ export class SessionStory {
       [mix.crashes, () => this.crashOrStart()],
       [mix.stalls, () => this.stallOrRecover()],
       [mix.cuts, () => this.breakLink()],
+      [mix.cutOffs, () => this.cutOffOrMend()],
+      [this.cutOff === null ? 0 : 4, () => this.publishAt(this.cutOff?.node)],
       [0.5, () => this.changePace()],
     ];
     let at = dice.between(
@@ -299,6 +345,12 @@ export class SessionStory {
     const topic = dice.pick(topics);
     const qos = dice.pick([0, 1, 1, 2, 2] as const);
     for (let i = 0; i < burst; i++) client.publish(topic, qos);
+  }
+
+  /** All clients that are connected there. */
+  private publishAt(node: SessionNode | undefined, qos = this.dice.pick([0, 1, 2] as const)): void {
+    const own = this.clients.filter((client) => client.node === node && client.state === "online");
+    for (const client of own) client.publish(this.dice.pick(topics), qos);
   }
 
   private subscribe(): void {
@@ -352,7 +404,7 @@ export class SessionStory {
     if (stopped.length > 0 && dice.chance(0.7)) {
       const node = dice.pick(stopped);
       node.store.failing = null;
-      this.world.heal();
+      this.heal();
       void node.boot();
       return;
     }
@@ -394,12 +446,40 @@ export class SessionStory {
     }
   }
 
+  /** A node that lives reaches nobody, or not the store, or neither: others may take what it has. */
+  private cutOffOrMend(): void {
+    const { dice, cutOff } = this;
+    if (cutOff !== null && dice.chance(0.3)) this.mendCutOff();
+    const node = dice.pick(this.nodes);
+    if (this.cutOff !== null || !node.isListening) return;
+    const from = dice.pick(["nodes", "store", "both", "both", "both"] as const);
+    const life = node.process?.life ?? null;
+    this.cutOff = { node, life, isAlone: from !== "store" };
+    if (from !== "store") this.isolate(node);
+    if (from !== "nodes") node.setInReach(false);
+    this.life.clock.setTimer(dice.between(1_000, cutOffMsMax), () => {
+      if (this.cutOff?.life === life) this.mendCutOff();
+    });
+  }
+
+  /** All reach each other again, but for the one that is cut off. */
+  private heal(): void {
+    this.world.heal();
+    if (this.cutOff?.isAlone) this.isolate(this.cutOff.node);
+  }
+
+  private mendCutOff(): void {
+    const { cutOff } = this;
+    this.cutOff = null;
+    if (cutOff === null) return;
+    cutOff.node.setInReach(true);
+    this.heal();
+  }
+
   /** A node that dies is in the midst of something. */
   private async publishBefore(node: SessionNode): Promise<void> {
     const { dice } = this;
-    const own = this.clients.filter((client) => client.node === node && client.state === "online");
-    const qos = dice.pick([1, 2] as const);
-    for (const client of own) client.publish(dice.pick(topics), qos);
+    this.publishAt(node, dice.pick([1, 2] as const));
     await this.world.run(dice.between(0, dice.chance(0.5) ? 6 : 40));
   }
 
@@ -413,7 +493,7 @@ export class SessionStory {
       return;
     }
     world.cutLink(one.place, other.place);
-    this.life.clock.setTimer(dice.between(10, cutMsMax), () => world.heal());
+    this.life.clock.setTimer(dice.between(10, cutMsMax), () => this.heal());
   }
 
   private stallOrRecover(): void {
@@ -429,7 +509,8 @@ export class SessionStory {
   }
 
   private async startAll(): Promise<void> {
-    this.world.heal();
+    this.mendCutOff();
+    this.heal();
     for (const node of this.nodes) {
       node.store.failing = null;
       if (node.process === null) void node.boot();
@@ -468,6 +549,7 @@ export class SessionStory {
 /** Do two nodes see each other, and can both store what they learn? */
 function areUp(one: SessionNode, other: SessionNode): boolean {
   if (one.store.failing !== null || other.store.failing !== null) return false;
+  if (!one.isInReach || !other.isInReach) return false;
   const seen = one.process?.cluster.state(other.name);
   return seen === "up" && other.process?.cluster.state(one.name) === "up";
 }
