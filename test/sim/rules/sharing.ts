@@ -137,7 +137,7 @@ export const sharingRules: readonly Rule[] = [
     rule: "an owner that starts again asks who has published its wills",
     name: "an owner that starts again asks nobody about its wills",
     kind: "wills",
-    seed: 25,
+    seed: 6,
     fault: /[2-9] times|not due/,
     plant: () => {
       const undos = [

@@ -10,7 +10,7 @@ export const willRules: readonly Rule[] = [
     rule: "wills are stored: they outlive all nodes that hold them",
     name: "wills are in memory alone",
     kind: "wills",
-    seed: 3,
+    seed: 13,
     fault: /0 times: it is due/,
     plant: () => replace(StoredWills.prototype, "hold", () => () => undefined),
   },
