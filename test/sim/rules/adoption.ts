@@ -2,7 +2,6 @@
 import { Readdressing } from "../../../src/session/adoption/readdressing.js";
 import { Try } from "../../../src/session/adoption/try.js";
 import { Adoptions } from "../../../src/session/adoption/adoptions.js";
-import { Adopter } from "../../../src/store/adoption.js";
 import { Lease } from "../../../src/store/lease.js";
 import { MemoryAccess } from "../../../src/store/shared-memory.js";
 import { MovingIn } from "../../../src/session/move/moving-in.js";
@@ -62,23 +61,6 @@ export const adoptionRules: readonly Rule[] = [
     seed: 2,
     fault: /session present/,
     plant: () => replace(Adoptions.prototype, "beforeGrant", () => () => Promise.resolve(true)),
-  },
-  {
-    section: 6,
-    rule: "a node is adopted only when it is down and its lease has lapsed, or it is certainly dead",
-    name: "what a node has is adopted as soon as it is down",
-    kind: "cutoffs",
-    seed: 91,
-    fault: /./,
-    plant: () =>
-      replace(
-        Adopter.prototype,
-        "adopt",
-        (sound) =>
-          function (this: Adopter, node: string, dataId: string, incarnation: number) {
-            return sound.call(this, node, dataId, incarnation, true);
-          },
-      ),
   },
   {
     section: 6,
