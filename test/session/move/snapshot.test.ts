@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { WireError } from "../../../src/cluster/wire/frames.js";
-import { takeSnapshot } from "../../../src/session/move/export.js";
+import { type SnapshotParts, takeSnapshot } from "../../../src/session/move/export.js";
 import { SessionImport } from "../../../src/session/move/import.js";
 import { decodeHead, decodeSubscriptions } from "../../../src/session/move/snapshot.js";
 import type { Session } from "../../../src/session/session.js";
@@ -93,10 +93,21 @@ function publish2(_one: World, session: Session, id: number): void {
   if (!session.incoming.has(id)) session.incoming.add(id, null);
 }
 
+/** A long journal is read in several turns. */
+async function read(one: World, session: Session): Promise<SnapshotParts | null> {
+  let isRead = false;
+  const reading = takeSnapshot(session, "a@h", positions)
+    .read()
+    .finally(() => {
+      isRead = true;
+    });
+  while (!isRead) await settle(one);
+  return await reading;
+}
+
 /** Moves the session; `to` has it afterwards. */
 async function move(from: World, session: Session, to: World): Promise<void> {
-  const taken = takeSnapshot(session, "a@h", positions);
-  const parts = await taken.read();
+  const parts = await read(from, session);
   assert.ok(parts !== null);
   const { sessions } = to;
   const own = { self: "b@h", sessions, journals: sessions.journals };
@@ -181,7 +192,7 @@ test("long queues travel in parts of bounded size", async () => {
   const payload = "x".repeat(1000);
   for (let i = 0; i < 2000; i++) before.publish("t/x", `${i} ${payload}`, 1);
   await settle(before);
-  const parts = await takeSnapshot(session, "a@h", positions).read();
+  const parts = await read(before, session);
   assert.ok(parts !== null && parts.messages.length >= 8);
   for (const part of parts.messages) assert.ok(part.length < 300_000, `${part.length} bytes`);
 });
@@ -204,7 +215,7 @@ test("marks keep their meaning: what is a node's own has its name elsewhere", as
 test("what cannot be read, or is not whole, is refused", async () => {
   const before = world({}, new CrashStore());
   const session = await history(before, [{ do: "publish", qos: 1, seconds: 0 }]);
-  const parts = await takeSnapshot(session, "a@h", positions).read();
+  const parts = await read(before, session);
   assert.ok(parts !== null);
   assert.throws(() => decodeHead(Buffer.from("no head")), WireError);
   assert.throws(() => decodeSubscriptions(parts.head), WireError);
