@@ -5,6 +5,7 @@ import { RetainedStore } from "../../../src/routing/retained.js";
 import { RetainedSync } from "../../../src/routing/retained-sync.js";
 import { ClientWills } from "../../../src/session/client-wills.js";
 import { Places } from "../../../src/session/places.js";
+import { Sessions } from "../../../src/session/sessions.js";
 import { WillHolders } from "../../../src/session/will-holders.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
@@ -165,7 +166,17 @@ export const sharingRules: readonly Rule[] = [
     kind: "wills",
     seed: 6,
     fault: /came after|not due/,
-    plant: () => replace(WillHolders.prototype, "beforeGrant", () => (_clientId, done) => done()),
+    // A will that waits is also void once its client is back anywhere, at whatever home.
+    plant: () => {
+      const undoGrant = replace(WillHolders.prototype, "beforeGrant", () => (_, done) => done());
+      const undoVoid = replaceHidden(WillHolders.prototype, "voidBefore", () => () => undefined);
+      const undoBack = replace(ClientWills.prototype, "isBack", () => () => false);
+      return () => {
+        undoGrant();
+        undoVoid();
+        undoBack();
+      };
+    },
   },
   {
     section: 8,
@@ -181,10 +192,13 @@ export const sharingRules: readonly Rule[] = [
     rule: "a displaced connection's close waits for its will at the session's node",
     name: "a connection is displaced before its session has heard of it",
     kind: "wills",
-    seed: 40,
+    seed: 1,
     fault: /came after|not due/,
-    plant: () =>
-      replaceHidden(
+    // The session's node, too, lets nobody else have it before the will of an older connection is accepted.
+    plant: () => {
+      const undoNone = replace(ClientWills.prototype, "whenNoneIsOpen", () => (_, done) => done());
+      const undoOwn = replace(Sessions.prototype, "whenWillAccepted", () => (done) => done());
+      const undoNear = replaceHidden(
         Places.prototype,
         "displaceNear",
         (sound) =>
@@ -198,6 +212,12 @@ export const sharingRules: readonly Rule[] = [
             call.call(this, near, epoch, () => undefined);
             done(near.sessionAt);
           },
-      ),
+      );
+      return () => {
+        undoNone();
+        undoOwn();
+        undoNear();
+      };
+    },
   },
 ];
