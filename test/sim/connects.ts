@@ -154,6 +154,8 @@ export async function tellConnects(size: number): Promise<number> {
     const world = new World(size);
     world.chunking = 0;
     const nodes = await startNodes(world, size);
+    // What nodes ask each other after a start is asked.
+    await world.run(2_000);
     for (const hasWill of [false, true]) {
       const costs = new Costs(world, nodes, count, hasWill);
       for (let i = 0; i < triesPerCase; i++) await costs.measure(i);

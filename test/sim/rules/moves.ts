@@ -48,7 +48,7 @@ export const moveRules: readonly Rule[] = [
     rule: "the commit at the new owner is the switch",
     name: "the session is here before its write is durable",
     kind: "moves",
-    seed: 142,
+    seed: 226,
     fault: /never got|session present|has one owner/,
     plant: () =>
       replaceHidden(
