@@ -28,7 +28,7 @@ export interface ClientWillsParts {
 /** What it uses of the sessions. */
 export interface ClientWillsHost extends SessionHost {
   get(clientId: string): Session | undefined;
-  /** Of the latest connection or session of that client id that is here; undefined: there is none. */
+  /** Of the latest connection or session of that client id that is here, or is remembered to have ended; undefined: of none. */
   epochHere(clientId: string): number | undefined;
   /** What makes wall-clock time of monotonic time, now. */
   wallOffsetMs(): number;

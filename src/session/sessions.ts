@@ -102,7 +102,8 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     return this.byId.get(clientId);
   }
   epochHere(clientId: string): number | undefined {
-    return this.remote?.near(clientId)?.epoch ?? this.byId.get(clientId)?.epoch;
+    const here = this.remote?.near(clientId)?.epoch ?? this.byId.get(clientId)?.epoch;
+    return here ?? this.superseded?.endedUpTo(clientId);
   }
   all(): Iterable<Session> {
     return this.byId.values();

@@ -8,3 +8,7 @@ import { range, tell } from "./told.js";
 test("wills keep to their rules in the histories 1 to 40", async () => {
   await tell("wills", range(1, 40));
 });
+
+test("wills keep to their rules in histories that once broke one", async () => {
+  await tell("wills", [162]);
+});

@@ -7,7 +7,7 @@ import type { Cluster } from "../../cluster/cluster.js";
 import type { Clock } from "../../lib/clock.js";
 
 /** The table that all members hold alike. */
-export type Table = Pick<Cluster["common"], "watch" | "set" | "all" | "records">;
+export type Table = Pick<Cluster["common"], "watch" | "set" | "get" | "all" | "records">;
 
 /** Keys of that table: client ids whose sessions up to an epoch have ended. */
 const keyStart = "ended ";
@@ -51,6 +51,12 @@ export class Endings {
   /** Up to which epoch, as is kept here alone; -1: nothing is. */
   keptOf(clientId: string): number {
     return this.kept.get(clientId) ?? -1;
+  }
+
+  /** Up to which epoch, as any member knows; -1: nothing of it is remembered. */
+  upTo(clientId: string): number {
+    const value = this.table.get(keyStart + clientId)?.value ?? null;
+    return Math.max(this.keptOf(clientId), value === null ? -1 : Number(value));
   }
 
   /** What is kept here alone. */

@@ -440,6 +440,11 @@ export class Superseded {
     return note;
   }
 
+  /** Up to which epoch the client id's sessions are remembered to have ended; -1: of none. */
+  endedUpTo(clientId: string): number {
+    return this.endings.upTo(clientId);
+  }
+
   /** Sessions here that have taken the place of older ones at that node, in the order of their client ids. */
   private successorsOf(node: string, after: string): Answer {
     const told = (after === "" ? undefined : this.telling.get(node)) ?? this.allSuccessorsOf(node);

@@ -5,12 +5,15 @@ import type { TableEntry } from "../../../src/cluster/wire/messages.js";
 import { Endings, type Table } from "../../../src/session/superseded/endings.js";
 import { HandClock } from "../../store/support.js";
 
+const ofC = { key: "ended c", value: "7", endsMs: 0, stamp: 1 };
+
 function withTable(records = 0, takes = true) {
   const set: string[] = [];
   const watching: ((entries: readonly TableEntry[]) => void)[] = [];
   const table: Table = {
     records,
-    all: () => [{ key: "ended c", value: "7", endsMs: 0, stamp: 1 }],
+    all: () => [ofC],
+    get: (key) => (key === ofC.key ? ofC : undefined),
     watch: (onChanged) => void watching.push(onChanged),
     set: (key, value) => {
       if (takes) set.push(`${key} ${value}`);
@@ -44,6 +47,10 @@ test("the second half of the table is for those that are sure to be of use; othe
   endings.tell("sure", 6, true);
   assert.deepEqual([set, [...endings.all()]], [["ended sure 6"], [["unsure", 5]]]);
   assert.deepEqual([endings.keptOf("unsure"), endings.keptOf("sure")], [5, -1]);
+  assert.deepEqual(
+    ["unsure", "c", "nobody"].map((id) => endings.upTo(id)),
+    [5, 7, -1],
+  );
 });
 
 test("what a full table refuses is kept here, the newest 100,000", () => {
