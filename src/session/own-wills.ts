@@ -44,7 +44,8 @@ export class OwnWills {
     const holders = this.holdersOf(clientId);
     const before = this.own.get(clientId);
     const sinceMs = before?.epoch === epoch ? before.sinceMs : this.nowMs;
-    const own: Own = { epoch, will, sinceMs, holders, isHeld: false };
+    const former = before?.former ?? none;
+    const own: Own = { epoch, will, sinceMs, holders, former, isHeld: false };
     this.own.set(clientId, own);
     this.tell(holders, clientId, epoch, will, (isSure) => {
       if (own.holders === holders) own.isHeld = isSure;
@@ -188,7 +189,7 @@ export class OwnWills {
       this.tell(holders, clientId, own.epoch, will, done);
     } else {
       this.own.delete(clientId);
-      this.tell(own.holders, clientId, own.epoch, null, done);
+      this.tell(this.withFormer(own), clientId, own.epoch, null, done);
     }
   }
 
@@ -279,43 +280,64 @@ export class OwnWills {
   private rearrange(came: readonly string[]): void {
     const { network } = this.parts;
     const live = network.live();
-    const news = new Map<string, { clientId: string; epoch: number; will: Uint8Array | null }[]>();
+    const news = new Map<string, News[]>();
     for (const name of came) news.set(name, []);
-    const add = (name: string, clientId: string, epoch: number, will: Uint8Array | null): void => {
+    const add = (name: string, one: News): void => {
       const wills = news.get(name) ?? [];
-      wills.push({ clientId, epoch, will });
+      wills.push(one);
       news.set(name, wills);
     };
     for (const [clientId, own] of this.own) {
+      const { epoch, will } = own;
       const holders = this.holdersOf(clientId);
       for (const name of holders) {
-        if (!own.holders.includes(name) || came.includes(name)) {
-          add(name, clientId, own.epoch, own.will);
-        }
+        if (!own.holders.includes(name) || came.includes(name))
+          add(name, { clientId, epoch, will });
       }
-      for (const name of own.holders) {
-        if (!holders.includes(name) && live.includes(name)) add(name, clientId, own.epoch, null);
+      const former = this.withFormer(own).filter((name) => !holders.includes(name));
+      for (const name of former) {
+        if (live.includes(name)) add(name, { clientId, epoch, will: null });
       }
+      own.former = former.length === 0 ? none : former.filter((name) => live.includes(name));
       own.holders = holders;
     }
     for (const [name, wills] of news) this.give(name, wills, came.includes(name));
   }
 
+  /** All that may hold it. */
+  private withFormer({ holders, former }: Own): readonly string[] {
+    return former.length === 0 ? holders : [...new Set([...holders, ...former])];
+  }
+
   /** `all`: what that node holds of this one is these. */
-  private give(
-    name: string,
-    wills: readonly { clientId: string; epoch: number; will: Uint8Array | null }[],
-    all: boolean,
-  ): void {
+  private give(name: string, wills: readonly News[], all: boolean): void {
     const incarnation = this.parts.network.incarnation();
     for (let first = 0; first < Math.max(1, wills.length); first += batch) {
       const some = wills.slice(first, first + batch);
-      void this.parts.asking.one(name, {
+      const former = some.filter(({ will }) => will === null);
+      const holders = former.map(({ clientId }) => this.own.get(clientId)?.holders);
+      const question: Question = {
         ...({ kind: "hold", incarnation, all: all && first === 0, lasting: false } as const),
         wills: some,
+      };
+      void this.parts.asking.one(name, question).then((answer) => {
+        if (answer === null) return;
+        for (const [index, { clientId }] of former.entries()) {
+          const own = this.own.get(clientId);
+          // It was told something else since.
+          if (own === undefined || own.holders !== holders[index]) continue;
+          own.former = own.former.filter((one) => one !== name);
+        }
       });
     }
   }
+}
+
+/** What a holder hears of one will; null: it holds it no more. */
+interface News {
+  readonly clientId: string;
+  readonly epoch: number;
+  readonly will: Uint8Array | null;
 }
 
 const none: readonly string[] = [];

@@ -15,7 +15,9 @@ export interface Own {
   /** When this node had it first. */
   readonly sinceMs: number;
   holders: readonly string[];
-  /** They have said that they have it, and with that nothing older. */
+  /** Holders before those, which have not said that they hold it no more. */
+  former: readonly string[];
+  /** The holders have said that they have it, and with that nothing older. */
   isHeld: boolean;
 }
 

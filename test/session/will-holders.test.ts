@@ -270,6 +270,24 @@ test("when members come and go, the wills go to those who are to hold them", asy
   assert.deepEqual(nodes.node("d").published.sort(), ids.sort());
 });
 
+test("a node that was a holder, and has not heard that it is one no more, is asked to let go as well", async () => {
+  const nodes = new Nodes(["a", "b", "c", "d"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(40);
+  nodes.kill("d");
+  await nodes.settle();
+  // With d back b holds fewer of them, and does not hear that.
+  nodes.unnoticed.add("a b");
+  nodes.restart("d");
+  await nodes.settle();
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  assert.ok(a.published.length > 0 && a.published.length < ids.length);
+  nodes.kill("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+});
+
 test("a holder that is not answered by the other one publishes nothing: it may be on the smaller side of a cut", async () => {
   const nodes = new Nodes(["a", "b", "c"]);
   const ids = await nodes.node("a").connect(10);
