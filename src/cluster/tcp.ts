@@ -134,6 +134,11 @@ class TcpPipe implements Pipe {
   /** When the first bytes of this turn came; 0: none have. */
   private turnBeganMs = 0;
   private linger: Timer | undefined;
+  private readonly onTurnEnd = (): void => {
+    this.turnBytes = 0;
+    this.turnBeganMs = 0;
+    if (this.socket.isPaused()) this.socket.resume();
+  };
 
   constructor(
     private readonly socket: Socket,
@@ -162,18 +167,12 @@ class TcpPipe implements Pipe {
     const { clock } = this;
     if (this.turnBeganMs === 0) {
       this.turnBeganMs = clock.monotonicMs();
-      clock.defer(() => this.turnEnds());
+      clock.defer(this.onTurnEnd);
     }
     if (this.paced) this.turnBytes += bytes.length;
     if (this.turnBytes >= turnBytesMax) this.socket.pause();
     this.onData(bytes);
     if (clock.monotonicMs() - this.turnBeganMs >= turnMsMax) this.socket.pause();
-  }
-
-  private turnEnds(): void {
-    this.turnBytes = 0;
-    this.turnBeganMs = 0;
-    if (this.socket.isPaused()) this.socket.resume();
   }
 
   write(bytes: Buffer): boolean {
