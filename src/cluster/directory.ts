@@ -237,7 +237,8 @@ export class DirectoryService implements Directory, HomeNetwork {
       // Confirmed: nothing older than that is open here.
       this.tellHeld(clientId, epoch - 1);
       const session = this.host.entry(clientId)?.session ?? null;
-      done(session === null ? elsewhere : this.self);
+      // There may be an older one here.
+      done(elsewhere ?? (session === null ? null : this.self));
     });
   }
 

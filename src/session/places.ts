@@ -38,7 +38,9 @@ export class Places implements ConnectionHost {
     const isHere = session !== undefined && channel !== null && channel.node === null;
     if (!isHere) {
       // Closed for a claim that this one has overtaken, maybe: its will still comes first.
-      sessions.wills.whenNoneIsOpen(clientId, () => done(null));
+      sessions.wills.whenNoneIsOpen(clientId, () => {
+        done(sessions.superseded?.youngerAt(clientId) ?? null);
+      });
       return;
     }
     if (session.epoch >= epoch) {
@@ -95,7 +97,12 @@ export class Places implements ConnectionHost {
     }
     if (near.channel.isOpen) this.sessions.takeOver(near.channel);
     // Its will, where due, is accepted at the session's node before.
-    near.whenDurable(() => done(near.sessionAt));
+    near.whenDurable(() => {
+      const beside = this.sessions.get(near.clientId);
+      // It has moved here meanwhile. An older one that is here is not the connection's.
+      const hasCome = beside?.persistent === true && beside.epoch >= near.epoch;
+      done(hasCome ? null : near.sessionAt);
+    });
   }
 }
 

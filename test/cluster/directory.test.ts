@@ -221,6 +221,22 @@ test("a displaced connection's will delays the newcomer: closed means that it wa
   assert.ok(results[0]?.granted);
 });
 
+test("who closes a connection names the node where its session is, not that an older session is here", () => {
+  const older = { clientId: "x", user: "u", connection: null, session: 1 };
+  let elsewhere: string | null = "b@h";
+  const { directory } = lone({
+    displace: (_id, _epoch, done) => done(elsewhere),
+    entries: () => [older],
+    entry: () => older,
+  });
+  const named: (string | null)[] = [];
+  const close = (): void => directory.displace("x", 5, (at) => void named.push(at));
+  close();
+  elsewhere = null;
+  close();
+  assert.deepEqual(named, ["b@h", directory.self]);
+});
+
 test("a grant that is not attached yet is waited for by the next claim", () => {
   const displaced: number[] = [];
   const { results, claim, directory } = lone({

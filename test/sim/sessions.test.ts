@@ -28,6 +28,7 @@ test("sessions keep their promises to clients that come back at other nodes", as
     100_572,
     103_571,
     103_683,
+    300_448,
   ]);
 });
 

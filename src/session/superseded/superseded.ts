@@ -18,6 +18,7 @@ import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
 import { Endings, type Table } from "./endings.js";
 import { allParts, Inheritance } from "./inheritance.js";
+import type { Leaving, Legacy } from "./leaving.js";
 import { Remainder } from "./remainder.js";
 import {
   decodeSuccession,
@@ -81,22 +82,6 @@ interface Successor {
   readonly clientId: string;
   readonly epoch: number;
   readonly cuts: Cut[] | null;
-}
-
-/** What an older session leaves, under a number of its own. */
-interface Legacy {
-  readonly id: number;
-  readonly parts: readonly Buffer[];
-}
-
-/** An older session on its way to the younger one. */
-interface Leaving {
-  /** Where that is. */
-  by: string;
-  /** What stands for it with the router; null: itself. */
-  remainder: Remainder | null;
-  /** Where it ends, as far as that is known. */
-  cuts: readonly Cut[];
 }
 
 /** When the first subscriptions of a younger session were made. */
@@ -277,11 +262,23 @@ export class Superseded {
     this.follow(clientId, epoch, by, null);
   }
 
+  /** The session here is on its way to a younger one at that node; null: it is not, or there is none. */
+  youngerAt(clientId: string): string | null {
+    const leaving = this.leaving.get(clientId);
+    return leaving !== undefined && this.host.get(clientId)?.epoch === leaving.epoch
+      ? leaving.by
+      : null;
+  }
+
   /** `cuts`: where the older session ends, if that is known already. */
   private follow(clientId: string, epoch: number, by: string, cuts: readonly Cut[] | null): void {
     const session = this.host.get(clientId);
     if (session === undefined || session.epoch >= epoch || by === this.parts.cluster.name) return;
     const under = this.leaving.get(clientId);
+    if (under !== undefined && under.epoch !== session.epoch) {
+      void under.over.then(() => this.follow(clientId, epoch, by, cuts));
+      return;
+    }
     if (under !== undefined) {
       // The younger one has moved, or its home was quicker than its node to tell.
       under.by = by;
@@ -290,11 +287,17 @@ export class Superseded {
       this.cut(session, under);
       return;
     }
-    const leaving: Leaving = { by, remainder: null, cuts: cuts ?? [] };
+    const leaving: Leaving = {
+      epoch: session.epoch,
+      by,
+      remainder: null,
+      cuts: cuts ?? [],
+      over: Promise.resolve(),
+    };
     this.leaving.set(clientId, leaving);
     if (!this.isMoving(clientId)) this.sendOff(session);
     if (cuts !== null) this.cut(session, leaving);
-    void this.leave(session, leaving).then(() => {
+    leaving.over = this.leave(session, leaving).then(() => {
       leaving.remainder?.unsubscribe();
       this.leaving.delete(clientId);
     });
@@ -394,9 +397,10 @@ export class Superseded {
       reply({ kind: "taken" });
       return;
     }
-    if (session === undefined || session.epoch <= epoch || this.leaving.has(clientId)) {
+    const isLate = this.leaving.has(clientId) || this.isMoving(clientId);
+    if (session === undefined || session.epoch <= epoch || this.youngerAt(clientId) !== null) {
       reply({ kind: "unknown" });
-    } else if (session.isStalled || this.isMoving(clientId)) reply({ kind: "later" });
+    } else if (session.isStalled || isLate) reply({ kind: "later" });
     else if (epoch < (session.succession?.cleanEpoch ?? 0)) reply({ kind: "discard" });
     else if (question.kind === "begin" && !this.allKnow()) reply({ kind: "later" });
     else if (question.kind === "begin") {

@@ -1,0 +1,23 @@
+/** An older session that is being handed over to a younger one of its client id: where that is, and how far it has come. */
+import type { Remainder } from "./remainder.js";
+import type { Cut } from "./wire.js";
+
+/** What an older session leaves, under a number of its own. */
+export interface Legacy {
+  readonly id: number;
+  readonly parts: readonly Buffer[];
+}
+
+/** An older session on its way to the younger one. */
+export interface Leaving {
+  /** Of the older session: it is not the older one any more when its client was given it since. */
+  readonly epoch: number;
+  /** Where the younger one is. */
+  by: string;
+  /** What stands for it with the router; null: itself. */
+  remainder: Remainder | null;
+  /** Where it ends, as far as that is known. */
+  cuts: readonly Cut[];
+  /** Resolves when it is handed over, or stays. */
+  over: Promise<void>;
+}
