@@ -150,6 +150,17 @@ export class Peer implements LinkListener, RowFollower {
     this.rows.count = 0;
   }
 
+  /**
+   * It may have that row by now: what is due to it waits until the peer has said which rows it has. Of one that has, or is about
+   * to, nothing is assumed.
+   */
+  assumeRow(key: string, value: number): void {
+    if (this.rows.seq !== -1 || !this.sender.isAway) return;
+    const before = this.user.setPeerRow(this.index, key, value);
+    if (before === 0) this.rows.count++;
+    this.onRowChanged(key, before, value);
+  }
+
   /** A whole frame of its stream, which it had stored before it died: taken as if it had come from it. */
   takeLeft(frame: Buffer): void {
     const type = frame[frameHeaderBytes - 1];

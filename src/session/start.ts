@@ -69,6 +69,7 @@ export class SessionsStart {
 
   async publishRecovered(): Promise<void> {
     const { moves, superseded, adoptions, journals, wills } = this.sessions;
+    adoptions?.expectRows();
     moves?.resume();
     await superseded?.resume();
     for (const message of this.recovered) journals?.publishes.publishNow(message);

@@ -3,6 +3,8 @@
  * client whose session is being adopted waits for it; a second session of its id does not begin.
  */
 import { sleep } from "../../lib/clock.js";
+import { isShared } from "../../protocol/topics.js";
+import { rowValue } from "../../routing/leaf.js";
 import type { Message } from "../../routing/message.js";
 import { againOrigin, originOf } from "../../routing/origins.js";
 import type { Adoption } from "../../store/shared.js";
@@ -41,8 +43,8 @@ export class Adoptions implements DeadNodeHost {
   /** Under way, by client id. */
   readonly tries = new Map<string, Try>();
   private readonly dead = new Map<string, DeadNode>();
-  /** Sessions here that others wanted to adopt while this node was down, and may have. */
-  private readonly doubted = new Set<string>();
+  /** Sessions here that others wanted to adopt while this node was down, and may have; by client id. */
+  private readonly doubted = new Map<string, { readonly session: Session; readonly by: string }>();
   private isRunning = false;
 
   constructor(readonly parts: AdoptionParts) {
@@ -103,8 +105,8 @@ export class Adoptions implements DeadNodeHost {
       journal?.noteMeta();
       return;
     }
-    this.doubted.add(clientId);
     const { node, id } = owner;
+    this.doubted.set(clientId, { session, by: node });
     this.parts.moves.restoreOutgoing(session, { node, id, nextSeq: journal.nextSeq });
     this.parts.moves.whenSettled(clientId, () => {
       this.doubted.delete(clientId);
@@ -121,6 +123,19 @@ export class Adoptions implements DeadNodeHost {
   ): void {
     this.parts.moves.hold(session.clientId);
     this.readdressing.add(new Pending(session, subscriptions, formers, isWhole === true));
+  }
+
+  /**
+   * At start, before anything is published: who may have such a session had no chance to tell this node its rows. What is
+   * published here while he is away is for the session there, too.
+   */
+  expectRows(): void {
+    for (const { session, by } of this.doubted.values()) {
+      const peer = this.parts.cluster.peer(by);
+      for (const [filter, { qos }] of session.subscriptions) {
+        if (qos > 0 && !isShared(filter)) peer?.assumeRow(filter, rowValue(2, true));
+      }
+    }
   }
 
   /** Resolves when it is known of all sessions here whether they were adopted: until then nothing may come for them. */
