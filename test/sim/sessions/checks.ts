@@ -64,6 +64,11 @@ function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
       (thereMs < own.endedMs || own.endedMs === neverEnded),
   );
   if (one === undefined || client.taken.has(sent)) return;
+  // Nothing waits for a session that ends with its connection.
+  const isCutOff = [sent.place, client.sessionNode()].some((node) =>
+    node.wasCutOff(sent.sentMs, sent.acknowledgedMs),
+  );
+  if (isCutOff && !client.options.persistent) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
 }
 

@@ -54,6 +54,9 @@ export interface Process {
   readonly access: MemoryAccess | null;
 }
 
+/** Others declare a node down that they have not heard for so long, at the earliest. */
+const declaredMs = clusterSettings.suspectAfterMs - clusterSettings.heartbeatIntervalMs;
+
 export class SessionNode {
   readonly place: WorldNode;
   /** The process that runs, or null. It may not listen yet. */
@@ -64,6 +67,8 @@ export class SessionNode {
   readonly adopted = new Set<Process>();
   /** When its processes started. */
   readonly bootsMs: number[] = [];
+  /** When it reached no other node although it lived. */
+  readonly cutOffs: { readonly fromMs: number; untilMs: number }[] = [];
   isListening = false;
   /** Since when it listens and can store, as far as was looked; infinite: it does not. */
   wellSinceMs = Number.POSITIVE_INFINITY;
@@ -101,6 +106,21 @@ export class SessionNode {
     const { process, shared, name } = this;
     if (process === null || shared === null) return false;
     return shared.space(name).adopted >= process.cluster.members.incarnation;
+  }
+
+  /** Did others adopt what its process of that number (from 1 on) had, while that lived? */
+  wasAdopted(life: number): boolean {
+    const process = this.lives[life - 1];
+    if (process === undefined) return false;
+    return this.adopted.has(process) || (process === this.process && this.isAdopted);
+  }
+
+  /** Was it cut off in that time for so long that others declared it down? */
+  wasCutOff(fromMs: number, untilMs: number): boolean {
+    return this.cutOffs.some(
+      (one) =>
+        one.fromMs < untilMs && one.untilMs > fromMs && one.untilMs - one.fromMs > declaredMs,
+    );
   }
 
   /** It reaches the store that all share. */

@@ -455,7 +455,10 @@ export class SessionStory {
     const from = dice.pick(["nodes", "store", "both", "both", "both"] as const);
     const life = node.process?.life ?? null;
     this.cutOff = { node, life, isAlone: from !== "store" };
-    if (from !== "store") this.isolate(node);
+    if (from !== "store") {
+      this.isolate(node);
+      node.cutOffs.push({ fromMs: this.world.nowMs, untilMs: Number.POSITIVE_INFINITY });
+    }
     if (from !== "nodes") node.setInReach(false);
     this.life.clock.setTimer(dice.between(1_000, cutOffMsMax), () => {
       if (this.cutOff?.life === life) this.mendCutOff();
@@ -473,6 +476,7 @@ export class SessionStory {
     this.cutOff = null;
     if (cutOff === null) return;
     cutOff.node.setInReach(true);
+    for (const one of cutOff.node.cutOffs) one.untilMs = Math.min(one.untilMs, this.world.nowMs);
     this.heal();
   }
 
