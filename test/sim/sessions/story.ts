@@ -241,6 +241,8 @@ export class SessionStory {
     const here = node.process?.sessions.get(clientId);
     const owner = this.owners.get(clientId);
     if (here === undefined || here.journal === null || owner === undefined) return;
+    // An older one without its client delivers nothing: what came is from the younger, elsewhere.
+    if (here.channel === null) return;
     if (owner.node === node || this.world.nowMs - owner.sinceMs < noticedMs) return;
     const there = owner.node.process?.sessions.get(clientId);
     if (there === undefined || there.epoch <= here.epoch) return;
