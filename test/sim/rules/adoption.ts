@@ -49,7 +49,7 @@ export const adoptionRules: readonly Rule[] = [
     rule: "the first claim decides who adopts",
     name: "nobody looks whether another one has claimed a session first",
     kind: "adopts",
-    seed: 47,
+    seed: 121,
     fault: /./,
     plant: () => replaceHidden(Try.prototype, "claim", () => () => Promise.resolve()),
   },
