@@ -93,8 +93,9 @@ export class ClientWills implements WillHost {
     stored?.publishRecovered();
     if (holders === null || recovered.length === 0) return recovered;
     const settled = await holders.settledOf(
-      recovered.map(({ clientId, epoch, will, dueAt }) => {
-        return { clientId, epoch, waits: will.delaySeconds > 0 || dueAt > 0 };
+      recovered.map((held) => {
+        const { clientId, epoch } = held;
+        return { clientId, epoch, waits: isDelayed(held) };
       }),
     );
     for (const { clientId, epoch } of recovered) {
@@ -118,7 +119,7 @@ export class ClientWills implements WillHost {
     }
     if (session.channel !== null || session.will !== null) {
       // Its client is back already, at another node.
-      if (dueAt === 0 && will.delaySeconds === 0) this.publish(standIn(this.host, held));
+      if (!isDelayed(held)) this.publish(standIn(this.host, held));
       else this.drop(clientId, epoch);
       return;
     }
@@ -352,4 +353,9 @@ export class ClientWills implements WillHost {
   private nowWallMs(): number {
     return this.parts.network?.clock.wallMs() ?? 0;
   }
+}
+
+/** Is it void if its client comes back soon? Not where the session, and with it the delay, ended with the connection [MQTT-3.1.3-9]. */
+function isDelayed({ will, dueAt, expiryMs }: HeldWill): boolean {
+  return dueAt > 0 || (will.delaySeconds > 0 && expiryMs > 0);
 }
