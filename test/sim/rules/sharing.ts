@@ -101,9 +101,10 @@ export const sharingRules: readonly Rule[] = [
     section: 8,
     rule: "two other nodes hold a client's will",
     name: "nobody else holds a will",
-    kind: "wills",
-    seed: 64,
-    fault: /came after|it is due/,
+    kind: "scenes",
+    scene: "heirs",
+    seed: 1,
+    fault: /the will of a dead node/,
     plant: () =>
       replace(WillHolders.prototype, "hold", () => (_clientId, _epoch, _will, done) => done()),
   },

@@ -11,6 +11,7 @@ import { routeScenes } from "./routes.js";
 import { sessionScenes } from "./sessions.js";
 import { shareScenes } from "./shares.js";
 import { successionScenes } from "./successions.js";
+import { willScenes } from "./wills.js";
 
 export type Scene = (world: World) => Promise<void>;
 
@@ -26,6 +27,7 @@ const scenes = {
   ...redispatchScenes,
   ...retainedScenes,
   ...routeScenes,
+  ...willScenes,
 } satisfies Record<string, Scene>;
 
 /** Names of all files' scenes: each has one of its own. */
@@ -41,6 +43,7 @@ export const sceneNames: readonly string[] = [
   redispatchScenes,
   retainedScenes,
   routeScenes,
+  willScenes,
 ].flatMap((file) => Object.keys(file));
 
 export type SceneName = keyof typeof scenes;

@@ -10,6 +10,8 @@ import type { Life, WorldNode } from "../world/node.js";
 import type { World } from "../world/world.js";
 
 export interface Greets {
+  /** Its will, with QoS 1, at once: topic and payload are the same. */
+  readonly will?: string;
   readonly clean?: boolean;
   /** 0: the session ends with its connection. */
   readonly expirySeconds?: number;
@@ -95,7 +97,7 @@ export class Actor extends SimConnection {
 
   protected override onOpen(): void {
     const { clean = false, expirySeconds = 86_400, receiveMaximum } = this.greets;
-    const { packetMax, topicAliasMax } = this.greets;
+    const { packetMax, topicAliasMax, will } = this.greets;
     const properties = {
       sessionExpiryInterval: expirySeconds,
       ...(receiveMaximum === undefined ? {} : { receiveMaximum }),
@@ -106,6 +108,9 @@ export class Actor extends SimConnection {
       ...{ cmd: "connect", protocolId: "MQTT", protocolVersion: this.version, clean },
       ...{ clientId: this.clientId, keepalive: this.greets.keepAliveSeconds ?? 0 },
       ...(this.version === 5 ? { properties } : {}),
+      ...(will === undefined
+        ? {}
+        : { will: { topic: will, payload: will, qos: 1 as const, retain: false } }),
     });
   }
 
