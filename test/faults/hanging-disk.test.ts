@@ -38,7 +38,10 @@ test("process: two commits are acknowledged before the disk has them, and surviv
   );
   await alarmed(node, true);
   assert.equal(acknowledged, false);
-  assert.match(node.output, /takes longer than 1000 ms/);
+  await until(
+    "its line in the log",
+    () => /takes longer than 1000 ms/.test(node.output) || undefined,
+  );
   await node.kill();
   node.heal();
   await node.start();
