@@ -64,7 +64,7 @@ export class RetainedAbsence {
 
   /** May what is held here be older than what that peer has forgotten? Then nothing is compared before it has been asked. */
   isOutdatedFor(peer: string): boolean {
-    return this.away !== null && this.away.peers.has(peer) && !this.fellows.has(peer);
+    return this.away?.peers.has(peer) === true && !this.fellows.has(peer);
   }
 
   /** The peer was away too. Returns whether this node was. */

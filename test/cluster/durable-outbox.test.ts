@@ -6,8 +6,11 @@ import { startNodes, type TestNode, until } from "../support/nodes.js";
 const persistent = { clean: false, clientId: "away", protocolVersion: 4 } as const;
 
 /** Two nodes, and a persistent session at the second one that has subscribed and is away. */
-async function pair(t: Parameters<typeof startNodes>[0]): Promise<{ a: TestNode; b: TestNode }> {
-  const [a, b] = await startNodes(t, { nodes: 2 });
+async function pair(
+  t: Parameters<typeof startNodes>[0],
+  settings: readonly string[] = [],
+): Promise<{ a: TestNode; b: TestNode }> {
+  const [a, b] = await startNodes(t, { nodes: 2, settings });
   assert.ok(a !== undefined && b !== undefined);
   const away = await b.connect(persistent);
   await away.subscribe("t", 1);
@@ -71,4 +74,37 @@ test("nothing acknowledged is lost when the origin is killed in the midst of it"
     payloads.slice(0, acknowledged + 1),
     Array.from({ length: acknowledged + 1 }, (_, i) => `${i}`),
   );
+});
+
+test("limits.outbox_messages: refused to the publisher while nobody has it, and taken again when the peer is back", async (t) => {
+  const { a, b } = await pair(t, ["limits.outbox_messages=20", "store.stall_timeout=2s"]);
+  await b.kill();
+  await isDown(a, b);
+  const client = await a.connect({ protocolVersion: 5 });
+  const local = await a.connect({ protocolVersion: 5 });
+  await local.subscribe("t", 1);
+  for (let i = 0; i < 20; i++) await client.publish("t", `${i}`, { qos: i % 2 === 0 ? 1 : 2 });
+  for (const qos of [1, 2] as const) {
+    await assert.rejects(client.publish("t", "too many", { qos }), { code: 0x97 });
+  }
+  // What is due to nobody there is not affected.
+  await local.subscribe("u", 1);
+  await client.publish("u", "taken");
+  const old = await a.connect({ protocolVersion: 4 });
+  let acknowledged = false;
+  old.mqtt.publish("t", "too many", { qos: 1 }, (error) => {
+    acknowledged = error === undefined || error === null;
+  });
+  await old.closed();
+  assert.equal(acknowledged, false);
+  assert.equal(await a.metric("net.publishes_refused"), 3);
+  assert.equal(await a.metric("net.closed_stalled"), 1);
+  await b.start();
+  await a.sees([a, b]);
+  const wanted = Array.from({ length: 20 }, (_, i) => `${i}`);
+  const away = await b.connect(persistent);
+  assert.deepEqual(await away.payloads(20), wanted);
+  await client.publish("t", "again");
+  assert.deepEqual(await away.payloads(21), [...wanted, "again"]);
+  assert.deepEqual(await local.payloads(22), [...wanted, "taken", "again"]);
 });

@@ -51,7 +51,7 @@ test("a store that takes nothing is an alarm until it takes everything again", a
   await clock.turn();
   await clock.turn();
   assert.match(kept.alarm ?? "", /takes nothing since .* \(full\): no space/);
-  assert.equal(kept.counters["stalled"], 1);
+  assert.equal(kept.counters.stalled, 1);
   assert.deepEqual([errors.length, stalls], [1, [true]]);
   assert.deepEqual(book.heard, []);
   store.failures.clear();

@@ -60,7 +60,7 @@ function prepare(from: string): void {
   const lines = [
     "#!/bin/bash",
     `mapfile -t arguments < <(${process.execPath} --import ${tsx} ${settings} "$@")`,
-    '[ "${#arguments[@]}" -gt 0 ] || exit 1',
+    `[ "\${#arguments[@]}" -gt 0 ] || exit 1`,
     `exec ${process.execPath} ${join(repository, "bin", "broker")} foreground "\${arguments[@]}" 1>&2`,
   ];
   writeFileSync(program, `${lines.join("\n")}\n`);
