@@ -537,7 +537,8 @@ export class Cluster implements ClusterPort, PeerHost {
     if (slot === undefined) return;
     slot.tried = true;
     if (why === "gone") this.step({ kind: "gone", peer: name });
-    else if (why !== "unreachable") slot.refusals.onRefused(why);
+    else if (why === "unreachable") this.sides.onUnreachable(name);
+    else slot.refusals.onRefused(why);
     this.changes.notify();
   }
 
@@ -559,6 +560,7 @@ export class Cluster implements ClusterPort, PeerHost {
     this.user.onPeerState(peer.index, after);
     if (after === "suspect") this.counters.suspects++;
     if (after === "down") {
+      this.sides.onDown(name);
       this.counters.downs++;
       this.stamps.observe(peer.stampBound(this.silenceMs(name), this.stamps.latest));
       peer.sender.setDown();

@@ -162,6 +162,23 @@ export const sharingRules: readonly Rule[] = [
   },
   {
     section: 8,
+    rule: "of a cluster that is cut in two only the larger side publishes wills of silent nodes",
+    name: "dead nodes are never on the other side",
+    kind: "scenes",
+    scene: "otherSide",
+    seed: 1,
+    fault: /one side of a cut/,
+    plant: () => {
+      const undoDown = replace(Sides.prototype, "onDown", () => () => undefined);
+      const undoUnreachable = replace(Sides.prototype, "onUnreachable", () => () => undefined);
+      return () => {
+        undoDown();
+        undoUnreachable();
+      };
+    },
+  },
+  {
+    section: 8,
     rule: "the home settles the will of a dead connection before it grants the next claim",
     name: "a home grants while a dead connection's will is open",
     kind: "wills",

@@ -1,4 +1,5 @@
 /** Scenes of wills. */
+import assert from "node:assert/strict";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { Stage } from "./stage.js";
@@ -19,4 +20,30 @@ async function heirs(world: World): Promise<void> {
   );
 }
 
-export const willScenes = { heirs };
+/**
+ * A node that was dead starts again on the other side of a cut that nobody has noticed yet: the side which saw it die does not
+ * take itself for the larger one.
+ */
+async function otherSide(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const watcher = stage.actor("watcher", b);
+  await watcher.connect();
+  await watcher.subscribe("last", 1);
+  await stage.kill(c);
+  const mortal = stage.actor("mortal", a);
+  await mortal.connect({ will: "last" });
+  world.partition([a.place], [b.place, c.place]);
+  void c.boot();
+  const areApart = (): boolean =>
+    a.process?.cluster.state(b.name) === "down" && b.process?.cluster.state(a.name) === "down";
+  await world.until(areApart, 10_000, "both sides know of the cut");
+  mortal.drop();
+  await world.run(3_000);
+  world.heal();
+  await stage.allUp();
+  await world.run(5_000);
+  assert.deepEqual(watcher.payloads(), ["last"], "one side of a cut publishes a will");
+}
+
+export const willScenes = { heirs, otherSide };
