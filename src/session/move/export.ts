@@ -17,6 +17,7 @@ import {
   MessageParts,
   type SnapshotHead,
   type SnapshotMark,
+  type SnapshotMessage,
   type SnapshotSubscription,
   type SnapshotTaken,
   snapshotVersion,
@@ -27,6 +28,8 @@ export interface SnapshotParts {
   readonly head: Buffer;
   readonly subscriptions: readonly Buffer[];
   readonly messages: readonly Buffer[];
+  /** Of each part with messages the number of its last one: in the journal, or else in the queue. */
+  readonly ends: readonly number[];
 }
 
 /** A snapshot whose messages have still to be read. */
@@ -39,12 +42,13 @@ export interface TakenSnapshot {
 
 /**
  * Takes the state of a session without connection, or with one that is held. `self`: the name of this node; `positions`: what was taken here of each
- * origin so far.
+ * origin so far; `afterSeq`: of a session with a journal only messages with higher numbers.
  */
 export function takeSnapshot(
   session: Session,
   self: string,
   positions: readonly Position[],
+  afterSeq = 0,
 ): TakenSnapshot {
   const nowMs = session.host.turn.refresh();
   const head = headOf(session, self, positions, nowMs);
@@ -55,12 +59,12 @@ export function takeSnapshot(
     const placed = taken.map(({ seq, ...one }) => ({ ...one, place: places.get(seq) ?? -1 }));
     return {
       head: encodeHead({ ...head, taken: placed, messages: parts.count }),
-      ...{ subscriptions, messages },
+      ...{ subscriptions, messages, ends: parts.ends },
     };
   };
   if (session.journal !== null) {
     const placed = new Set(taken.map(({ seq }) => seq));
-    const reading = new StoredReading(session, session.journal, placed);
+    const reading = new StoredReading(session, session.journal, placed, afterSeq);
     return {
       late: { nextSeq: session.journal.nextSeq, last: null },
       read: async () => {
@@ -121,6 +125,7 @@ function headOf(
 
 const plainSuccession = (note: Succession): SnapshotHead["succession"] => ({
   ...note,
+  taken: [...note.taken],
   nodes: [...note.nodes],
   cuts: note.cuts === null ? null : [...note.cuts],
 });
@@ -173,15 +178,16 @@ function isHigher(one: SnapshotMark, other: SnapshotMark): boolean {
 
 function messagesInMemory({ window, queue }: Session, nowMs: number): MessageParts {
   const parts = new MessageParts();
+  const add = (one: SnapshotMessage): unknown => parts.add(one, nowMs, parts.count + 1);
   for (const id of window.ids()) {
     const message = window.messageOf(id);
     const delivery = window.deliveryOf(id);
     if (window.stateOf(id) === Awaiting.Pubcomp || message === null || delivery === null) continue;
-    parts.add({ packetId: id, message, delivery }, nowMs);
+    add({ packetId: id, message, delivery });
   }
   if (queue instanceof SessionQueue) {
     for (const [message, delivery] of queue.entries()) {
-      parts.add({ packetId: 0, message, delivery }, nowMs);
+      add({ packetId: 0, message, delivery });
     }
   }
   return parts;
@@ -203,15 +209,18 @@ class StoredReading {
     private readonly journal: NonNullable<Session["journal"]>,
     /** Numbers of the messages whose places are asked for. */
     private readonly placed: ReadonlySet<number>,
+    afterSeq: number,
   ) {
     const { window, pages } = session;
     for (const id of window.ids()) {
-      if (window.stateOf(id) !== Awaiting.Pubcomp) this.inFlight.set(window.seqOf(id), id);
+      const seq = window.seqOf(id);
+      if (window.stateOf(id) !== Awaiting.Pubcomp && seq > afterSeq) this.inFlight.set(seq, id);
     }
     this.first = journal.index.firstSeqAt(0);
     this.waiting = new Uint8Array(Math.max(0, journal.nextSeq - this.first));
     let count = 0;
     for (const seq of pages?.seqs() ?? []) {
+      if (seq <= afterSeq) continue;
       this.waiting[seq - this.first] = 1;
       count++;
     }
@@ -229,7 +238,7 @@ class StoredReading {
       (seq, message, delivery) => {
         const packetId = this.inFlight.get(seq) ?? 0;
         const nowMs = session.host.turn.refresh();
-        const place = parts.add({ packetId, message, delivery }, nowMs);
+        const place = parts.add({ packetId, message, delivery }, nowMs, seq);
         if (this.placed.has(seq)) this.places.set(seq, place);
       },
     );

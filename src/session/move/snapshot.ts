@@ -133,22 +133,27 @@ export function decodeSubscriptions(body: Uint8Array): SnapshotSubscription[] {
 /** Writes messages in parts: each is read by itself, and all of them in their order. */
 export class MessageParts {
   readonly parts: Buffer[] = [];
+  /** Of each part the number of its last message. */
+  readonly ends: number[] = [];
   count = 0;
+  private lastSeq = 0;
   private readonly out = new ByteWriter();
   private readonly writer = new MessageWriter(this.out);
 
-  /** Returns its place. `nowMs`: what it expires by, on the same clock. */
-  add({ packetId, message, delivery }: SnapshotMessage, nowMs: number): number {
+  /** Returns its place. `nowMs`: what it expires by, on the same clock; `seq`: its number, higher for each later one. */
+  add({ packetId, message, delivery }: SnapshotMessage, nowMs: number, seq: number): number {
     if (this.out.length > partBytes) this.close();
     if (this.out.length === 0) this.writer.begin();
     this.out.number(packetId);
     this.writer.write(message, delivery, false, presentMs - nowMs);
+    this.lastSeq = seq;
     return this.count++;
   }
 
   close(): readonly Buffer[] {
     if (this.out.length > 0) {
       this.parts.push(this.out.take().subarray(recordHead));
+      this.ends.push(this.lastSeq);
       this.out.clear(0);
     }
     return this.parts;

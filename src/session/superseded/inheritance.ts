@@ -1,22 +1,21 @@
 /**
  * What older sessions leave to younger ones of this node: it comes in parts, is kept in memory until the last is here, and
- * is then taken a part in each turn. How many parts are taken is committed with their messages, so that none comes twice.
+ * is then taken a part in each turn. Up to which number is committed with their messages, so that none comes twice.
  */
 import { WireError } from "../../cluster/wire/frames.js";
 import type { Clock } from "../../lib/clock.js";
 import type { SessionHost } from "../host.js";
 import { readMessages } from "../move/snapshot.js";
 import type { Session } from "../session.js";
+import type { LegacyPart } from "./leaving.js";
+import { takenOf } from "./succession.js";
 import type { Answer, Question } from "./wire.js";
-
-/** In `Succession.takenParts`. */
-export const allParts = -1;
 
 /** Messages of an older session on their way here. */
 interface Coming {
   readonly peer: string;
   readonly id: number;
-  readonly parts: Buffer[];
+  readonly parts: LegacyPart[];
   /** All parts are here, and on their way into the session. */
   isTaken: boolean;
 }
@@ -24,8 +23,8 @@ interface Coming {
 export interface InheritanceParts {
   /** The session is on its way to another node. */
   isMoving(clientId: string): boolean;
-  /** So many parts of what that peer gives under that number are in the session: that is to be committed with them. */
-  onTaken(session: Session, peer: string, id: number, parts: number): void;
+  /** What the older session `id` at that peer leaves is in this one up to the number `seq`: that is to be committed with it. */
+  onTaken(session: Session, peer: string, id: number, seq: number): void;
 }
 
 export class Inheritance {
@@ -39,18 +38,18 @@ export class Inheritance {
     private readonly parts: InheritanceParts,
   ) {}
 
+  /** It is on its way into the session: how far that has come changes. */
+  isTaking(clientId: string): boolean {
+    return this.coming.get(clientId)?.isTaken ?? false;
+  }
+
   /** Parts are kept until the last is here: then they are taken, whatever becomes of the older session's node. */
   take(
     session: Session,
     peer: string,
-    { clientId, id, first, last, part }: Question & { kind: "give" },
+    { clientId, id, first, last, upTo, part }: Question & { kind: "give" },
     reply: (answer: Answer) => void,
   ): void {
-    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
-    if (takenId === id && takenParts === allParts) {
-      session.whenDurable(() => reply({ kind: "taken" }));
-      return;
-    }
     let coming = this.coming.get(clientId);
     if (coming?.isTaken === true) {
       reply({ kind: "later" });
@@ -60,7 +59,7 @@ export class Inheritance {
       coming = { peer, id, parts: [], isTaken: false };
       this.coming.set(clientId, coming);
     }
-    coming.parts.push(Buffer.from(part));
+    coming.parts.push({ upTo, part: Buffer.from(part) });
     if (!last) {
       reply({ kind: "taken" });
       return;
@@ -74,24 +73,23 @@ export class Inheritance {
   }
 
   /**
-   * A part in each turn, and in its commit how many are taken by now: they are given again when this node does not get to
-   * the end. False: the session is here no more, or on its way to another node, or a part makes no sense.
+   * A part in each turn, and in its commit up to where they are taken by now: they are given again when this node does not get
+   * to the end. False: the session is here no more, or on its way to another node, or a part makes no sense.
    */
   private async takeAll(session: Session, { peer, id, parts }: Coming): Promise<boolean> {
     const { clientId } = session;
-    const { takenId = 0, takenParts = 0 } = session.succession ?? {};
-    for (let next = takenId === id ? takenParts : 0; next < parts.length; next++) {
+    for (const [index, { upTo, part }] of parts.entries()) {
       if (this.host.get(clientId) !== session || this.parts.isMoving(clientId)) return false;
+      if (upTo <= takenOf(session.succession, peer, id)) continue;
       try {
-        this.takePart(session, parts[next] ?? Buffer.alloc(0));
+        this.takePart(session, part);
       } catch (error) {
         if (!(error instanceof WireError)) throw error;
         return false;
       }
-      const isLast = next === parts.length - 1;
-      this.parts.onTaken(session, peer, id, isLast ? allParts : next + 1);
+      this.parts.onTaken(session, peer, id, upTo);
       session.pump();
-      if (!isLast) await new Promise<void>((resolve) => this.clock.defer(resolve));
+      if (index < parts.length - 1) await new Promise<void>((resolve) => this.clock.defer(resolve));
     }
     return true;
   }

@@ -2,10 +2,19 @@
 import type { Remainder } from "./remainder.js";
 import type { Cut } from "./wire.js";
 
-/** What an older session leaves, under a number of its own. */
+/** What an older session leaves. */
 export interface Legacy {
+  /** The same for all that this session leaves: its epoch, or with messages that have no lasting numbers one of its own. */
   readonly id: number;
-  readonly parts: readonly Buffer[];
+  /** Messages with higher numbers. */
+  readonly after: number;
+  readonly parts: readonly LegacyPart[];
+}
+
+export interface LegacyPart {
+  /** The number of its last message; none: that of the last before it. */
+  readonly upTo: number;
+  readonly part: Buffer;
 }
 
 /** An older session on its way to the younger one. */

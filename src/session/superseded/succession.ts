@@ -17,18 +17,33 @@ export const succession = z.object({
   cuts: z
     .array(z.object({ origin: z.string(), incarnation: z.number(), counter: z.number() }))
     .nullable(),
-  /** The handing over that it has taken, or is taking; 0: none. */
-  takenId: z.number(),
-  /** How many parts of that; -1: all. */
-  takenParts: z.number().default(-1),
+  /** Of each older session the number of the last message that it has taken. */
+  taken: z.array(z.object({ node: z.string(), id: z.number(), seq: z.number() })).default([]),
 });
 
 export interface Succession {
   readonly nodes: readonly string[];
   readonly cleanEpoch: number;
   readonly cuts: readonly Cut[] | null;
-  readonly takenId: number;
-  readonly takenParts: number;
+  readonly taken: readonly TakenLegacy[];
+}
+
+/** What an older session at that node leaves is taken up to that number. */
+export interface TakenLegacy {
+  readonly node: string;
+  /** Of the older session; another one that leaves something there later has another. */
+  readonly id: number;
+  readonly seq: number;
+}
+
+/** Up to which number has that been taken of an older session? 0: nothing. */
+export function takenOf(note: Succession | null, node: string, id: number): number {
+  return note?.taken.find((one) => one.node === node && one.id === id)?.seq ?? 0;
+}
+
+/** The same note, and more is taken: of a node what its newest older session left is remembered. */
+export function withTaken(note: Succession, taken: TakenLegacy): Succession {
+  return { ...note, taken: [...note.taken.filter(({ node }) => node !== taken.node), taken] };
 }
 
 export const encodeSuccession = (note: Succession): Buffer => encodeRecord(version, note);

@@ -5,19 +5,19 @@
  * ends. After Clean Start, or when the younger one has ended meanwhile, it just ends: all members know of that.
  */
 import type { Cluster } from "../../cluster/cluster.js";
-import { firstLate, isLater } from "../../cluster/position.js";
+import { isLater } from "../../cluster/position.js";
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
 import { ReasonCode } from "../../protocol/reason-codes.js";
 import type { ClientWills } from "../client-wills.js";
 import type { SessionHost } from "../host.js";
-import { takeSnapshot } from "../move/export.js";
 import type { Moves } from "../move/moves.js";
 import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
 import { Endings, type Table } from "./endings.js";
-import { allParts, Inheritance } from "./inheritance.js";
+import { HandingOver } from "./handing-over.js";
+import { Inheritance } from "./inheritance.js";
 import type { Leaving, Legacy } from "./leaving.js";
 import { Remainder } from "./remainder.js";
 import {
@@ -25,6 +25,8 @@ import {
   encodeSuccession,
   type Succession,
   successionKey,
+  takenOf,
+  withTaken,
 } from "./succession.js";
 import {
   type Answer,
@@ -70,10 +72,7 @@ export interface SupersededParts {
   readonly log: Log;
 }
 
-/** How long rows and streams may take before it is tried again. */
-const barrierMs = 10_000;
 const againMs = 1_000;
-const pollMs = 5;
 const successorsAtOnce = 1000;
 const nobody: readonly string[] = [];
 
@@ -109,6 +108,7 @@ export class Superseded {
   /** Client ids whose older session here is being handed over. */
   private readonly leaving = new Map<string, Leaving>();
   private readonly inheritance: Inheritance;
+  private readonly handingOver: HandingOver;
   private readonly beginnings = new WeakMap<Session, Beginning>();
   private readonly endings: Endings;
   /** What is being told to nodes that start, in the order of the client ids. */
@@ -122,9 +122,12 @@ export class Superseded {
   ) {
     this.inheritance = new Inheritance(host, parts.clock, this.counters, {
       isMoving: (clientId) => this.isMoving(clientId),
-      onTaken: (session, peer, takenId, takenParts) =>
-        this.note(session, { ...this.knows(session, peer), takenId, takenParts }),
+      onTaken: (session, node, id, seq) =>
+        this.note(session, withTaken(this.knows(session, node), { node, id, seq })),
     });
+    this.handingOver = new HandingOver(host, parts.cluster, parts.clock, (node, question) =>
+      this.ask(node, question),
+    );
     parts.cluster.services.offer(supersededService, (peer, body, reply) => {
       const question = decodeQuestion(body);
       if (question === null) reply(null);
@@ -163,7 +166,7 @@ export class Superseded {
     const { clientId, expiryMs } = session;
     if (expiryMs > 0) {
       const cleanEpoch = clean ? epoch : this.endings.keptOf(clientId) + 1;
-      this.note(session, { nodes, cleanEpoch, cuts: null, takenId: 0, takenParts: allParts });
+      this.note(session, { nodes, cleanEpoch, cuts: null, taken: [] });
     }
     if (clean && isKnown) this.endings.tell(clientId, epoch - 1, true);
     else if (clean && expiryMs === 0) this.endings.keep(clientId, epoch - 1);
@@ -402,12 +405,17 @@ export class Superseded {
       reply({ kind: "unknown" });
     } else if (session.isStalled || isLate) reply({ kind: "later" });
     else if (epoch < (session.succession?.cleanEpoch ?? 0)) reply({ kind: "discard" });
-    else if (question.kind === "begin" && !this.allKnow()) reply({ kind: "later" });
-    else if (question.kind === "begin") {
-      this.knows(session, peer);
+    else if (question.kind === "give") this.inheritance.take(session, peer, question, reply);
+    else if (!this.allKnow() || this.inheritance.isTaking(clientId)) reply({ kind: "later" });
+    else {
+      const note = this.knows(session, peer);
       const connected = session.channel !== null;
-      reply({ kind: "take", cuts: [...(session.succession?.cuts ?? [])], connected });
-    } else this.inheritance.take(session, peer, question, reply);
+      const takenSeq = takenOf(note, peer, epoch);
+      // Nothing up to there is given again: it must be here whatever happens.
+      session.whenDurable(() =>
+        reply({ kind: "take", cuts: [...(note.cuts ?? [])], connected, takenSeq }),
+      );
+    }
   }
 
   /** Who does not hold this node's rows yet publishes to the older session alone: that goes on until then. */
@@ -432,13 +440,7 @@ export class Superseded {
     const { succession } = session;
     if (succession?.nodes.includes(node)) return succession;
     const cuts = session.subscriptions.size > 0 ? [] : null;
-    const known = succession ?? {
-      nodes: [],
-      cleanEpoch: 0,
-      cuts,
-      takenId: 0,
-      takenParts: allParts,
-    };
+    const known = succession ?? { nodes: [], cleanEpoch: 0, cuts, taken: [] };
     const note = { ...known, nodes: [...known.nodes, node] };
     this.note(session, note);
     return note;
@@ -506,9 +508,13 @@ export class Superseded {
         if (answer.connected) this.host.wills.forgo(session);
         if (answer.cuts.length > 0) leaving.cuts = answer.cuts;
         const remainder = this.cut(session, leaving);
-        legacy ??= await this.legacyOf(session, remainder);
-        // Until that is known to be taken it is given again, under the same number.
-        if (legacy !== null && (await this.give(clientId, epoch, by, legacy)) && isOlder()) {
+        legacy = await this.handingOver.legacyOf(session, remainder, answer.takenSeq, legacy);
+        // Until that is known to be taken it is given again.
+        const isGiven =
+          legacy !== null &&
+          isOlder() &&
+          (await this.handingOver.give(session, by, legacy, answer.takenSeq));
+        if (isGiven && isOlder()) {
           this.host.wills.giveAway(session);
           this.end(session, remainder, "handedOver");
           return;
@@ -519,44 +525,6 @@ export class Superseded {
     if (this.host.get(clientId) !== session) return;
     leaving.remainder?.giveBack();
     leaving.remainder = null;
-  }
-
-  /** All that the session leaves; null: not everything is there yet that belongs to it. */
-  private async legacyOf(session: Session, remainder: Remainder): Promise<Legacy | null> {
-    const { cluster } = this.parts;
-    if (this.host.moves?.leftovers.has(session.clientId) === true) return null;
-    if (!(await this.isComplete())) return null;
-    for (const [, message] of session.openPublishes()) if (message !== null) return null;
-    const isHere = this.host.get(session.clientId) === session;
-    if (session.journal?.isGiving === true || session.isStalled || !isHere) return null;
-    const snapshot = takeSnapshot(session, cluster.name, cluster.positions());
-    // What comes from now on is the younger one's, from whomever.
-    remainder.close();
-    await new Promise<void>((resolve) => session.whenDurable(resolve));
-    const parts = await snapshot.read();
-    if (parts === null) {
-      remainder.reopen();
-      return null;
-    }
-    const { messages } = parts;
-    return {
-      id: cluster.nextStamp(),
-      parts: messages.length === 0 ? [Buffer.alloc(0)] : messages,
-    };
-  }
-
-  private async give(
-    clientId: string,
-    epoch: number,
-    by: string,
-    { id, parts }: Legacy,
-  ): Promise<boolean> {
-    for (const [index, part] of parts.entries()) {
-      const place = { first: index === 0, last: index === parts.length - 1 };
-      const answer = await this.ask(by, { kind: "give", clientId, epoch, id, ...place, part });
-      if (answer?.kind !== "taken") return false;
-    }
-    return true;
   }
 
   private end(
@@ -571,20 +539,6 @@ export class Superseded {
     // With the session the delay of its will has ended [MQTT-3.1.3-9].
     if (session.will !== null) this.host.wills.publish(session);
     this.host.letGo(session, () => undefined);
-  }
-
-  /** Has everything come that others had for this node before now? Not while a member is away. */
-  private async isComplete(): Promise<boolean> {
-    const { cluster, clock } = this.parts;
-    const deadlineMs = clock.monotonicMs() + barrierMs;
-    const outcome = await cluster.barriers.reach(cluster.name, deadlineMs);
-    if ("missing" in outcome) return false;
-    const { positions } = outcome;
-    while (firstLate(positions, cluster.positions(), cluster.name) !== undefined) {
-      if (clock.monotonicMs() >= deadlineMs) return false;
-      await sleep(clock, pollMs);
-    }
-    return true;
   }
 
   private async ask(node: string, question: Question): Promise<Answer | null> {

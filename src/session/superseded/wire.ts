@@ -21,7 +21,10 @@ const questionSchema = z.discriminatedUnion("kind", [
     epoch: count,
     cuts: z.array(positionSchema).max(10_000),
   }),
-  /** A part of the older session's messages, the first or the last of them. `id`: the same however often they are sent. */
+  /**
+   * A part of the older session's messages, the first or the last of them. `id`: of that session, the same however often they
+   * are sent; `upTo`: the number of the last message of the part.
+   */
   z.object({
     kind: z.literal("give"),
     clientId: z.string(),
@@ -29,6 +32,7 @@ const questionSchema = z.discriminatedUnion("kind", [
     id: count,
     first: z.boolean(),
     last: z.boolean(),
+    upTo: count,
     part: bytes,
   }),
   /** Which sessions have taken the place of older ones at the asker, while that was down? After the client id `after`. */
@@ -46,6 +50,8 @@ const answerSchema = z.discriminatedUnion("kind", [
     cuts: z.array(positionSchema).max(10_000),
     /** The client is connected with it. */
     connected: z.boolean().default(false),
+    /** Messages of the older session of that epoch up to this number are taken, durably. */
+    takenSeq: count,
   }),
   /** Nothing of what is as old is wanted. */
   z.object({ kind: z.literal("discard") }),

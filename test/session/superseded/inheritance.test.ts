@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
 import { MessageParts } from "../../../src/session/move/snapshot.js";
-import { allParts, Inheritance } from "../../../src/session/superseded/inheritance.js";
+import { Inheritance } from "../../../src/session/superseded/inheritance.js";
+import { takenOf, withTaken } from "../../../src/session/superseded/succession.js";
 import type { Answer } from "../../../src/session/superseded/wire.js";
 import { deliveryTo, message, type World, world } from "../support.js";
 
@@ -13,7 +14,7 @@ function partsOf(one: World, count: number, each: number): Buffer[] {
     const part = new MessageParts();
     for (let i = first; i < Math.min(count, first + each); i++) {
       const sent = message("t", String(i), 1, one.router.topics);
-      part.add({ packetId: 0, message: sent, delivery: deliveryTo(null, 1) }, 0);
+      part.add({ packetId: 0, message: sent, delivery: deliveryTo(null, 1) }, 0, i + 1);
     }
     parts.push(...part.close());
   }
@@ -28,15 +29,17 @@ test("a long queue is taken a part in each turn, and one that was cut short goes
   let isMoving = false;
   const inheritance = new Inheritance(one.sessions, one.clock, counters, {
     isMoving: () => isMoving,
-    onTaken: (_session, peer, takenId, takenParts) => {
-      session.succession = { nodes: [peer], cleanEpoch: 0, cuts: [], takenId, takenParts };
+    onTaken: (_session, node, id, seq) => {
+      const known = session.succession ?? { nodes: [node], cleanEpoch: 0, cuts: [], taken: [] };
+      session.succession = withTaken(known, { node, id, seq });
     },
   });
   const parts = partsOf(one, 30, 10);
   const answers: Answer["kind"][] = [];
+  const taken = (): number => takenOf(session.succession, "a@h", 7);
   const give = (): void => {
     for (const [i, part] of parts.entries()) {
-      const place = { first: i === 0, last: i === parts.length - 1 };
+      const place = { first: i === 0, last: i === parts.length - 1, upTo: 10 * (i + 1) };
       const question = { kind: "give", clientId: "c", epoch: 1, id: 7, ...place, part } as const;
       inheritance.take(session, "a@h", question, ({ kind }) => answers.push(kind));
     }
@@ -55,13 +58,15 @@ test("a long queue is taken a part in each turn, and one that was cut short goes
   isMoving = true;
   await nextTurn();
   assert.deepEqual([session.queued, answers.splice(0)], [10, ["later"]]);
-  assert.equal(session.succession?.takenParts, 1);
+  assert.deepEqual([taken(), inheritance.isTaking("c")], [10, false]);
   isMoving = false;
   give();
+  assert.equal(inheritance.isTaking("c"), true);
   for (let i = 0; i < 3; i++) await nextTurn();
   assert.deepEqual([session.queued, answers.splice(0)], [30, ["taken", "taken", "taken"]]);
-  assert.equal(session.succession?.takenParts, allParts);
+  assert.equal(taken(), 30);
   give();
+  await turn();
   assert.deepEqual([session.queued, counters.takenOver], [30, 30]);
   assert.deepEqual(answers, ["taken", "taken", "taken"]);
   const { channel } = one.connect("c", { expiryMs: 1000 });

@@ -71,27 +71,23 @@ function retainedAt({ process }: SessionNode): Map<string, string> {
 }
 
 /** The session that is left has given its client what both had; once, where that was asked for and one alone had it. */
-function* queueFaults(
-  { accepted, died }: JoinStory,
-  { clientId, halves }: Double,
-): Iterable<string> {
+function* queueFaults({ accepted }: JoinStory, { clientId, halves }: Double): Iterable<string> {
   const times = new Map<string, number>();
+  const repeated = new Set<string>();
   for (const { actor } of halves) {
     for (const packet of actor.got) {
       if (packet.cmd !== "publish") continue;
       const payload = packet.payload.toString();
-      const before = times.get(payload) ?? 0;
-      // One that is repeated may never have come.
-      if (!packet.dup || before === 0) times.set(payload, before + 1);
+      if (packet.dup) repeated.add(payload);
+      else times.set(payload, (times.get(payload) ?? 0) + 1);
     }
   }
+  // Of one that is repeated the first may never have come.
+  for (const payload of repeated) if (!times.has(payload)) times.set(payload, 1);
   for (const { payload, side, qos, isBefore } of accepted) {
     const count = times.get(payload) ?? 0;
     const what = `${payload} (QoS ${qos}) of side ${side}, ${isBefore ? "before" : "while"} they joined`;
     if (count === 0) yield `${clientId} never got ${what}`;
-    // What was being handed over when its node died is handed over once more.
-    const mayRepeat = halves.some(({ node }) => died.has(node));
-    if (count > 1 && qos === 2 && isBefore && !mayRepeat)
-      yield `${clientId} got ${what} ${count} times`;
+    if (count > 1 && qos === 2 && isBefore) yield `${clientId} got ${what} ${count} times`;
   }
 }

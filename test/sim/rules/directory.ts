@@ -1,6 +1,7 @@
 /** Rules of the directory and of two sessions of one client id (design, section 6), broken on purpose. */
 import { DirectoryService } from "../../../src/cluster/directory.js";
 import { Home } from "../../../src/cluster/home.js";
+import { HandingOver } from "../../../src/session/superseded/handing-over.js";
 import { Superseded } from "../../../src/session/superseded/superseded.js";
 import { Sessions } from "../../../src/session/sessions.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
@@ -91,7 +92,7 @@ export const directoryRules: readonly Rule[] = [
     kind: "roams",
     seed: 216,
     fault: /never got/,
-    plant: () => replaceHidden(Superseded.prototype, "give", () => () => Promise.resolve(true)),
+    plant: () => replace(HandingOver.prototype, "give", () => () => Promise.resolve(true)),
   },
   {
     section: 6,

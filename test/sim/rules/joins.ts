@@ -3,8 +3,9 @@ import { Cluster } from "../../../src/cluster/cluster.js";
 import { Home, type HomeNetwork, type Place } from "../../../src/cluster/home.js";
 import type { RetainedStore } from "../../../src/routing/retained.js";
 import { RetainedSync } from "../../../src/routing/retained-sync.js";
+import { HandingOver } from "../../../src/session/superseded/handing-over.js";
 import { Superseded } from "../../../src/session/superseded/superseded.js";
-import { type Rule, replaceHidden } from "./rule.js";
+import { type Rule, replace, replaceHidden } from "./rule.js";
 
 interface Entry {
   readonly connections: readonly Place[];
@@ -20,7 +21,7 @@ export const joinRules: readonly Rule[] = [
     kind: "joins",
     seed: 1,
     fault: /never got/,
-    plant: () => replaceHidden(Superseded.prototype, "give", () => () => Promise.resolve(true)),
+    plant: () => replace(HandingOver.prototype, "give", () => () => Promise.resolve(true)),
   },
   {
     section: 6,

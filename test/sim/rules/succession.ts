@@ -5,6 +5,7 @@ import { Home } from "../../../src/cluster/home.js";
 import type { Opening } from "../../../src/session/opening.js";
 import { RemoteEnds } from "../../../src/session/remote/ends.js";
 import { Endings } from "../../../src/session/superseded/endings.js";
+import { HandingOver } from "../../../src/session/superseded/handing-over.js";
 import { Remainder } from "../../../src/session/superseded/remainder.js";
 import type { Succession } from "../../../src/session/superseded/succession.js";
 import { Superseded, type SupersededHost } from "../../../src/session/superseded/superseded.js";
@@ -96,7 +97,24 @@ export const successionRules: readonly Rule[] = [
         "note",
         (sound) =>
           function (this: Superseded, session: object, succession: Succession) {
-            (sound as Method).call(this, session, { ...succession, takenId: 0 });
+            (sound as Method).call(this, session, { ...succession, taken: [] });
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "the older session hands its queue to the winner once",
+    name: "a node that starts again gives what it had given before",
+    kind: "joins",
+    seed: 202,
+    fault: /got .* times/,
+    plant: () =>
+      replace(
+        HandingOver.prototype,
+        "legacyOf",
+        (sound) =>
+          function (this: HandingOver, session, remainder, _takenSeq, before) {
+            return sound.call(this, session, remainder, 0, before);
           },
       ),
   },

@@ -95,6 +95,24 @@ async function givenAgain(world: World): Promise<void> {
   assert.deepEqual(client.payloads(), ["queued"], "its queue is handed over once");
 }
 
+/** Its node dies before it has heard that all is taken: it is given again, with what came since, and taken once. */
+async function givenAgainAtStart(world: World): Promise<void> {
+  const all = await cast(world);
+  const { stage, b, c, client, publisher } = all;
+  await publish(publisher, "queued", 1);
+  await stage.kill(c);
+  await client.connect({}, b);
+  await client.subscribe("t", 2);
+  void c.boot();
+  const taken = (): number => b.process?.sessions.superseded?.counters.takenOver ?? 0;
+  await world.until(() => taken() > 0, 10_000, "it is handed over");
+  await stage.kill(c);
+  const isQueued = c.lives.some(({ sessions }) => (sessions.get(client.clientId)?.queued ?? 0) > 0);
+  assert.ok(isQueued, "the older session is there still");
+  await settle(all);
+  assert.deepEqual(client.payloads(), ["queued"], "its queue is handed over once");
+}
+
 /** Clean Start wants nothing of what was before. */
 async function cleanWinner(world: World): Promise<void> {
   const all = await cast(world);
@@ -150,6 +168,7 @@ export const successionScenes = {
   ownerDown,
   cutOff,
   givenAgain,
+  givenAgainAtStart,
   cleanWinner,
   tombstone,
   twoHalves,
