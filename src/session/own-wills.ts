@@ -74,7 +74,8 @@ export class OwnWills {
     const left = this.unsure.get(clientId);
     const waits = left?.epoch === epoch && left.waits === true;
     const due = { clientId, epoch, waits, done, isDoubtful };
-    // While somebody is silent more than the holders have to know: two sides that both think that they are the larger have one in common.
+    // While somebody is silent more than the holders have to know: two sides that both think that they are the larger have
+    // one in common.
     if (!isDoubtful && network.isWhole()) this.claim(due);
     else {
       this.waiting.push(due);

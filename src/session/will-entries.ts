@@ -83,6 +83,19 @@ export class Asking {
     return answer;
   }
 
+  /** Gives that node a will to publish. Resolves with whether it has it. */
+  async inherit(
+    node: string,
+    clientId: string,
+    { owner, incarnation, epoch, will }: Held,
+    agoMs: number,
+    entrusted: boolean,
+  ): Promise<boolean> {
+    const wills = [{ clientId, epoch, will }];
+    const question = { kind: "inherit", owner, incarnation, agoMs, entrusted, wills } as const;
+    return (await this.one(node, question)) !== null;
+  }
+
   /** The answers of all that are up or suspect. */
   all(question: Question): Promise<Map<string, Uint8Array | null>> {
     const others = this.network.live().filter((name) => name !== this.network.self);

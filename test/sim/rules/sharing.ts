@@ -6,6 +6,7 @@ import { RetainedSync } from "../../../src/routing/retained-sync.js";
 import { ClientWills } from "../../../src/session/client-wills.js";
 import { Places } from "../../../src/session/places.js";
 import { Sessions } from "../../../src/session/sessions.js";
+import { InheritedWills } from "../../../src/session/inherited-wills.js";
 import { WillHolders } from "../../../src/session/will-holders.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
@@ -127,7 +128,7 @@ export const sharingRules: readonly Rule[] = [
     fault: /[2-9] times|not due|online/,
     plant: () => {
       const undo = replaceHidden(
-        WillHolders.prototype,
+        InheritedWills.prototype,
         "note",
         () => () => Promise.resolve("noted"),
       );
@@ -187,7 +188,7 @@ export const sharingRules: readonly Rule[] = [
     // A will that waits is also void once its client is back anywhere, at whatever home.
     plant: () => {
       const undoGrant = replace(WillHolders.prototype, "beforeGrant", () => (_, done) => done());
-      const undoVoid = replaceHidden(WillHolders.prototype, "voidBefore", () => () => undefined);
+      const undoVoid = replace(InheritedWills.prototype, "voidBefore", () => () => undefined);
       const undoBack = replace(ClientWills.prototype, "isBack", () => () => false);
       return () => {
         undoGrant();

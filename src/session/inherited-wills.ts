@@ -1,0 +1,254 @@
+/**
+ * The wills of clients whose sessions' nodes are dead or silent, at the homes of the client ids: each waits until it is due, and until
+ * it is certain that its owner will not publish it, or that is ours to say. Whoever is about to publish one has that noted at
+ * the other holder first, while a member is silent at all that are not; so nobody else does.
+ */
+import { home } from "../cluster/rendezvous.js";
+import { sleep } from "../lib/clock.js";
+import type { Asking, Held, Inherited } from "./will-entries.js";
+import type { WillNotes } from "./will-notes.js";
+import type { WillHost, WillNetwork } from "./will-parts.js";
+import { decodeAnswer, type Question } from "./will-wire.js";
+
+/** Until a will that was left to its owner is looked at again. */
+const askAgainMs = 500;
+/** Until a holder that did not answer is told again. */
+const askSoonMs = 100;
+
+export interface InheritedParts {
+  readonly network: WillNetwork;
+  readonly host: Pick<WillHost, "delayMs" | "inherit">;
+  readonly asking: Asking;
+  readonly notes: WillNotes;
+  /** Members that are up or suspect, as they were when they changed last. */
+  live(): readonly string[];
+  /** The other nodes that hold wills of that client id. */
+  holdersOf(clientId: string): readonly string[];
+  /** Was its owner told, by this node, that nobody else would publish it? */
+  isReturned(clientId: string, epoch: number, incarnation: number): boolean;
+  onPublish(): void;
+}
+
+export class InheritedWills {
+  private readonly inherited = new Map<string, Inherited>();
+
+  constructor(private readonly parts: InheritedParts) {}
+
+  get size(): number {
+    return this.inherited.size;
+  }
+
+  has(clientId: string): boolean {
+    return this.inherited.has(clientId);
+  }
+
+  /** Its owner is dead or silent, or has let go of it: `entrusted`. `agoMs`: since when. */
+  takeOver(clientId: string, entry: Held, agoMs: number, entrusted: boolean): void {
+    const known = this.inherited.get(clientId);
+    if (this.parts.notes.has(clientId, entry.epoch)) return;
+    if (!entrusted && this.parts.isReturned(clientId, entry.epoch, entry.incarnation)) return;
+    if (known !== undefined && known.epoch >= entry.epoch) return;
+    if (known !== undefined) this.take(clientId, known);
+    const dueMs = this.nowMs + Math.max(0, this.parts.host.delayMs(entry.will) - agoMs);
+    const taken: Inherited = { ...entry, dueMs, entrusted, timer: undefined, publishing: null };
+    this.inherited.set(clientId, taken);
+    this.proceed(clientId, taken);
+  }
+
+  /** The client has come back, with another home maybe: a will that waits is void. */
+  voidBefore(clientId: string, epoch: number): void {
+    const entry = this.inherited.get(clientId);
+    if (entry === undefined || entry.epoch >= epoch || entry.publishing !== null) return;
+    this.take(clientId, entry);
+    void this.note(entry.owner, clientId, entry.epoch);
+  }
+
+  /** Before a claim is granted for that client id: what waits here is published or void first. */
+  settleFirst(clientId: string, done: () => void): void {
+    const entry = this.inherited.get(clientId);
+    if (entry === undefined) done();
+    else if (entry.publishing !== null) entry.publishing.push(done);
+    else if (entry.dueMs <= this.nowMs && this.mayAct(entry)) {
+      this.publish(clientId, entry, done);
+    } else {
+      // The client is back before its delay was over, or while nobody may speak for its node.
+      this.take(clientId, entry);
+      void this.note(entry.owner, clientId, entry.epoch).then(done);
+    }
+  }
+
+  /** Its owner asks for it, and is told that nobody else publishes it. */
+  leaveTo(owner: string, clientId: string, epoch: number): void {
+    const entry = this.inherited.get(clientId);
+    if (entry?.owner === owner && entry.epoch <= epoch) this.take(clientId, entry);
+  }
+
+  /** A process that was silent lives: it speaks for itself again. */
+  leaveAllTo(owner: string, incarnation: number): void {
+    for (const [clientId, entry] of this.inherited) {
+      const isItsOwn = entry.owner === owner && entry.incarnation === incarnation;
+      if (isItsOwn && !entry.entrusted) this.take(clientId, entry);
+    }
+  }
+
+  /** It is not for this node to publish it. */
+  forget(clientId: string, epoch: number): void {
+    const entry = this.inherited.get(clientId);
+    if (entry !== undefined && entry.epoch <= epoch && entry.publishing === null) {
+      this.take(clientId, entry);
+    }
+  }
+
+  /** Members have come or gone. */
+  onMembersChanged(): void {
+    // A process that was silent and is certainly dead now.
+    for (const [clientId, entry] of [...this.inherited]) {
+      if (!entry.entrusted) this.proceed(clientId, entry);
+      this.sendOn(clientId, entry);
+    }
+  }
+
+  private get nowMs(): number {
+    return this.parts.network.clock.monotonicMs();
+  }
+
+  /** What waits here goes to whoever is asked for the client id now. */
+  private sendOn(clientId: string, entry: Inherited): void {
+    const { owner, incarnation, publishing, entrusted } = entry;
+    // The process that gave it away knows where it is, should it be asked.
+    const isThere = this.parts.network.incarnationOf(owner) === incarnation;
+    const to = home(
+      clientId,
+      isThere ? this.parts.live().filter((name) => name !== owner) : this.parts.live(),
+    );
+    // What was not entrusted the new process of its owner asks for.
+    if (publishing !== null || to === this.parts.network.self || (to === owner && !entrusted))
+      return;
+    const leftMs = entry.dueMs - this.nowMs;
+    const agoMs = entrusted ? 0 : Math.max(0, this.parts.host.delayMs(entry.will) - leftMs);
+    void this.parts.asking.inherit(to, clientId, entry, agoMs, entrusted).then((isHeld) => {
+      if (isHeld && entry.publishing === null) this.take(clientId, entry);
+    });
+  }
+
+  /** Publishes what is due and ours to publish; else it waits for its time, or for another view of the members. */
+  private proceed(clientId: string, entry: Inherited): void {
+    if (entry.publishing !== null || entry.timer !== undefined) return;
+    const waitMs = entry.dueMs - this.nowMs;
+    if (waitMs > 0) {
+      entry.timer = this.parts.network.clock.setTimer(waitMs, () => {
+        entry.timer = undefined;
+        this.proceed(clientId, entry);
+      });
+    } else if (this.mayAct(entry)) this.publish(clientId, entry, nobody);
+  }
+
+  /**
+   * Is it certain that its owner will not publish it, or is that ours to say? Never on the smaller side of a cluster that is cut: the
+   * same process may be silent for one side and certainly dead for the other.
+   */
+  private mayAct({ owner, incarnation, entrusted }: Inherited): boolean {
+    const { network } = this.parts;
+    if (entrusted) return true;
+    if (!network.isLargerSide()) return false;
+    // One that is there again speaks for itself in a moment.
+    return !this.parts.live().includes(owner) || network.incarnationOf(owner) > incarnation;
+  }
+
+  private publish(clientId: string, entry: Inherited, done: () => void): void {
+    const waiting = [done];
+    entry.publishing = waiting;
+    void this.noteFirst(clientId, entry).then((isOurs) => {
+      if (!isOurs) {
+        this.leaveToOwner(clientId, entry, waiting);
+        return;
+      }
+      this.parts.onPublish();
+      this.parts.host.inherit(entry.will, () => {
+        this.settle(clientId, entry);
+        if (this.inherited.get(clientId) === entry) this.take(clientId, entry);
+        for (const next of waiting) next();
+      });
+    });
+  }
+
+  /** Resolves with true when it is noted at both holders that it is published. */
+  private async noteFirst(clientId: string, entry: Inherited): Promise<boolean> {
+    // One that has given it away is not asked.
+    const process = entry.entrusted ? 0 : entry.incarnation;
+    for (;;) {
+      const outcome = await this.note(entry.owner, clientId, entry.epoch, process);
+      if (outcome === "noted" || entry.entrusted) return true;
+      this.parts.notes.giveUp(clientId, entry.epoch);
+      if (outcome === "left to it") this.take(clientId, entry);
+      if (outcome !== "not known") return false;
+      // A holder that does not answer may be on the other side of a cut that nobody has noticed yet.
+      await sleep(this.parts.network.clock, askSoonMs);
+      if (this.inherited.get(clientId) !== entry || !this.mayAct(entry)) return false;
+    }
+  }
+
+  /** The other holder hears its owner: it is silent for this node alone, and will be there in a moment. */
+  private leaveToOwner(clientId: string, entry: Inherited, waiting: readonly (() => void)[]): void {
+    entry.publishing = null;
+    this.parts.network.clock.setTimer(askAgainMs, () => {
+      if (this.inherited.get(clientId) === entry) this.proceed(clientId, entry);
+    });
+    // Nobody may speak for it now, and its client is back.
+    const isVoid = this.inherited.get(clientId) === entry && !this.mayAct(entry);
+    for (const next of waiting) {
+      if (isVoid && next !== nobody) this.settleFirst(clientId, next);
+      else next();
+    }
+  }
+
+  /**
+   * Notes, here and at the other holder, and while a member is silent at all that are not, that nobody may publish it any
+   * more. With an incarnation, that of its owner, this node is about to; it may turn out that the other one hears the
+   * owner, or has left the will to it.
+   */
+  private async note(
+    owner: string,
+    clientId: string,
+    epoch: number,
+    incarnation = 0,
+  ): Promise<"noted" | "its owner is heard" | "left to it" | "not known"> {
+    if (incarnation === 0) this.parts.notes.settle(owner, clientId, epoch);
+    else this.parts.notes.begin(owner, clientId, epoch, this.parts.network.self);
+    const question: Question = {
+      kind: "settled",
+      owner,
+      incarnation,
+      wills: [{ clientId, epoch }],
+    };
+    const answers = this.parts.network.isWhole()
+      ? await this.parts.asking.some(this.parts.holdersOf(clientId), question)
+      : await this.parts.asking.all(question);
+    let outcome: "noted" | "not known" = "noted";
+    for (const answer of answers.values()) {
+      if (answer === null) outcome = "not known";
+      else if (decodeAnswer(answer).left.length > 0) return "left to it";
+      else if (decodeAnswer(answer).settled.length > 0) return "its owner is heard";
+    }
+    return outcome;
+  }
+
+  /** It is published, as the other holder and its owner hear. */
+  private settle(clientId: string, { owner, epoch }: Inherited): void {
+    this.parts.notes.settle(owner, clientId, epoch);
+    const wills = [{ clientId, epoch }];
+    const names = new Set(this.parts.holdersOf(clientId));
+    if (this.parts.live().includes(owner)) names.add(owner);
+    for (const name of names) {
+      void this.parts.asking.one(name, { kind: "settled", owner, incarnation: 0, wills });
+    }
+  }
+
+  private take(clientId: string, entry: Inherited): void {
+    this.parts.network.clock.clearTimer(entry.timer);
+    this.inherited.delete(clientId);
+  }
+}
+
+/** Waits for a will in nobody's name. */
+const nobody = (): void => undefined;
