@@ -4,6 +4,8 @@
 export interface Claim {
   readonly clientId: string;
   readonly user: string;
+  /** The connection. A claim of one that has closed meanwhile comes to nothing. */
+  readonly by: { readonly isOpen: boolean };
 }
 
 /** Where a session is. */
@@ -23,7 +25,7 @@ export type ClaimResult =
       /** There are older sessions than that one, which hand over what they have: Clean Start ends them too. */
       readonly older?: boolean;
     }
-  /** `superseded`: a newer claim came while this one waited. */
+  /** `superseded`: a newer claim came while this one waited, or its connection has closed. */
   | { readonly granted: false; readonly why: "other-user" | "superseded" | "unavailable" };
 
 /** Asked by the session layer at every CONNECT, in a cluster of one as well. */

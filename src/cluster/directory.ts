@@ -47,6 +47,10 @@ class OwnClaim {
     readonly done: (result: ClaimResult) => void,
     readonly deadlineMs: number,
   ) {}
+
+  get isWanted(): boolean {
+    return this.claim.by.isOpen;
+  }
 }
 
 /** A claim that was granted, until the session layer says what became of it. */
@@ -106,7 +110,15 @@ const nobody: ConnectionHost = {
 };
 
 export class DirectoryService implements Directory, HomeNetwork {
-  readonly counters = { claims: 0, retries: 0, superseded: 0, takeovers: 0, takeoverTimeouts: 0 };
+  readonly counters = {
+    claims: 0,
+    retries: 0,
+    superseded: 0,
+    /** Their connections closed while they waited. */
+    givenUp: 0,
+    takeovers: 0,
+    takeoverTimeouts: 0,
+  };
   readonly home: Home;
   private host: ConnectionHost = nobody;
   private readonly claims = new Map<string, OwnClaim>();
@@ -247,9 +259,9 @@ export class DirectoryService implements Directory, HomeNetwork {
     const held = this.host.entry(clientId) ?? null;
     if (held !== null && held.connection !== null) return held;
     const grant = this.grants.get(clientId);
-    const own = this.claims.get(clientId);
     if (grant !== undefined) return claimEntry(clientId, grant, held);
-    if (own === undefined) return held;
+    const own = this.claims.get(clientId);
+    if (!own?.isWanted) return held;
     return claimEntry(clientId, { user: own.claim.user, epoch: own.epoch }, held);
   }
 
@@ -290,7 +302,7 @@ export class DirectoryService implements Directory, HomeNetwork {
   }
 
   private ask(own: OwnClaim): void {
-    if (own.over) return;
+    if (own.over || this.isGivenUp(own)) return;
     const { clientId, user } = own.claim;
     const list = this.listHash;
     const body = { clientId, user, list };
@@ -310,6 +322,8 @@ export class DirectoryService implements Directory, HomeNetwork {
       if (own.givenEpoch > 0) this.tellHeld(own.claim.clientId, own.givenEpoch);
       return;
     }
+    // Nobody is displaced for it: the client may be connected elsewhere by now.
+    if (this.isGivenUp(own)) return;
     if (reply === null || list !== this.listHash) {
       this.askAgain(own);
       return;
@@ -337,6 +351,14 @@ export class DirectoryService implements Directory, HomeNetwork {
       return;
     }
     clock.setTimer(retryMs, () => this.ask(own));
+  }
+
+  /** Has its connection closed? Then it ends. */
+  private isGivenUp(own: OwnClaim): boolean {
+    if (own.isWanted) return false;
+    this.counters.givenUp++;
+    this.finish(own, { granted: false, why: "superseded" });
+    return true;
   }
 
   private supersede(own: OwnClaim): void {
@@ -458,8 +480,8 @@ export class DirectoryService implements Directory, HomeNetwork {
   private *ownEntries(): Iterable<DirectoryEntry> {
     for (const entry of this.host.entries()) yield entry;
     for (const grant of this.grants.all()) yield claimEntry(grant.clientId, grant, null);
-    for (const [clientId, { claim, epoch }] of this.claims) {
-      yield claimEntry(clientId, { user: claim.user, epoch }, null);
+    for (const [clientId, { claim, epoch, isWanted }] of this.claims) {
+      if (isWanted) yield claimEntry(clientId, { user: claim.user, epoch }, null);
     }
   }
 }

@@ -274,6 +274,8 @@ export class Home {
     const granted = entry.connections.filter(isGranted);
     const winner = latest(granted);
     if (winner === undefined || granted.length < 2 || !this.network.isHome(clientId)) return;
+    // It may come to nothing. If not, its node has the others closed, and tells of it.
+    if (winner.epoch === entry.openEpoch) return;
     this.counters.conflicts++;
     for (const place of granted) {
       if (place === winner) continue;

@@ -273,7 +273,9 @@ export class Connection
     this.keepAlive.heardMs = turn.refresh();
     counters.bytesIn += chunk.length;
     try {
-      this.reader.push(chunk);
+      if (this.halted) this.reader.keep(chunk);
+      else this.reader.push(chunk);
+      if (this.halted && this.reader.heldBytes > 0) this.socket.pause();
       if (!this.halted && (this.output.overfull || this.session?.backlogged)) this.goesOn(false);
       if (this.share.fairReads.mustYield(this, chunk.length) && !this.halted) this.yieldTurn();
     } catch (error) {
@@ -321,11 +323,17 @@ export class Connection
     return this.awaitConnack();
   }
 
-  /** Reads on before CONNACK only when the client has something to say to its authentication. */
+  /**
+   * Handles packets before CONNACK only when the client has something to say to its authentication. Until it says more
+   * the socket is read all the same: so its end is seen, and nothing is claimed any more for who has gone.
+   */
   private awaitConnack(): boolean {
     if (this.isOpen && this.session === null) {
       if (this.auth?.awaitsClient) this.reader.connectOnly = false;
-      else this.halt();
+      else {
+        this.halted = true;
+        this.keepAlive.paused = true;
+      }
     }
     return this.isOpen && !this.halted;
   }

@@ -42,11 +42,16 @@ export class FrameReader {
   /** Walks a chunk that has arrived. @throws ProtocolError, and what the handler throws */
   push(chunk: Buffer): void {
     if (this.rest !== null) {
-      this.rest = Buffer.concat([this.rest, chunk]);
+      this.keep(chunk);
       return;
     }
     const at = this.tail === null ? 0 : this.complete(chunk);
     if (this.rest === null && at < chunk.length) this.walk(chunk, at);
+  }
+
+  /** Keeps what has come after the handler stopped, for `resume`. */
+  keep(chunk: Buffer): void {
+    this.rest = this.rest === null ? chunk : Buffer.concat([this.rest, chunk]);
   }
 
   /** Goes on where the handler stopped. */
@@ -74,7 +79,7 @@ export class FrameReader {
       const packetEnd = next + length;
       if (packetEnd - at > this.packetMax) throw new ProtocolError(ReasonCode.PacketTooLarge);
       if (byte >= 0x80 || packetEnd > end) {
-        this.keep(bytes, at, byte >= 0x80 ? 0 : packetEnd - at, next - at);
+        this.keepTail(bytes, at, byte >= 0x80 ? 0 : packetEnd - at, next - at);
         return;
       }
       if (!this.handler.onFrame(bytes, at, next, packetEnd)) {
@@ -85,7 +90,7 @@ export class FrameReader {
     }
   }
 
-  private keep(bytes: Buffer, at: number, needed: number, headerLength: number): void {
+  private keepTail(bytes: Buffer, at: number, needed: number, headerLength: number): void {
     if (this.connectOnly && (bytes[at] as number) >> 4 !== connectType) {
       throw new ProtocolError(ReasonCode.ProtocolError, "not a CONNECT");
     }

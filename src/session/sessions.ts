@@ -168,7 +168,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     moves = 0,
   ): void {
     const { clientId, user } = request;
-    this.directory.claim({ clientId, user }, (result) => {
+    this.directory.claim({ clientId, user, by: channel }, (result) => {
       if (result.granted) {
         const { epoch } = result;
         if (request.clean && result.older === true && channel.isOpen) {

@@ -9,6 +9,9 @@ import { type ClusterNode, startCluster } from "../sim/cluster-node.js";
 import type { FakeConnection } from "../sim/fakes.js";
 import { World } from "../sim/world/world.js";
 
+/** A connection that stays. */
+const by = { isOpen: true };
+
 interface Three {
   readonly world: World;
   readonly nodes: readonly [ClusterNode, ClusterNode, ClusterNode];
@@ -49,7 +52,7 @@ function lone(host: Partial<ConnectionHost> = {}) {
   });
   const results: ClaimResult[] = [];
   const claim = (): void => {
-    directory.claim({ clientId: "x", user: "" }, (result) => void results.push(result));
+    directory.claim({ clientId: "x", user: "", by }, (result) => void results.push(result));
   };
   return { world, directory, results, claim };
 }
@@ -115,6 +118,26 @@ test("a second claim of one node supersedes the first that still waits", async (
   assert.deepEqual(first.result, { granted: false, why: "superseded" });
   await settled(world, second);
   assert.equal(second.state, "connected");
+});
+
+test("a claim whose connection closes while it waits displaces nobody", async () => {
+  const { world, nodes } = await three(33);
+  const [a, b, c] = nodes;
+  const clientId = idAt(c, nodes);
+  const connected = b.connections.connect(clientId);
+  await settled(world, connected);
+  const closed = a.connections.connect(clientId);
+  a.connections.close(closed);
+  await settled(world, closed);
+  await world.run(1000);
+  assert.equal(connected.state, "connected");
+  assert.equal(a.cluster.directory.counters.givenUp, 1);
+  const places = c.cluster.directory.home.lookup(clientId);
+  assert.deepEqual(places?.connections, [{ node: b.name, epoch: connected.epoch }]);
+  const next = a.connections.connect(clientId);
+  await settled(world, next);
+  assert.equal(next.state, "connected");
+  assert.notEqual(connected.state, "connected");
 });
 
 test("another user is refused while a connection or a session is there, and let in afterwards", async () => {
@@ -195,7 +218,7 @@ test("with no home to be had a claim is answered as unavailable, after 10 s", as
   const results: ClaimResult[] = [];
   let clientId = "x";
   while (home(clientId, ["a@ha", "b@hb"]) !== "b@hb") clientId += "x";
-  directory.claim({ clientId, user: "" }, (answer) => void results.push(answer));
+  directory.claim({ clientId, user: "", by }, (answer) => void results.push(answer));
   await world.run(9_900);
   assert.equal(results.length, 0);
   await world.run(300);

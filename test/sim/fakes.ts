@@ -112,7 +112,12 @@ export class FakeConnections implements ConnectionHost {
       ...{ result: null, state: "claiming", epoch: 0 },
     };
     this.all.push(connection);
-    this.directory.claim({ clientId, user }, (result) => this.onResult(connection, result));
+    const by = {
+      get isOpen() {
+        return connection.state !== "closed";
+      },
+    };
+    this.directory.claim({ clientId, user, by }, (result) => this.onResult(connection, result));
     return connection;
   }
 

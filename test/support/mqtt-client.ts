@@ -155,6 +155,11 @@ export class MqttClient {
     this.socket.destroy();
   }
 
+  /** Closes when everything that was sent has left. */
+  end(): void {
+    this.socket.end();
+  }
+
   /** Stops taking bytes, so that the broker's output fills up. */
   pause(): void {
     this.socket.pause();

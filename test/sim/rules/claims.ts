@@ -2,6 +2,7 @@
 import { DirectoryService } from "../../../src/cluster/directory.js";
 import { Home } from "../../../src/cluster/home.js";
 import { HybridClock } from "../../../src/lib/hlc.js";
+import { Connection } from "../../../src/net/connection.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
 type Method = (this: object, ...args: unknown[]) => unknown;
@@ -169,6 +170,37 @@ export const claimRules: readonly Rule[] = [
             Reflect.set(this, "claims", new Map());
             sound.apply(this, args);
             Reflect.set(this, "claims", claims);
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "a claim whose connection has closed comes to nothing",
+    name: "a claim goes on although its connection has closed",
+    kind: "scenes",
+    seed: 1,
+    scene: "givenUp",
+    fault: /given up/,
+    plant: () => replaceHidden(DirectoryService.prototype, "isGivenUp", () => () => false),
+  },
+  {
+    section: 6,
+    rule: "a claim whose connection has closed comes to nothing",
+    name: "a connection is not read while it waits for its CONNACK",
+    kind: "scenes",
+    seed: 1,
+    scene: "givenUp",
+    fault: /given up/,
+    plant: () =>
+      replaceHidden(
+        Connection.prototype,
+        "awaitConnack",
+        (sound) =>
+          function (this: Connection) {
+            const goesOn = (sound as () => boolean).call(this);
+            const { socket } = this as unknown as { socket: { pause(): void } };
+            if (!goesOn) socket.pause();
+            return goesOn;
           },
       ),
   },

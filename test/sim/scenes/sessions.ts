@@ -76,6 +76,25 @@ async function late(world: World, clean: boolean): Promise<void> {
   );
 }
 
+/** A client that gives up a CONNECT, and connects elsewhere before that one's home can be reached. */
+async function givenUp(world: World): Promise<void> {
+  const { stage, a, b, c, client } = await cast(world, (all, first) => all.idAt(first));
+  world.cutLink(a.place, b.place);
+  client.connectSoon({ clean: true }, b);
+  await world.run(200);
+  client.drop();
+  const newer = stage.actor(client.clientId, a);
+  assert.equal(await newer.connect(), true);
+  world.heal();
+  await world.run(1_000);
+  assert.equal(newer.state, "online", "a CONNECT that was given up displaces nobody");
+  assert.deepEqual(
+    stage.owners(client.clientId),
+    [c.name],
+    "a CONNECT that was given up ends nothing",
+  );
+}
+
 const lateAttach = (world: World): Promise<void> => late(world, false);
 const lateDiscard = (world: World): Promise<void> => late(world, true);
 
@@ -104,6 +123,7 @@ export const sessionScenes = {
   memberDown,
   unannounced,
   staleList,
+  givenUp,
   lateAttach,
   lateDiscard,
 };
