@@ -509,6 +509,7 @@ const dollar = 0x24;
 
 /** The QoS at which a delivery leaves: the lower of the publish's and the subscription's. */
 export function deliveryQos(message: Message, delivery: Delivery): Qos {
-  // biome-ignore lint/complexity/useMathMinMax: Math.min does not know that it is a Qos
-  return message.qos < delivery.qos ? message.qos : delivery.qos;
+  const { qos } = delivery;
+  if (message.qos < qos) return message.qos;
+  return qos;
 }
