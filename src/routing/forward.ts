@@ -6,7 +6,7 @@ import { forwardHeaderBytes } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import type { Qos } from "../protocol/publish.js";
 import { Message } from "./message.js";
-import { originKind, originOf, ownOrigins } from "./origins.js";
+import { originKind, originName, originOf } from "./origins.js";
 import type { TopicTable } from "./topic.js";
 
 const qosBits = 3;
@@ -120,10 +120,11 @@ export function decodeForward(
     message.countDown(nowMs);
   }
   if (hasIdentity) {
-    const kind = ownOrigins[bytes.readUInt8(userEnd) & ~foreignBit];
-    if (kind === undefined) throw new Error("forward of an unknown origin");
+    const kind = bytes.readUInt8(userEnd) & ~foreignBit;
     const node = bytes.toString("utf8", userEnd + identityBytes + 2, headEnd);
-    message.origin = originOf(node + kind, bytes.readDoubleBE(userEnd + 1));
+    const name = originName({ kind, node });
+    if (name === null) throw new Error("forward of an unknown origin");
+    message.origin = originOf(name, bytes.readDoubleBE(userEnd + 1));
     message.identity = bytes.readDoubleBE(userEnd + 9);
   }
   if (userEnd > userStart) message.user = bytes.toString("utf8", userStart, userEnd);

@@ -8,7 +8,13 @@ import type { Message, Origin } from "./message.js";
  * What is published only after it is committed: QoS 2 of persistent sessions, and wills. Of another node its name, which
  * has no "/", stands before it.
  */
-export const ownOrigins: readonly string[] = ["/qos2", "/wills", "/again"];
+export const ownOrigins: readonly string[] = ["/qos2", "/wills", "/again", "/given"];
+
+/** What a session gives to other members of its share groups, and had come without a number. */
+export const givenOrigin = "/given";
+
+/** On a link, behind `ownOrigins`: a stream through which a message had come before it was given to another member. */
+const streamKind = ownOrigins.length;
 
 /**
  * What a dead node had committed and others publish for it, each as much as it has adopted, so in no order. It has the numbers
@@ -28,11 +34,18 @@ export interface OriginKind {
   readonly node: string;
 }
 
-/** Null: a stream, whose forwards get other numbers on another link. */
-export function originKind({ name }: Origin): OriginKind | null {
+/** Null: the stream through which it has just come; its forwards get other numbers on another link. */
+export function originKind({ name, isStream }: Origin): OriginKind | null {
   const slash = name.lastIndexOf("/");
-  if (slash === -1) return null;
+  if (slash === -1) return isStream ? null : { kind: streamKind, node: name };
   return { kind: ownOrigins.indexOf(name.slice(slash)), node: name.slice(0, slash) };
+}
+
+/** The name of an origin, as its sender knows it; null: there is no such kind. */
+export function originName({ kind, node }: OriginKind): string | null {
+  if (kind === streamKind) return node === "" ? null : node;
+  const own = ownOrigins[kind];
+  return own === undefined ? null : node + own;
 }
 
 /** The origins of what peers forward, made once for each of their incarnations. */

@@ -6,6 +6,7 @@
 import type { Receipt } from "../cluster/ports.js";
 import type { Message } from "../routing/message.js";
 import type { Delivery } from "../routing/targets.js";
+import { nameGiven } from "./given.js";
 import type { SessionJournal } from "./journal/journal.js";
 import { SessionQueue } from "./queue.js";
 import type { Session } from "./session.js";
@@ -129,7 +130,12 @@ function hand(
     },
   };
   journal.marks.restoreOrigin(message, seq);
+  const { origin, identity } = message;
+  nameGiven(journal, message, seq);
   isGiven = journal.session.host.router.redispatch(message, share, onlineOnly, waiter);
+  // Others may have it too, as it came.
+  message.origin = origin;
+  message.identity = identity;
   if (!isGiven) return false;
   journal.marks.forget(message, share);
   journal.givingBegins();

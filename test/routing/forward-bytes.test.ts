@@ -160,7 +160,7 @@ test("what a message was committed under goes with it, and peers' names come bef
     (peer) => `n${peer}@h`,
     () => "self@h",
   );
-  for (const name of ["/qos2", "/wills"]) {
+  for (const name of ["/qos2", "/wills", "/given"]) {
     one.origin = { name, incarnation: 1_800_000_000_000 };
     one.identity = 77;
     const frame = encodeForward(one, 2, realClock);
@@ -193,6 +193,12 @@ test("what a message was committed under goes with it, and peers' names come bef
       decodeForward(topics, unknown, forwardHeaderBytes, unknown.length, realClock);
     }, /unknown origin/);
   }
+  // The stream through which it had come before a session gave it away is the same everywhere.
+  one.origin = { name: "n5@h", incarnation: 6 };
+  const given = encodeForward(one, 2, realClock);
+  const got = decodeForward(topics, given, forwardHeaderBytes, given.length, realClock);
+  origins.set(got, 3, 5, 9);
+  assert.deepEqual([got.origin, got.identity], [one.origin, 77]);
   one.origin = null;
   const plain = encodeForward(one, 2, realClock);
   const taken = decodeForward(topics, plain, forwardHeaderBytes, plain.length, realClock);

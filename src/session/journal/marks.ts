@@ -64,7 +64,9 @@ export class Marks {
   restoreOrigin(message: Message, seq: number): void {
     const taken = this.sharedOnes?.at(seq);
     if (taken === undefined) return;
-    message.origin = taken.origin;
+    const { name, incarnation, isStream } = taken.origin;
+    // It does not come through that stream now.
+    message.origin = isStream ? { name, incarnation } : taken.origin;
     message.identity = taken.identity;
   }
 

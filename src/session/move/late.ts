@@ -5,6 +5,7 @@
 import { isShared } from "../../protocol/topics.js";
 import type { Message } from "../../routing/message.js";
 import type { Delivery } from "../../routing/targets.js";
+import { nameGiven } from "../given.js";
 import type { SessionJournal } from "../journal/journal.js";
 import { SessionQueue } from "../queue.js";
 import type { Session } from "../session.js";
@@ -63,7 +64,7 @@ class Late {
       isLate,
       () => true,
       (seq, message, delivery) => {
-        journal.marks.restoreOrigin(message, seq);
+        nameGiven(journal, message, seq);
         found.push([message, delivery]);
       },
     );

@@ -1,5 +1,6 @@
 /** Rules of moves, broken on purpose. */
 import { Barriers } from "../../../src/cluster/barrier.js";
+import { Marks } from "../../../src/session/journal/marks.js";
 import { Incoming } from "../../../src/session/move/incoming.js";
 import { SessionImport } from "../../../src/session/move/import.js";
 import { Leftovers } from "../../../src/session/move/leftovers.js";
@@ -114,5 +115,15 @@ export const moveRules: readonly Rule[] = [
     seed: 285,
     fault: /again, with QoS|never got|unanswered|before under/,
     plant: () => replace(Connection.prototype, "hold", () => (done: () => void) => done()),
+  },
+  {
+    section: 6,
+    rule: "repeats after any crash do no harm, wherever the session lives: what was due to a moved session's groups, too",
+    name: "what an old owner gives again to members of a group is taken again",
+    kind: "scenes",
+    seed: 1,
+    scene: "lateOnce",
+    fault: /given once/,
+    plant: () => replace(Marks.prototype, "hasShared", () => () => false),
   },
 ];

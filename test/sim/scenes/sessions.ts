@@ -1,5 +1,6 @@
 /** Scenes of a client and its session over several nodes: it is found, and there is one. */
 import assert from "node:assert/strict";
+import { decodeRequest, moveService } from "../../../src/session/move/wire.js";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { type Actor, Stage } from "./stage.js";
@@ -119,6 +120,52 @@ async function memberDown(world: World): Promise<void> {
   assert.deepEqual(client.payloads(), ["x"], "what members that are down hold comes after a move");
 }
 
+/** What its old node had still to give to members of its groups comes once, although that dies before it has done with it. */
+async function lateOnce(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // two
+  const member = stage.actor("member", b);
+  await member.connect();
+  await member.subscribe("$share/g/t", 2);
+  await member.leave();
+  const publishers = [stage.actor("p", a), stage.actor("q", b)];
+  for (const one of publishers) await one.connect({ expirySeconds: 0 });
+  const old = b.process?.sessions;
+  const queued = ({ process }: SessionNode): number => process?.sessions.get("member")?.queued ?? 0;
+  assert.ok(old?.moves);
+  old.letGo = () => undefined;
+  const { cluster } = a.process ?? {};
+  assert.ok(cluster);
+  const ask = cluster.ask.bind(cluster);
+  cluster.ask = async (node, service, body) => {
+    const isDone = service === moveService && decodeRequest(body)?.verb === "done";
+    return isDone ? null : ask(node, service, body);
+  };
+  void old.moves.push("member", a.name);
+  await world.until(() => stage.owners("member").length === 2, 3_000, "the state is there");
+  const sent: string[] = [];
+  for (const one of publishers) {
+    for (let i = 1; i <= 8; i++) {
+      sent.push(`${one.clientId}${i}`);
+      one.publish("t", `${one.clientId}${i}`, 2, i);
+    }
+  }
+  await world.until(() => queued(a) + queued(b) === sent.length, 500, "all are taken");
+  assert.ok(queued(b) > 0, "some came late");
+  await world.until(() => queued(a) === sent.length, 5_000, "it has them at its new node");
+  await stage.kill(b);
+  await stage.startAll();
+  await stage.allUp();
+  await world.until(
+    () => stage.owners("member").length === 1,
+    5_000,
+    "the old node has done with it",
+  );
+  await member.connect({}, a);
+  await world.run(1_000);
+  assert.deepEqual(member.payloads().sort(), sent, "what came late is given once");
+}
+
 export const sessionScenes = {
   memberDown,
   unannounced,
@@ -126,4 +173,5 @@ export const sessionScenes = {
   givenUp,
   lateAttach,
   lateDiscard,
+  lateOnce,
 };
