@@ -197,13 +197,13 @@ class SpaceStore implements Store {
     const outcomes = await Promise.all(
       writes.map(async (write): Promise<StoreFailure | null> => {
         const { partition } = write;
-        // The epoch counts before the generation: who lost one session loses no more than that.
-        if (write.fence !== undefined && write.fence < content.fenceOf(partition)) {
-          return fenced(partition);
-        }
+        // The generation counts before the epoch: whose session was adopted while it lives has lost them all.
         if ((writers.get(partition) ?? 0) > this.generation) {
           const why = `a later process has written to ${partition}`;
           return { kind: this.replaced, why };
+        }
+        if (write.fence !== undefined && write.fence < content.fenceOf(partition)) {
+          return fenced(partition);
         }
         writers.set(partition, this.generation);
         return (await content.write([write]))[0] ?? null;

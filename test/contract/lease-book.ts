@@ -190,7 +190,7 @@ function fences(check: Check): void {
     assert.deepEqual(await left.write([{ partition: "session/c", operations: [], fence: 6 }]), [
       null,
     ]);
-    assert.equal(await outcome(store, "session/c", "k", "3", 5), "fenced");
+    assert.equal(await outcome(store, "session/c", "k", "3", 5), "broken");
     assert.equal(await text(left, "session/c"), "2");
     assert.equal(await outcome(store, "session/d", "k", "1", 5), null, "its others go on");
     assert.deepEqual(await left.write([{ partition: "outbox/x", operations: [] }]), [null]);

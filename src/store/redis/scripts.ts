@@ -18,9 +18,9 @@ export interface Script {
 export const wrote = 1;
 /** A later write of this process has happened: this one is void. */
 export const overtaken = 0;
-/** An owner with a higher epoch has written. */
+/** An owner with a higher epoch has written, and no process that started later. */
 export const fencedOff = -1;
-/** A process that started later has written under this node's name. */
+/** A process that started later has written under this node's name, or one that adopts what this one had. */
 export const replaced = -2;
 
 /** How long a partition without rows remembers who wrote last. */
@@ -81,10 +81,10 @@ local function write(rows, values, index, at, last)
   if stamp then
     local e, g, n, has = match(stamp, '^(%d+) (%d+) (%d+) ?(%d?)$')
     if epoch == '' then epoch = e end
-    if epoch ~= e and tonumber(epoch) < tonumber(e) then return ${fencedOff} end
-    if g ~= generation then
-      if tonumber(generation) < tonumber(g) then return ${replaced} end
-    elseif epoch == e and tonumber(number) < tonumber(n) then return ${overtaken} end
+    if g ~= generation and tonumber(generation) < tonumber(g) then return ${replaced} end
+    if epoch ~= e then
+      if tonumber(epoch) < tonumber(e) then return ${fencedOff} end
+    elseif g == generation and tonumber(number) < tonumber(n) then return ${overtaken} end
     if has ~= '' then existed = has == '1' end
   end
   if epoch == '' then epoch = '0' end

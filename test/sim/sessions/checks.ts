@@ -178,11 +178,10 @@ function* subscriptionFaults(client: SimClient): Iterable<string> {
 }
 
 /** Nothing is left over, and nothing was counted that did not happen. */
-function* nodeFaults({ name, process, lives, adopted }: SessionNode): Iterable<string> {
+function* nodeFaults({ name, process, lives }: SessionNode): Iterable<string> {
   for (const life of lives) {
     const { sessions, counters } = life;
-    const { lostDamaged, droppedQueueFull, droppedExpired } = sessions.counters;
-    const fenced = adopted.has(life) ? 0 : sessions.counters.fenced;
+    const { lostDamaged, fenced, droppedQueueFull, droppedExpired } = sessions.counters;
     const wrong = { bugs: counters.bugs, lostDamaged, fenced, droppedQueueFull, droppedExpired };
     for (const [what, count] of Object.entries(wrong)) {
       if (count > 0) yield `${name} counted ${what}: ${count}`;

@@ -417,8 +417,8 @@ export class SimClient extends SimConnection {
       this.checkAnswerOrder(cmd, waiting);
       const isRefused = reason >= 0x80;
       if (isRefused && reason !== 0x97) this.fault(`${cmd} with ${reason} of ${inWords(sent)}`);
-      // One that was repeated may have gone through before; a node that was adopted could not store what it had sent.
-      if (isRefused) sent.isRefused = sent.times === 1 && !sent.place.wasAdopted(sent.life);
+      // One that was repeated may have gone through before.
+      if (isRefused) sent.isRefused = sent.times === 1;
       else this.noteAcknowledged(sent);
       if (cmd === "pubrec" && !isRefused) {
         waiting.isReleased = true;

@@ -63,8 +63,6 @@ export class SessionNode {
   process: Process | null = null;
   /** Every process there ever was. */
   readonly lives: Process[] = [];
-  /** Those whose sessions others had adopted while they lived. */
-  readonly adopted = new Set<Process>();
   /** When its processes started. */
   readonly bootsMs: number[] = [];
   /** When it reached no other node although it lived. */
@@ -106,13 +104,6 @@ export class SessionNode {
     const { process, shared, name } = this;
     if (process === null || shared === null) return false;
     return shared.space(name).adopted >= process.cluster.members.incarnation;
-  }
-
-  /** Did others adopt what its process of that number (from 1 on) had, while that lived? */
-  wasAdopted(life: number): boolean {
-    const process = this.lives[life - 1];
-    if (process === undefined) return false;
-    return this.adopted.has(process) || (process === this.process && this.isAdopted);
   }
 
   /** Was it cut off in that time for so long that others declared it down? */
@@ -205,7 +196,6 @@ export class SessionNode {
   /** kill -9. */
   crash(): void {
     this.place.crash();
-    if (this.process !== null && this.isAdopted) this.adopted.add(this.process);
     this.process = null;
     this.isListening = false;
     this.wellSinceMs = Number.POSITIVE_INFINITY;
