@@ -177,9 +177,10 @@ export const publishRules: readonly Rule[] = [
     section: 4,
     rule: "PUBACKs and PUBRECs leave in the order in which the publishes came",
     name: "a publish is answered when it is accepted, whatever was before it",
-    kind: "roams",
-    seed: 23,
-    fault: /before that of/,
+    kind: "scenes",
+    seed: 1,
+    scene: "inOrder",
+    fault: /order of the publishes/,
     plant: () =>
       replace(
         Acks.prototype,

@@ -210,7 +210,28 @@ async function throughSession(world: World): Promise<void> {
   );
 }
 
+/** What is accepted first is not answered before what came first. */
+async function inOrder(world: World): Promise<void> {
+  const both = await cast(world);
+  const { stage, a } = both;
+  const near = stage.actor("near", a);
+  await near.connect();
+  await near.subscribe("near", 1);
+  const publisher = stage.actor("publisher", a);
+  await publisher.connect();
+  holdUp(both);
+  publisher.publish("t", "x", 1, 1);
+  publisher.publish("near", "y", 1, 2);
+  await world.run(500);
+  assert.deepEqual(near.payloads(), ["y"]);
+  world.heal();
+  const ids: (number | undefined)[] = [];
+  for (let i = 0; i < 2; i++) ids.push((await publisher.gets("puback", 8_000)).messageId);
+  assert.deepEqual(ids, [1, 2], "answers leave in the order of the publishes");
+}
+
 export const publisherScenes = {
+  inOrder,
   nobodyMatches,
   refusals,
   tooMuch,
