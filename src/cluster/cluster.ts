@@ -28,7 +28,8 @@ import { Membership } from "./membership.js";
 import { parseNodeName } from "./names.js";
 import { Peer, type PeerHost, type PeerLoad } from "./peer.js";
 import type { Position } from "./position.js";
-import { type ClusterPort, type ClusterUser, type Receipt, ownIndex } from "./ports.js";
+import type { ClusterPort, ClusterUser, PartHead, Receipt } from "./ports.js";
+import { ownIndex } from "./ports.js";
 import { Redialer } from "./redialer.js";
 import { Refusals } from "./refusals.js";
 import { RowTable } from "./row-table.js";
@@ -252,11 +253,7 @@ export class Cluster implements ClusterPort, PeerHost {
   positions(): Position[] {
     const { incarnation } = this.members;
     const own = { origin: this.name, incarnation, counter: this.newestCounter };
-    const taken = this.peers().map(({ name, receiver }) => ({
-      origin: name,
-      ...receiver.position,
-    }));
-    return [own, ...taken];
+    return [own, ...this.peers().map((peer) => peer.position)];
   }
 
   /** Asks a service of another node. Null: there is no link, or it broke, or that node has no such service. */
@@ -301,7 +298,7 @@ export class Cluster implements ClusterPort, PeerHost {
 
   sendPart(
     index: number,
-    head: Buffer,
+    head: PartHead,
     counter: number,
     bytes: Buffer,
     start: number,

@@ -33,6 +33,11 @@ export class LinkOutput {
     return this.used + this.wire.bufferedBytes;
   }
 
+  /** A write is due at the end of this turn, and nothing before it waits for the network. */
+  get leavesSoon(): boolean {
+    return this.scheduled && this.wire.bufferedBytes === 0;
+  }
+
   /** Sends a frame, which must not be changed afterwards. */
   push(frame: Buffer): void {
     const { length } = frame;

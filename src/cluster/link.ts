@@ -43,6 +43,7 @@ export class Link {
   private nextCall = 1;
   private listener: LinkListener | null = null;
   private over = false;
+  private closing = false;
 
   constructor(
     readonly peer: Identity,
@@ -100,8 +101,13 @@ export class Link {
     if (!this.over) this.dataOut.push(frame);
   }
 
+  /** What is sent with the data of this turn leaves with it. Not while the link is being closed. */
+  get dataLeavesSoon(): boolean {
+    return !this.closing && this.dataOut.leavesSoon;
+  }
+
   /** Sends a run of forwards, whose bytes are copied once. */
-  sendRun(run: Run, incarnation: number): void {
+  sendRun(run: Pick<Run, "frameBytes" | "encode">, incarnation: number): void {
     if (this.over) return;
     const { frameBytes } = run;
     const at = this.dataOut.reserve(frameBytes);
@@ -149,7 +155,10 @@ export class Link {
   /** Ends the link. With `why` the peer is told first. */
   close(why?: Body<"bye">["why"]): void {
     if (this.over) return;
+    this.closing = true;
     if (why !== undefined) {
+      // Who hears the goodbye reads no further.
+      this.controlOut.flush();
       this.send("bye", { why });
       this.controlOut.flush();
       this.control.close();

@@ -11,7 +11,7 @@ import type { Link, LinkListener } from "./link.js";
 import { PeerRows } from "./peer-rows.js";
 import { RowPositions } from "./row-positions.js";
 import type { ClusterUser } from "./ports.js";
-import { type ForwardNumber, isLater } from "./position.js";
+import { type ForwardNumber, isLater, type Position } from "./position.js";
 import type { RowFollower, RowTable } from "./row-table.js";
 import { Outbox } from "./outbox.js";
 import { StoredRows } from "./stored-rows.js";
@@ -22,6 +22,7 @@ import {
   encodeStreamAck,
   forwardHeaderBytes,
   forwardsHeaderBytes,
+  forwardsSpreadHeaderBytes,
   frameHeaderBytes,
   FrameType,
   WireError,
@@ -165,7 +166,14 @@ export class Peer implements LinkListener, RowFollower {
   takeLeft(frame: Buffer): void {
     const type = frame[frameHeaderBytes - 1];
     if (type === FrameType.forwards) this.onForwards(frame, frameHeaderBytes, frame.length);
+    else if (type === FrameType.forwardsSpread)
+      this.onForwardsSpread(frame, frameHeaderBytes, frame.length);
     else this.onForward(frame, frameHeaderBytes, frame.length, type === FrameType.forwardAlone);
+  }
+
+  /** What was taken of its stream. */
+  get position(): Position {
+    return { origin: this.name, ...this.receiver.position };
   }
 
   /** Has everything of its stream been accepted here up to this number? */
@@ -276,11 +284,15 @@ export class Peer implements LinkListener, RowFollower {
   beforeData(): void {
     this.sender.closeRun();
     this.channels?.flush();
+    if (!this.ackDue) return;
+    if (this.link?.dataLeavesSoon) this.sendStreamAck(true);
+    else this.link?.scheduleControl();
   }
 
   beforeControl(): void {
     this.heardThisTurn = false;
-    if (this.ackDue) this.sendStreamAck();
+    // One write less for both nodes where forwards leave in this turn, too.
+    if (this.ackDue && !this.link?.dataLeavesSoon) this.sendStreamAck();
   }
 
   onClose(fault: string | null): void {
@@ -305,6 +317,7 @@ export class Peer implements LinkListener, RowFollower {
     }
     if (type === FrameType.forwards) this.onForwards(bytes, start, end);
     else if (type === FrameType.forward) this.onForward(bytes, start, end, false);
+    else if (type === FrameType.forwardsSpread) this.onForwardsSpread(bytes, start, end);
     else if (type === FrameType.channels) this.onChannels(bytes, start, end);
     else if (type === FrameType.forwardAlone) this.onForward(bytes, start, end, true);
     else this.onControl(type, bytes, start, end);
@@ -468,6 +481,20 @@ export class Peer implements LinkListener, RowFollower {
     this.acknowledgeSoon();
   }
 
+  /** The same of forwards between whose numbers others may be. */
+  private onForwardsSpread(bytes: Buffer, start: number, end: number): void {
+    const body = start + forwardsSpreadHeaderBytes - frameHeaderBytes;
+    if (end < body) throw new WireError("forwards cut off");
+    const incarnation = bytes.readDoubleBE(start);
+    const counter = bytes.readDoubleBE(start + 8);
+    const span = bytes.readUInt32BE(start + 20);
+    const { index, receiver, user } = this;
+    user.onForwardsSpread(index, incarnation, counter, bytes, body, end, receiver);
+    if (counter === 0) return;
+    receiver.takeUpTo(incarnation, counter + span);
+    this.acknowledgeSoon();
+  }
+
   private onChannels(bytes: Buffer, start: number, end: number): void {
     if (this.channels !== null) this.host.channels.onFrame(this.channels, bytes, start, end);
   }
@@ -483,12 +510,14 @@ export class Peer implements LinkListener, RowFollower {
     this.link?.sendControl(encodeStreamAck(incarnation, counter, FrameType.streamTaken));
   }
 
-  private sendStreamAck(): void {
+  private sendStreamAck(withData = false): void {
     this.ackDue = false;
     // The peer would take it for the word to begin.
     if (this.isStreamHeld) return;
     const { incarnation, accepted } = this.receiver;
-    this.link?.sendControl(encodeStreamAck(incarnation, accepted));
+    const ack = encodeStreamAck(incarnation, accepted);
+    if (withData) this.link?.sendData(ack);
+    else this.link?.sendControl(ack);
   }
 
   private checkSynced(): void {

@@ -1,5 +1,6 @@
 /** What routing and the cluster ask of each other. The cluster carries bytes and keys, not MQTT. */
 import type { PeerState } from "./failure-detector.js";
+import type { SpreadHead } from "./spread-run.js";
 
 /** Somebody who waits until a peer has accepted a numbered forward. */
 export interface Receipt {
@@ -18,6 +19,9 @@ export interface Receipt {
   /** When the forward is worth nothing any more, on the node's monotonic clock; 0: never. */
   readonly expiresMs: number;
 }
+
+/** What forwards that leave together have in common: bytes alone when they lie side by side. */
+export type PartHead = Buffer | SpreadHead;
 
 /** This node, where a peer's index may stand. */
 export const ownIndex = -1;
@@ -47,11 +51,13 @@ export interface ClusterPort {
   /**
    * Sends the forward in `bytes` from `start` to `end`, which stay as they are until the end of this turn.
    * Those that lie side by side behind the same `head`, and have growing numbers, leave in one frame; when all have
-   * the same `kind`, other than 0, it says that they are alike (docs/wire.md, "FORWARDS"). `receipt` null: nobody waits (`counter` is 0), as `send`; else as `sendNumbered`.
+   * the same `kind`, other than 0, it says that they are alike (docs/wire.md, "FORWARDS"). With a `SpreadHead` they need not lie side
+   * by side, nor have all numbers ("FORWARDS_SPREAD"; `durable` is false). `receipt` null: nobody waits (`counter` is 0), as
+   * `send`; else as `sendNumbered`.
    */
   sendPart(
     peer: number,
-    head: Buffer,
+    head: PartHead,
     counter: number,
     bytes: Buffer,
     start: number,
@@ -115,6 +121,16 @@ export interface ClusterUser {
     counter: number,
     count: number,
     alike: boolean,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    taker: ForwardTaker,
+  ): void;
+  /** The same of forwards that were sent with a `SpreadHead`, the first with the number `counter`. */
+  onForwardsSpread(
+    peer: number,
+    incarnation: number,
+    counter: number,
     bytes: Buffer,
     start: number,
     end: number,

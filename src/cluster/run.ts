@@ -7,7 +7,7 @@ import type { Receipt } from "./ports.js";
 import { forwardsHeaderBytes, writeForwardsHeader } from "./wire/frames.js";
 
 /** The end of a read cuts the frame that it falls into, and what is cut is copied: so frames are not long. */
-const runBytesMax = 16_384;
+export const runBytesMax = 16_384;
 
 /** Everybody who waits for the forwards of one run. */
 class RunReceipt implements Receipt {
@@ -47,7 +47,7 @@ export class Run {
 
   /** Adds the forward in `bytes` from `start` to `end`, if it goes on where the run ends. */
   extend(
-    head: Buffer,
+    head: object,
     counter: number,
     bytes: Buffer,
     start: number,

@@ -7,8 +7,9 @@ import { assert } from "../lib/assert.js";
 import { Ring } from "../lib/ring.js";
 import type { Link } from "./link.js";
 import type { Outbox, Sent } from "./outbox.js";
-import type { Receipt } from "./ports.js";
+import type { PartHead, Receipt } from "./ports.js";
 import { Run } from "./run.js";
+import { SpreadReceipt, SpreadRun } from "./spread-run.js";
 import { sealForward } from "./wire/frames.js";
 
 /** What a stream needs of the link to its peer. */
@@ -37,6 +38,9 @@ export class StreamSender {
   private bytes = 0;
   /** What the present turn is gathering for the link. */
   private readonly run = new Run();
+  private readonly spread = new SpreadRun();
+  /** Which of the two is open, if one is. */
+  private gathered: Run | SpreadRun = this.run;
   /** How many of the unaccepted were written to the present link. */
   private written = 0;
   /** The highest counter that was ever written to a link. */
@@ -62,12 +66,13 @@ export class StreamSender {
 
   /** Messages that the peer has not accepted. */
   get length(): number {
-    return this.run.firstCounter === 0 ? this.forwards : this.forwards + this.run.count;
+    const { count, firstCounter } = this.gathered;
+    return firstCounter === 0 ? this.forwards : this.forwards + count;
   }
 
   /** The number of the newest forward that the peer may not have taken yet; null: it has accepted all. */
   get newest(): { readonly incarnation: number; readonly counter: number } | null {
-    const { run, incarnation } = this;
+    const { gathered: run, incarnation } = this;
     if (run.count > 0 && run.lastCounter > 0) return { incarnation, counter: run.lastCounter };
     const last = this.unaccepted.at(this.unaccepted.length - 1);
     if (last === undefined) return null;
@@ -75,7 +80,7 @@ export class StreamSender {
   }
 
   get heldBytes(): number {
-    const { run } = this;
+    const { gathered: run } = this;
     return run.count === 0 || run.firstCounter === 0 ? this.bytes : this.bytes + run.frameBytes;
   }
 
@@ -88,11 +93,11 @@ export class StreamSender {
   /**
    * Sends the forward in `bytes` from `start` to `end`, which stay as they are until the end of this turn. Those
    * that lie side by side behind the same `head` leave in one frame (docs/wire.md, "FORWARDS"); those of one `kind`
-   * other than 0 are alike. Without `receipt` nobody waits for it (`counter` 0). Returns what `sendPlain` or
-   * `send` returns.
+   * other than 0 are alike. Those of one `SpreadHead` need not lie side by side; they are not durable. Without `receipt` nobody
+   * waits for it (`counter` 0). Returns what `sendPlain` or `send` returns.
    */
   sendPart(
-    head: Buffer,
+    head: PartHead,
     counter: number,
     bytes: Buffer,
     start: number,
@@ -101,13 +106,19 @@ export class StreamSender {
     durable: boolean,
     receipt: Receipt | null,
   ): boolean {
-    const { run } = this;
-    if (run.count > 0) {
-      if (run.extend(head, counter, bytes, start, end, kind, durable, receipt)) return true;
+    const { run, spread, gathered } = this;
+    if (gathered.count > 0) {
+      if (gathered.extend(head, counter, bytes, start, end, kind, durable, receipt)) return true;
       this.closeRun();
     }
     if (!this.takes(durable, receipt)) return false;
-    run.open(head, counter, bytes, start, end, kind, durable, receipt);
+    if (head instanceof Uint8Array) {
+      this.gathered = run;
+      run.open(head, counter, bytes, start, end, kind, durable, receipt);
+    } else {
+      this.gathered = spread;
+      spread.open(head, counter, bytes, start, end, receipt);
+    }
     if (this.link === null || this.down) this.closeRun();
     else this.link.scheduleData();
     return receipt === null || this.tells;
@@ -115,7 +126,7 @@ export class StreamSender {
 
   /** Ends the run that is open. To be called before the link sends what a turn has gathered. */
   closeRun(): void {
-    const { run, link } = this;
+    const { gathered: run, link } = this;
     if (run.count === 0) return;
     const { count, lastCounter: counter, durable } = run;
     if (run.firstCounter !== 0) {
@@ -232,8 +243,7 @@ export class StreamSender {
     this.down = true;
     const waiting: Receipt[] = [];
     const kept: Sent[] = [];
-    const all = [...this.unaccepted];
-    for (const sent of all) {
+    for (const sent of this.singles()) {
       const { receipt } = sent;
       // It stays only where it is stored, to go from there in its turn.
       if (sent.isTaken && sent.kept !== "written") continue;
@@ -253,6 +263,21 @@ export class StreamSender {
     this.written = 0;
     for (const sent of kept) this.leave(sent, waiting);
     for (const receipt of waiting) receipt.accept();
+  }
+
+  /** What the peer has not accepted, with each forward by itself that may have another way from here. */
+  private singles(): Sent[] {
+    const all: Sent[] = [];
+    for (const sent of this.unaccepted) {
+      if (!(sent.receipt instanceof SpreadReceipt)) {
+        all.push(sent);
+        continue;
+      }
+      for (const single of sent.receipt.split(sent.frame)) {
+        all.push({ ...sent, ...single, count: 1 });
+      }
+    }
+    return all;
   }
 
   private append(sent: Sent): void {

@@ -3,6 +3,7 @@
  * and behind it whole PUBLISH packets (docs/wire.md, "FORWARDS"). The peer walks them as it walks what a client
  * of its own sends, so that they can also be delivered as they are.
  */
+import { counterOf, forwardsSpreadHeaderBytes } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { decodePublish, PublishView, publishType } from "../protocol/publish.js";
@@ -13,6 +14,8 @@ import type { Topic, TopicTable } from "./topic.js";
 const mqtt5Shape = 0x100;
 /** The node that took them in has checked its own limit. */
 const userPropertiesMax = 65_535;
+/** Of a number in a body of FORWARDS_SPREAD. */
+const offsetBytes = 4;
 const nothing: Buffer = Buffer.alloc(0);
 
 /** What precedes the publishes of a connection: `u8` MQTT version, `str16` client id, `str16` user. */
@@ -52,6 +55,18 @@ export function kindOf(message: Message, via: Publisher): number {
   return via.kind;
 }
 
+/** The messages of a whole FORWARDS_SPREAD, each with its number. */
+export function messagesOf(frame: Buffer, reader: ForwardsReader): Message[] {
+  const found: Message[] = [];
+  const first = counterOf(frame);
+  reader.openSpread(frame, forwardsSpreadHeaderBytes, frame.length);
+  for (let message = reader.nextSpread(); message !== null; message = reader.nextSpread()) {
+    message.counter = first + reader.offset;
+    found.push(message);
+  }
+  return found;
+}
+
 /** Reads one body of FORWARDS after the other; one reader serves all peers. */
 export class ForwardsReader {
   /** The body could not be read to its end. */
@@ -63,6 +78,10 @@ export class ForwardsReader {
   private version = 0;
   /** The last head and what it says: runs of one connection often follow each other. */
   private head = nothing;
+  /** Of the share group, if it is a body of FORWARDS_SPREAD. */
+  key = "";
+  /** What the number of the message that `nextSpread` gave last is above that of the first. */
+  offset = 0;
   private clientId = "";
   private user = "";
   private lastTopic: Topic | null = null;
@@ -78,6 +97,25 @@ export class ForwardsReader {
     this.end = end;
     this.failed = false;
     this.at = this.isLastHead(start) ? start + this.head.length : this.readHead(start);
+  }
+
+  /** Begins with a body of FORWARDS_SPREAD. */
+  openSpread(bytes: Buffer, start: number, end: number): void {
+    const from = start + 2;
+    const keyEnd = from <= end ? from + bytes.readUInt16BE(start) : end + 1;
+    const fits = keyEnd <= end;
+    this.key = fits ? bytes.toString("utf8", from, keyEnd) : "";
+    this.open(bytes, fits ? keyEnd : end, end);
+  }
+
+  /** As `next`, of a body of FORWARDS_SPREAD. */
+  nextSpread(): Message | null {
+    const { bytes, at, end } = this;
+    if (this.failed || at >= end) return this.next();
+    if (at + offsetBytes >= end) return this.fail();
+    this.offset = bytes.readUInt32BE(at);
+    this.at = at + offsetBytes;
+    return this.next();
   }
 
   /** The next message; its bytes stay where they are until `Message.own`. Null: that was all. */

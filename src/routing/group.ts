@@ -7,7 +7,8 @@ import { ownIndex as ownNode } from "../cluster/ports.js";
 import { plainFilter } from "../protocol/topics.js";
 import type { LocalSubscription } from "./leaf.js";
 import { type SharedRow, sharedRow, sharedRowValue } from "./shared-row.js";
-import type { Delivery, Subscriber } from "./targets.js";
+import type { Qos } from "../protocol/publish.js";
+import type { Delivery, PeerTarget, Subscriber } from "./targets.js";
 
 /** Who may be chosen, the best first. */
 export const Tier = {
@@ -53,6 +54,7 @@ export class Group {
   private readonly perQos = [0, 0, 0];
   private durableCount = 0;
   private readonly rows = new Map<number, number>();
+  private readonly soleTargets: (readonly [PeerTarget] | undefined)[] = [];
   private choiceNow: Choice | null = null;
   private choiceOf = -1;
 
@@ -111,6 +113,7 @@ export class Group {
     const before = this.rows.get(peer) ?? 0;
     if (value === 0) this.rows.delete(peer);
     else this.rows.set(peer, value);
+    this.soleTargets[peer] = undefined;
     this.choiceNow = null;
     return before;
   }
@@ -119,6 +122,18 @@ export class Group {
   peerRow(peer: number): SharedRow | null {
     const value = this.rows.get(peer);
     return value === undefined ? null : sharedRow(value);
+  }
+
+  /** A peer that gets a message for this group alone, and is not down. */
+  soleTarget(peer: number): readonly [PeerTarget] {
+    let sole = this.soleTargets[peer];
+    if (sole === undefined) {
+      // Two bits of the row.
+      const qos = (this.peerRow(peer)?.qos ?? 0) as Qos;
+      sole = [{ peer, qos, durable: false, groups: [this], only: this }];
+      this.soleTargets[peer] = sole;
+    }
+    return sole;
   }
 
   /** Values of the rows of peers, by index. */

@@ -5,6 +5,7 @@
  */
 import { expiryAt } from "../protocol/properties.js";
 import type { Qos } from "../protocol/publish.js";
+import type { GroupHead } from "./group-head.js";
 import type { Topic } from "./topic.js";
 
 /** Whoever waits for a message to be accepted everywhere. */
@@ -19,6 +20,8 @@ export interface AcceptanceSink {
 export class Publisher {
   /** What precedes them on a link; made when it is first needed. */
   head: Buffer | null = null;
+  /** The same of the share group that got the last of them, by peer. */
+  groupHeads: (GroupHead | undefined)[] | null = null;
   /** Kind of the last one that was forwarded (forwards.ts), and what makes it. */
   kind = 0;
   topic: Topic | null = null;

@@ -13,7 +13,7 @@ import {
 } from "../cluster/wire/frames.js";
 import type { Clock } from "../lib/clock.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
-import { ForwardsReader } from "./forwards.js";
+import { ForwardsReader, messagesOf } from "./forwards.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import type { Router } from "./router.js";
 import { hasShared, readShared, type SharedPart, withShared } from "./shared-forward.js";
@@ -41,6 +41,7 @@ export class OutboxReader {
   /** The messages in a frame, with their own bytes, in order; `counter` is the number of each. */
   read({ frame, expiresMs }: Pick<Sent, "frame" | "expiresMs">): readonly WaitingMessage[] {
     if (frame[4] === FrameType.forwards) return this.readRun(frame);
+    if (frame[4] === FrameType.forwardsSpread) return this.readSpread(frame);
     if (expiresMs !== 0) countDownForward(frame, expiresMs, this.clock);
     const { length: end } = frame;
     const isForGroups = hasShared(frame, forwardHeaderBytes, end);
@@ -54,6 +55,15 @@ export class OutboxReader {
     } catch {
       return nothing;
     }
+  }
+
+  private readSpread(frame: Buffer): readonly WaitingMessage[] {
+    const { forwards } = this;
+    return messagesOf(frame, forwards).map((message) => {
+      message.own();
+      const shared = { only: true, hops: 0, keys: [forwards.key], tried: [], waiting: false };
+      return { message, shared };
+    });
   }
 
   private readRun(frame: Buffer): readonly WaitingMessage[] {

@@ -19,7 +19,8 @@ import type { Qos } from "../protocol/publish.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import { isShared, plainFilter } from "../protocol/topics.js";
 import { countDownForward, decodeForward, encodeForward } from "./forward.js";
-import { ForwardsReader, headOf, kindOf, leavesAsItCame } from "./forwards.js";
+import { ForwardsReader, headOf, kindOf, leavesAsItCame, messagesOf } from "./forwards.js";
+import type { Group } from "./group.js";
 import { isRowValue, packedDurable } from "./leaf.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import { type RetainedLimits, type RetainedOutcome, RetainedStore } from "./retained.js";
@@ -257,6 +258,36 @@ export class Router implements ClusterUser {
     if (forwards.failed) this.counters.undecodable++;
   }
 
+  onForwardsSpread(
+    peer: number,
+    incarnation: number,
+    counter: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    taker: ForwardTaker,
+  ): void {
+    const { forwards } = this;
+    forwards.openSpread(bytes, start, end);
+    const group = this.index.group(forwards.key);
+    const origin = counter === 0 ? null : this.origins.of(peer, incarnation);
+    for (let message = forwards.nextSpread(); message !== null; message = forwards.nextSpread()) {
+      if (counter === 0) {
+        this.receiveSpread(message, group);
+        continue;
+      }
+      const number = counter + forwards.offset;
+      message.counter = number;
+      if (!taker.take(incarnation, number)) continue;
+      message.origin = origin;
+      message.identity = number;
+      const accepted = this.receiveSpread(message, group);
+      if (!accepted) message.sink = new ForwardSink(this.cluster, peer, incarnation);
+      taker.settle(number, accepted);
+    }
+    if (forwards.failed) this.counters.undecodable++;
+  }
+
   /** Delivers to the matching sessions of this node alone, as if a peer had forwarded it. Its `pending` grows. */
   deliverHere(message: Message, shared: SharedPart | null): void {
     if (shared?.only !== true) this.deliver(message, this.targetsOf(message.topic).local);
@@ -334,6 +365,15 @@ export class Router implements ClusterUser {
     return --message.pending === 0;
   }
 
+  /** Delivers a forward for this group alone. Returns whether it is accepted. */
+  private receiveSpread(message: Message, group: Group | undefined): boolean {
+    this.counters.received++;
+    if (message.expiresMs !== 0 && this.isOver(message)) return true;
+    message.pending = 1;
+    this.shared.onSpread(message, group);
+    return --message.pending === 0;
+  }
+
   private setOwnRow(filter: string, row: number): void {
     this.cluster.setRow(filter, row);
     if (filter.charCodeAt(0) === dollar) this.noteSystem(filter, filter, row);
@@ -372,19 +412,23 @@ export class Router implements ClusterUser {
       index: this.index,
       encode: (message, qos) => encodeForward(message, qos, this.clock),
       decode: (bytes, start, end) => this.decode(bytes, start, end),
+      messagesOf: (frame) => messagesOf(frame, new ForwardsReader(this.topics, this.clock)),
       isOver: (message) => this.isOver(message),
-      deliver: (message, delivery) => this.deliver(message, [delivery]),
+      deliver: (message, delivery) => this.deliverTo(message, delivery),
     };
+  }
+
+  private deliverTo(message: Message, delivery: Delivery): void {
+    if (message.fanOut === 0) message.fanOut = 1;
+    if (delivery.noLocal && delivery.subscriber.clientId === message.publisher) return;
+    this.counters.delivered++;
+    if (!delivery.subscriber.deliver(message, delivery)) message.pending++;
   }
 
   private deliver(message: Message, local: readonly Delivery[]): void {
     if (local.length > message.fanOut) message.fanOut = local.length;
-    for (let i = 0; i < local.length; i++) {
-      const delivery = local[i] as Delivery; // i is within the array
-      if (delivery.noLocal && delivery.subscriber.clientId === message.publisher) continue;
-      this.counters.delivered++;
-      if (!delivery.subscriber.deliver(message, delivery)) message.pending++;
-    }
+    // Each index is within the array.
+    for (let i = 0; i < local.length; i++) this.deliverTo(message, local[i] as Delivery);
   }
 
   private forward(message: Message, peers: readonly PeerTarget[]): void {
@@ -394,6 +438,12 @@ export class Router implements ClusterUser {
       const target = peers[i] as PeerTarget; // i is within the array
       this.counters.forwarded++;
       if (target.groups.length > 0) {
+        const { via } = message;
+        const { peer, only } = target;
+        if (only !== undefined && via !== null && leavesAsItCame(message, target.qos)) {
+          this.shared.forwardAsItCame(message, via, peer, only);
+          continue;
+        }
         this.shared.forward(message, target, message.qos > 0 && target.qos > 0);
         continue;
       }

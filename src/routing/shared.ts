@@ -5,12 +5,15 @@
  */
 import { type ClusterPort, ownIndex as ownNode, type Receipt } from "../cluster/ports.js";
 import type { PeerState } from "../cluster/failure-detector.js";
+import type { SingleForward } from "../cluster/spread-run.js";
 import { forwardHeaderBytes } from "../cluster/wire/frames.js";
+import { assert } from "../lib/assert.js";
 import { hashString, mix32 } from "../lib/hash.js";
 import type { Random } from "../lib/random.js";
 import type { Qos } from "../protocol/publish.js";
 import { type Choice, type Group, Tier } from "./group.js";
-import type { Message } from "./message.js";
+import { GroupHead, type SplitFrame } from "./group-head.js";
+import type { Message, Publisher } from "./message.js";
 import type { RouteIndex } from "./route-index.js";
 import {
   readShared,
@@ -37,6 +40,8 @@ export interface SharedHost {
   encode(message: Message, qos: Qos): Buffer;
   /** Null: it cannot be read. */
   decode(bytes: Buffer, start: number, end: number): Message | null;
+  /** The messages of a whole FORWARDS_SPREAD, in its order. */
+  messagesOf(frame: Buffer): readonly Message[];
   /** Has it expired? Counted then. */
   isOver(message: Message): boolean;
   /** Delivers to one of our own; `message.pending` grows when it has to wait. */
@@ -51,6 +56,13 @@ interface Sending extends SharedRoute {
   readonly durable: boolean;
   /** What the peer is due without the groups, should it go down. */
   readonly due: Buffer | null;
+}
+
+/** `Targets` that are being made. */
+interface Chosen extends Targets {
+  readonly local: Delivery[];
+  readonly peers: PeerTarget[];
+  readonly groups: Group[];
 }
 
 /** Of a forward from the node that chose. */
@@ -91,19 +103,44 @@ export class SharedGroups {
 
   /** The targets of a publish with one member or node chosen for each group, as `Router` sends to them. */
   choose(message: Message, found: Targets): Targets {
-    const { groups } = found;
-    const only = groups[0];
-    // By far the commonest: one group, and the member is here.
-    if (groups.length === 1 && only !== undefined) {
-      const delivery = this.chooseHere(only, message);
-      if (delivery !== undefined && found.local.length === 0) {
-        return { local: [delivery], peers: found.peers, groups: noGroups };
-      }
-      if (delivery !== undefined) {
-        return { local: [...found.local, delivery], peers: found.peers, groups: noGroups };
-      }
+    const { local, peers, groups } = found;
+    const group = groups[0];
+    const choice = groups.length === 1 && group !== undefined ? this.usable(group, message) : null;
+    // By far the commonest: one group, and nothing else.
+    if (choice === null || group === undefined || local.length + peers.length > 0) {
+      return this.chooseAll(message, found);
     }
-    return this.chooseAll(message, found);
+    const place = this.placeIn(group, choice, message);
+    const node = nodeAt(choice, place);
+    if (node !== ownNode && choice.tier !== Tier.Outbox) {
+      return { local, peers: group.soleTarget(node), groups: noGroups };
+    }
+    const own = node === ownNode ? memberAt(group, choice, place) : undefined;
+    if (own !== undefined && mayTake(own, message.topic)) {
+      return { local: [own], peers, groups: noGroups };
+    }
+    const chosen: Chosen = { local: [], peers: [], groups: [] };
+    this.addChosen(message, group, choice, place, chosen);
+    return chosen;
+  }
+
+  /** Sends it as it came to a peer that gets it for this group alone: see `leavesAsItCame`. */
+  forwardAsItCame(message: Message, via: Publisher, peer: number, group: Group): void {
+    const { counter, bytes, frameStart, payloadEnd, shape, qos } = message;
+    via.groupHeads ??= [];
+    let head = via.groupHeads[peer];
+    if (head === undefined || head.group !== group || head.shape !== shape) {
+      head = new GroupHead(group, peer, shape, via, this.splitFrame);
+      via.groupHeads[peer] = head;
+    }
+    const receipt = qos === 0 ? null : message;
+    const { cluster } = this.host;
+    if (
+      cluster.sendPart(peer, head, counter, bytes, frameStart, payloadEnd, 0, false, receipt) &&
+      receipt !== null
+    ) {
+      message.pending++;
+    }
   }
 
   /** Sends one forward for a peer's ordinary rows and the groups that chose it; more if they are many. */
@@ -132,6 +169,12 @@ export class SharedGroups {
       else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part);
       else this.take(group, message, part.hops);
     }
+  }
+
+  /** A message of a FORWARDS_SPREAD for this group. */
+  onSpread(message: Message, group: Group | undefined): void {
+    if (group === undefined) this.counters.noMember++;
+    else this.take(group, message, 0);
   }
 
   /**
@@ -167,41 +210,51 @@ export class SharedGroups {
   }
 
   private chooseAll(message: Message, found: Targets): Targets {
-    const local = found.local.slice();
-    const peers = found.peers.slice();
-    const unserved: Group[] = [];
+    const chosen: Chosen = { local: found.local.slice(), peers: found.peers.slice(), groups: [] };
     for (const group of found.groups) {
       const choice = this.usable(group, message);
       if (choice === null) {
         this.counters.noMember++;
-        unserved.push(group);
-        continue;
-      }
-      const place = this.placeIn(group, choice, message);
-      const node = nodeAt(choice, place);
-      const own = node === ownNode ? memberAt(group, choice, place) : undefined;
-      if (own === undefined) addTo(peers, node, group, choice.tier === Tier.Outbox);
-      else if (mayTake(own, message.topic)) local.push(own);
-      else {
-        const next = this.next(message, group, atFirst);
-        if (next === null) unserved.push(group);
-        else if (next.own !== undefined) local.push(next.own);
-        else addTo(peers, next.peer, group, next.durable);
+        chosen.groups.push(group);
+      } else {
+        this.addChosen(message, group, choice, this.placeIn(group, choice, message), chosen);
       }
     }
-    return { local, peers, groups: unserved };
+    return chosen;
   }
 
-  /** The member that gets it, if it is one of ours. */
-  private chooseHere(group: Group, message: Message): Delivery | undefined {
-    const choice = this.usable(group, message);
-    if (choice === null || choice.nodes[0] !== ownNode) return undefined;
-    const { ends } = choice;
-    // The turn is taken only if it is ours.
-    if (ends.length > 1 && this.settings.strategy !== "local_first") return undefined;
-    const member = memberAt(group, choice, this.placeIn(group, choice, message));
-    return member !== undefined && mayTake(member, message.topic) ? member : undefined;
+  private addChosen(
+    message: Message,
+    group: Group,
+    choice: Choice,
+    place: number,
+    { local, peers, groups: unserved }: Chosen,
+  ): void {
+    const node = nodeAt(choice, place);
+    const own = node === ownNode ? memberAt(group, choice, place) : undefined;
+    if (own === undefined) addTo(peers, node, group, choice.tier === Tier.Outbox);
+    else if (mayTake(own, message.topic)) local.push(own);
+    else {
+      const next = this.next(message, group, atFirst);
+      if (next === null) unserved.push(group);
+      else if (next.own !== undefined) local.push(next.own);
+      else addTo(peers, next.peer, group, next.durable);
+    }
   }
+
+  /** The peer is down: each message of a frame is as if it had been sent by itself. */
+  private readonly splitFrame: SplitFrame = (frame, waiting, { group, peer }) => {
+    const messages = this.host.messagesOf(frame);
+    assert(messages.length === waiting.length, "a frame of ours cannot be read");
+    return messages.map((copy, i): SingleForward => {
+      const { qos, counter } = copy;
+      // What `forwardAsItCame` has given.
+      const message = waiting[i] as Message;
+      const whole = withShared(this.host.encode(copy, qos), { only: false, ...atFirst }, [group]);
+      const sent = { peer, qos, due: null, alone: false };
+      return { counter, frame: whole, receipt: new SharedReceipt(this, message, [group], sent) };
+    });
+  };
 
   private choiceOf(group: Group): Choice | null {
     return group.choice(this.statesGeneration, this.stateOf);
@@ -411,7 +464,8 @@ function addTo(peers: PeerTarget[], peer: number, group: Group, outbox: boolean)
     peers[i] = { peer, qos: highest, durable: before.durable || outbox, groups };
     return;
   }
-  peers.push({ peer, qos, durable: outbox, groups: [group] });
+  if (outbox) peers.push({ peer, qos, durable: true, groups: [group] });
+  else peers.push(group.soleTarget(peer)[0]);
 }
 
 /** Where the groups from `start` on end whose keys fit into one forward; there is one at least. */

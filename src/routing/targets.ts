@@ -58,6 +58,8 @@ export interface PeerTarget {
   readonly durable: boolean;
   /** Share groups of which one of its members gets the message. */
   readonly groups: readonly Group[];
+  /** It gets the message for this group alone, and not in an outbox. */
+  readonly only?: Group;
 }
 
 export interface Targets {

@@ -223,6 +223,7 @@ const brokenFrames: readonly [string, Buffer][] = [
   ["join on a link", encode("call", { id: 1, verb: "join", body: { members: [] } })],
   ["a forward that is cut off", frame(FrameType.forward, Buffer.alloc(7))],
   ["a forward of a group that is cut off", frame(FrameType.forwardAlone, Buffer.alloc(7))],
+  ["forwards of a group that are cut off", frame(FrameType.forwardsSpread, Buffer.alloc(20))],
   ["a STREAM_TAKEN that is cut off", frame(FrameType.streamTaken, Buffer.alloc(7))],
 ];
 

@@ -27,6 +27,7 @@ export const FrameType = {
   forwards: 65,
   channels: 66,
   forwardAlone: 67,
+  forwardsSpread: 68,
 } as const;
 
 /** Length and type. */
@@ -35,6 +36,8 @@ export const frameHeaderBytes = 5;
 export const forwardHeaderBytes = frameHeaderBytes + 16;
 /** Length, type, incarnation, first counter, count and likeness: what precedes the messages in FORWARDS. */
 export const forwardsHeaderBytes = forwardHeaderBytes + 5;
+/** Length, type, incarnation, first counter, count and span: what precedes the messages in FORWARDS_SPREAD. */
+export const forwardsSpreadHeaderBytes = forwardHeaderBytes + 8;
 const streamAckBytes = frameHeaderBytes + 16;
 const lengthBytes = 4;
 /** Least room that is made for a frame that was cut. */
@@ -90,6 +93,21 @@ export function writeForwardsHeader(
   bytes.writeDoubleBE(firstCounter, at + 13);
   bytes.writeUInt32BE(count, at + forwardHeaderBytes);
   bytes[at + forwardHeaderBytes + 4] = alike ? 1 : 0;
+}
+
+/** Writes the header of a FORWARDS_SPREAD, as `writeForwardsHeader`; `span`: the last counter less the first. */
+export function writeForwardsSpreadHeader(
+  bytes: Buffer,
+  at: number,
+  length: number,
+  incarnation: number,
+  firstCounter: number,
+  count: number,
+  span: number,
+): void {
+  writeForwardsHeader(bytes, at, length, incarnation, firstCounter, count, false);
+  bytes[at + lengthBytes] = FrameType.forwardsSpread;
+  bytes.writeUInt32BE(span, at + forwardHeaderBytes + 4);
 }
 
 /**
