@@ -394,9 +394,10 @@ export class SessionStory {
       if (process === null || client.state === "greeting") return;
       // One that is being moved stays.
       if (process.sessions.moves?.has(client.clientId)) return;
+      // A node that has not loaded it yet says so.
+      if (!process.sessions.delete(client.clientId)) return;
       client.doubtSession();
       this.world.trace.note(`${client.clientId} is deleted`);
-      process.sessions.delete(client.clientId);
     }
   }
 
