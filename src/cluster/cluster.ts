@@ -423,7 +423,7 @@ export class Cluster implements ClusterPort, PeerHost {
     peer.drop();
     // A newer incarnation is first a "down" of the older one.
     if (link.peer.incarnation > slot.incarnation && slot.incarnation > 0) {
-      this.step({ kind: "gone", peer: peer.name });
+      this.step({ kind: "gone", peer: peer.name, isBack: true });
     }
     slot.incarnation = peer.incarnation = link.peer.incarnation;
     slot.refusals.clear();

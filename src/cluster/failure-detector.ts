@@ -15,8 +15,8 @@ export type DetectorEvent =
   | { readonly kind: "heard"; readonly peer: string }
   /** The link is gone. */
   | { readonly kind: "unlinked"; readonly peer: string }
-  /** Nobody listens where the peer was, or it said that it stops. */
-  | { readonly kind: "gone"; readonly peer: string }
+  /** Nobody listens where the peer was, or it said that it stops, or a new process of it is being linked. */
+  | { readonly kind: "gone"; readonly peer: string; readonly isBack?: boolean }
   /** Others were asked: did any of them hear it lately? */
   | { readonly kind: "confirmed"; readonly peer: string; readonly heard: boolean }
   | { readonly kind: "forget"; readonly peer: string }

@@ -113,8 +113,10 @@ export class ClientWills implements WillHost {
     const session = this.host.get(clientId);
     if (session === undefined) {
       // Its client was closed as the node stopped, and may still come back.
-      if (dueAt > this.nowWallMs()) this.entrust(held, true);
-      else this.publish(standIn(this.host, held));
+      const leftMs = dueAt - this.nowWallMs();
+      if (leftMs <= 0) this.publish(standIn(this.host, held));
+      else if (this.holders?.isUnsure(clientId, epoch)) this.publishIn(leftMs, held);
+      else this.entrust(held, true);
       return;
     }
     if (session.channel !== null || session.will !== null) {
@@ -133,6 +135,14 @@ export class ClientWills implements WillHost {
       this.hold(session);
       this.host.rearm(session);
     }
+  }
+
+  /** Others may have published it: nobody can be given it before that is known. */
+  private publishIn(leftMs: number, held: HeldWill): void {
+    this.parts.network?.clock.setTimer(leftMs, () => {
+      if (this.isBack(held.clientId, held.epoch)) this.drop(held.clientId, held.epoch);
+      else this.publish(standIn(this.host, held));
+    });
   }
 
   /** A client connects with a will: `done` when that is durable, and held elsewhere. */
@@ -275,9 +285,14 @@ export class ClientWills implements WillHost {
     });
   }
 
+  /** The will of that client which is being published, and not known to be accepted by all; null: there is none. */
+  openOf(clientId: string): Message | null {
+    return this.publishing.get(clientId) ?? null;
+  }
+
   /** Calls back when the will of a connection of that client that was closed before is accepted, if one is not yet. */
   whenNoneIsOpen(clientId: string, done: () => void): void {
-    this.whenAccepted(this.publishing.get(clientId) ?? null, () => {
+    this.whenAccepted(this.openOf(clientId), () => {
       // One that waits for the rest of a cluster that is cut is waited for once.
       this.publishing.delete(clientId);
       done();

@@ -94,6 +94,11 @@ export class OwnWills {
     return new Set([...settled].map(({ clientId }) => clientId));
   }
 
+  /** Did an earlier process leave it, when not everybody could be asked? */
+  isUnsure(clientId: string, epoch: number): boolean {
+    return this.unsure.get(clientId)?.epoch === epoch;
+  }
+
   /** Others have settled it. */
   forget(clientId: string, epoch: number): void {
     const own = this.own.get(clientId);
@@ -158,7 +163,7 @@ export class OwnWills {
   }
 
   private isDoubtful(clientId: string, epoch: number): boolean {
-    if (this.unsure.get(clientId)?.epoch === epoch) return true;
+    if (this.isUnsure(clientId, epoch)) return true;
     const own = this.own.get(clientId);
     const sinceMs = own?.epoch === epoch ? own.sinceMs : Number.NEGATIVE_INFINITY;
     return sinceMs <= this.doubtMs && this.doubtMs !== Number.NEGATIVE_INFINITY;
@@ -182,7 +187,7 @@ export class OwnWills {
   /** Forgets an own will, at its holders first. */
   private letGo(clientId: string, epoch: number, done: (isSure: boolean) => void): void {
     const own = this.own.get(clientId);
-    if (this.unsure.get(clientId)?.epoch === epoch) this.unsure.delete(clientId);
+    if (this.isUnsure(clientId, epoch)) this.unsure.delete(clientId);
     if (own === undefined || (own.epoch > epoch && own.isHeld)) done(true);
     else if (own.epoch > epoch) {
       // A younger one has taken its place here: at its holders when they have that one.

@@ -275,6 +275,8 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   discard(clientId: string, done: () => void): void {
     this.lastWill = null;
     this.delete(clientId);
+    // It may have ended before, when all heard that what is older than the claim ends.
+    this.lastWill ??= this.wills.openOf(clientId);
     const ending = this.ending.get(clientId);
     if (ending === undefined) done();
     else ending.push(done);

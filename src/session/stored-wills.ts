@@ -122,6 +122,7 @@ export class StoredWills {
       this.counters.firedAgain++;
       this.publishes.publishNow(message);
     }
+    this.publishes.proceed();
   }
 
   /** The client is connected with this will, or away while its delay runs. Durable with the next commit. */
@@ -179,7 +180,8 @@ export class StoredWills {
       if (publish === null) this.publishes.publishNow(message);
       else publish.isCommitted = true;
     }
-    this.publishes.proceed();
+    // Whoever takes one of this process takes none of an earlier one any more.
+    if (this.recovered.length === 0) this.publishes.proceed();
   }
 
   private async loadBucket(number: number, held: HeldWill[]): Promise<void> {

@@ -125,6 +125,11 @@ export class WillHolders {
     return this.own.settledOf(wills);
   }
 
+  /** Could not everybody be asked what had become of that will, which an earlier process left? */
+  isUnsure(clientId: string, epoch: number): boolean {
+    return this.own.isUnsure(clientId, epoch);
+  }
+
   /** Has `beforeGrant` something to do for this client id? */
   isOwed(clientId: string): boolean {
     return this.inherited.has(clientId) || this.given.has(clientId);

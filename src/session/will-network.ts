@@ -17,10 +17,7 @@ export function willNetwork(cluster: Cluster, clock: Clock): WillNetwork {
     isGone: (node) => cluster.sides.isGone(node),
     isLargerSide: () => cluster.sides.isLarger(),
     size: () => cluster.members.others().length + 1,
-    isWhole: () =>
-      cluster.members
-        .others()
-        .every(({ name }) => cluster.state(name) === "up" || cluster.sides.isGone(name)),
+    isWhole: () => cluster.sides.isWhole(),
     ask: (node, body) => cluster.ask(node, willService, body),
   };
 }

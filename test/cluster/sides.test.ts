@@ -34,6 +34,12 @@ class View {
     return this;
   }
 
+  /** A new process of it is there. */
+  reborn(name: string): this {
+    this.sides.note({ kind: "gone", peer: name, isBack: true });
+    return this.down(name);
+  }
+
   linked(name: string): this {
     this.sides.note({ kind: "linked", peer: name });
     this.states.set(name, "up");
@@ -59,6 +65,12 @@ test("whoever is certainly dead is on no side, also when its place is switched o
   assert.equal(new View("c", ["a", "b"]).refused("a").refused("b").unreachable("a").isLarger, true);
 });
 
+test("a process that is back is asked before anybody acts for it", () => {
+  const a = new View("a", ["b", "c"]).refused("b").reborn("c");
+  assert.equal(a.isLarger, false);
+  assert.equal(a.linked("c").isLarger, true);
+});
+
 test("a node that was dead may have begun again on the other side of a cut", () => {
   const a = new View("a", ["b", "c"]).refused("c").down("b");
   assert.equal(a.isLarger, false);
@@ -72,6 +84,7 @@ test("it has not, when nobody listens where it was since the cut was noticed", (
   assert.equal(a.unreachable("c").isLarger, false);
   // On the other side nobody can tell where it is.
   assert.equal(new View("b", ["a", "c"]).refused("c").down("a").unreachable("c").isLarger, false);
-  // The silent one turns out to be dead.
+  // The silent one turns out to be dead: but the other one may have met it in between.
   assert.equal(a.refused("b").isLarger, true);
+  assert.equal(new View("b", ["a", "c"]).refused("a").down("c").refused("c").isLarger, false);
 });

@@ -12,6 +12,8 @@ import type { World } from "../world/world.js";
 export interface Greets {
   /** Its will, with QoS 1, at once: topic and payload are the same. */
   readonly will?: string;
+  /** For how long that waits for the client to come back. */
+  readonly willDelaySeconds?: number;
   readonly clean?: boolean;
   /** 0: the session ends with its connection. */
   readonly expirySeconds?: number;
@@ -97,7 +99,9 @@ export class Actor extends SimConnection {
 
   protected override onOpen(): void {
     const { clean = false, expirySeconds = 86_400, receiveMaximum } = this.greets;
-    const { packetMax, topicAliasMax, will } = this.greets;
+    const { packetMax, topicAliasMax, will, willDelaySeconds } = this.greets;
+    const willProperties =
+      willDelaySeconds === undefined ? {} : { properties: { willDelayInterval: willDelaySeconds } };
     const properties = {
       sessionExpiryInterval: expirySeconds,
       ...(receiveMaximum === undefined ? {} : { receiveMaximum }),
@@ -110,7 +114,12 @@ export class Actor extends SimConnection {
       ...(this.version === 5 ? { properties } : {}),
       ...(will === undefined
         ? {}
-        : { will: { topic: will, payload: will, qos: 1 as const, retain: false } }),
+        : {
+            will: {
+              ...{ topic: will, payload: will, qos: 1 as const, retain: false },
+              ...willProperties,
+            },
+          }),
     });
   }
 

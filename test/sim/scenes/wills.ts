@@ -46,4 +46,29 @@ async function otherSide(world: World): Promise<void> {
   assert.deepEqual(watcher.payloads(), ["last"], "one side of a cut publishes a will");
 }
 
-export const willScenes = { heirs, otherSide };
+/** Clean Start while an older session is at a node that is dead: the will of the session that ends comes before what the new one publishes. */
+async function cleanStart(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const watcher = stage.actor("watcher", b);
+  await watcher.connect();
+  await watcher.subscribe("last", 1);
+  const mortal = stage.actor(stage.idAt(b), c);
+  await mortal.connect();
+  await mortal.leave();
+  await stage.kill(c);
+  await mortal.connect({ will: "last", willDelaySeconds: 60 }, a);
+  mortal.drop();
+  await world.run(500);
+  a.store.writeMsMax = 100;
+  await mortal.connect({ clean: true }, b);
+  mortal.publish("last", "here", 1, 1);
+  await world.until(() => watcher.payloads().length > 1, 5_000, "will and message");
+  assert.deepEqual(
+    watcher.payloads(),
+    ["last", "here"],
+    "the will of a session that ends comes first",
+  );
+}
+
+export const willScenes = { heirs, otherSide, cleanStart };
