@@ -382,8 +382,8 @@ export class SimClient extends SimConnection {
       const next = this.due.shift();
       if (next === undefined) return;
       const { topic, qos } = next;
-      // A QoS 2 publish goes by way of the session.
-      const place = qos === 2 ? this.sessionNode() : this.node;
+      // A QoS 2 publish goes by way of the session; one that ends with its connection is where that is.
+      const place = qos === 2 && this.options.persistent ? this.sessionNode() : this.node;
       const sent: Sent = {
         ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },
         ...{ place, life: place.lives.length },
