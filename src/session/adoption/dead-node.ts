@@ -201,7 +201,7 @@ export class DeadNode {
   /** What was left for a share group is for other members. Resolves when they have accepted it. */
   private async redispatch(waiting: readonly Sent[]): Promise<void> {
     const { readdressing } = this.host;
-    const { router, sessions, clock } = this.host.parts;
+    const { router, sessions, clock, cluster } = this.host.parts;
     const reader = new OutboxReader(sessions.router.topics, clock);
     const given: Promise<void>[] = [];
     for (const sent of waiting) {
@@ -210,6 +210,11 @@ export class DeadNode {
         const { counter, qos } = message;
         const isTaken = readdressing.wasTaken(this.name.node, { incarnation, counter });
         if (qos === 2 && isTaken) continue;
+        // It has that number too when this node dies before it is over, and gives it again.
+        if (qos === 2 && message.origin === null) {
+          message.origin = { name: cluster.name, incarnation };
+          message.identity = counter;
+        }
         for (const key of shared?.keys ?? []) {
           given.push(
             new Promise((resolve) => {

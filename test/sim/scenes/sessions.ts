@@ -1,6 +1,8 @@
 /** Scenes of a client and its session over several nodes: it is found, and there is one. */
 import assert from "node:assert/strict";
 import { decodeRequest, moveService } from "../../../src/session/move/wire.js";
+import { SharedMemory } from "../../../src/store/shared-memory.js";
+import { leaseTimes } from "../sessions/shared.js";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { type Actor, Stage } from "./stage.js";
@@ -166,7 +168,36 @@ async function lateOnce(world: World): Promise<void> {
   assert.deepEqual(member.payloads().sort(), sent, "what came late is given once");
 }
 
+/** What waited for a dead node's share groups goes to other members once, also when who has it dies before that is done. */
+async function groupsOnce(world: World): Promise<void> {
+  const shared = new SharedMemory({ monotonicMs: () => world.nowMs }, leaseTimes.leaseMs);
+  const stage = await Stage.open(world, 3, {}, shared);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const publisher = stage.actor("publisher", a);
+  await publisher.connect({ expirySeconds: 0 });
+  const first = stage.actor("first", c);
+  await first.connect();
+  await first.subscribe("$share/g/t", 2);
+  world.cutLink(a.place, c.place);
+  for (let i = 1; i <= 5; i++) publisher.publish("t", `${i}`, 2, i);
+  const second = stage.actor("second", b);
+  await second.connect();
+  await second.subscribe("$share/g/t", 2);
+  first.send({ cmd: "unsubscribe", messageId: 1, unsubscriptions: ["$share/g/t"] });
+  await world.run(100);
+  const sender = a.process?.cluster.peer(c.name)?.sender;
+  assert.ok(sender);
+  sender.giveUp = () => 0;
+  await stage.kill(c);
+  await world.until(() => second.payloads().length === 5, 10_000, "they go to another member");
+  await stage.kill(a);
+  void a.boot();
+  await world.run(12_000);
+  assert.deepEqual(second.payloads().sort(), ["1", "2", "3", "4", "5"], "groups have it once");
+}
+
 export const sessionScenes = {
+  groupsOnce,
   memberDown,
   unannounced,
   staleList,

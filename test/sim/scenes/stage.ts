@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { home } from "../../../src/cluster/rendezvous.js";
 import type { Qos } from "../../../src/protocol/publish.js";
+import type { SharedMemory } from "../../../src/store/shared-memory.js";
 import type { Settings } from "../../support/front-end.js";
 import { nodeName } from "../cluster-node.js";
 import { type Packet, SimConnection } from "../sessions/connection.js";
@@ -154,12 +155,17 @@ export class Stage {
   }
 
   /** So many nodes, joined. Sessions stay where they begin unless `settings` say otherwise. */
-  static async open(world: World, count: number, settings: Settings = {}): Promise<Stage> {
+  static async open(
+    world: World,
+    count: number,
+    settings: Settings = {},
+    shared: SharedMemory | null = null,
+  ): Promise<Stage> {
     const stage = new Stage(world);
     const { nodes } = stage;
     for (let i = 0; i < count; i++) {
       const placed = { session: { placement: "stay" as const }, ...settings };
-      nodes.push(new SessionNode(world, nodeName(i), placed));
+      nodes.push(new SessionNode(world, nodeName(i), placed, shared));
     }
     await stage.startAll();
     const [first, ...others] = nodes;
