@@ -71,6 +71,14 @@ test("a process that is back is asked before anybody acts for it", () => {
   assert.equal(a.linked("c").isLarger, true);
 });
 
+test("what a silent node did before it died, another silent one may know", () => {
+  const a = new View("a", ["b", "c"]).down("b").down("c").refused("b");
+  assert.equal(a.isLarger, false);
+  assert.equal(a.linked("c").isLarger, true);
+  // Nobody is left who could know.
+  assert.equal(new View("b", ["a"]).down("a").refused("a").isLarger, true);
+});
+
 test("a node that was dead may have begun again on the other side of a cut", () => {
   const a = new View("a", ["b", "c"]).refused("c").down("b");
   assert.equal(a.isLarger, false);
