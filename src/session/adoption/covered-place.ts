@@ -1,6 +1,7 @@
 /**
  * A place among those who adopt what a node left, which fences nothing with an epoch that the node, when it starts again, could
- * not pass: what is adopted leaves an empty partition behind, and its fence cannot be read from that.
+ * not pass: what is adopted leaves an empty partition behind, and its fence cannot be read from that. It can be written through when it
+ * was given back, too: when another node dies later, what this one had for that is still there.
  */
 import { raiseStoredBound } from "../../cluster/stamp-keeper.js";
 import type { Adoption } from "../../store/shared.js";
@@ -14,8 +15,16 @@ const uncovered: StoreFailure = {
 export class CoveredPlace implements Adoption, Store {
   /** The node will start above it. */
   private bound = 0;
+  private isGivenBack = false;
+  /** Taken once more, while there are users. */
+  private again: Promise<Adoption | null> | null = null;
+  private users = 0;
 
-  constructor(private readonly place: Adoption) {}
+  constructor(
+    private readonly place: Adoption,
+    /** Takes it once more; null: the node lives again. */
+    private readonly takeAgain: () => Promise<Adoption | null>,
+  ) {}
 
   get store(): Store {
     return this;
@@ -34,6 +43,7 @@ export class CoveredPlace implements Adoption, Store {
   }
 
   done(): Promise<void> {
+    this.isGivenBack = true;
     return this.place.done();
   }
 
@@ -46,10 +56,19 @@ export class CoveredPlace implements Adoption, Store {
   }
 
   async write(writes: readonly PartitionWrite[]): Promise<readonly (StoreFailure | null)[]> {
-    const { store } = this.place;
-    const highest = Math.max(0, ...writes.map(({ fence = 0 }) => fence));
-    if (highest > this.bound) this.bound = await raiseStoredBound(store, highest);
-    return highest > this.bound ? writes.map(() => uncovered) : await store.write(writes);
+    if (!this.isGivenBack) return await this.writeTo(this.place, writes);
+    this.users++;
+    this.again ??= this.takeAgain();
+    const { again } = this;
+    try {
+      const place = await again;
+      return place === null ? writes.map(() => uncovered) : await this.writeTo(place, writes);
+    } finally {
+      if (--this.users === 0) {
+        this.again = null;
+        void again.then((place) => place?.done()).catch(() => undefined);
+      }
+    }
   }
 
   partitions(prefix: string, after?: string, limit?: number): Promise<string[]> {
@@ -62,5 +81,14 @@ export class CoveredPlace implements Adoption, Store {
 
   async close(): Promise<void> {
     // What it is made of stays open.
+  }
+
+  private async writeTo(
+    { store }: Adoption,
+    writes: readonly PartitionWrite[],
+  ): Promise<readonly (StoreFailure | null)[]> {
+    const highest = Math.max(0, ...writes.map(({ fence = 0 }) => fence));
+    if (highest > this.bound) this.bound = await raiseStoredBound(store, highest);
+    return highest > this.bound ? writes.map(() => uncovered) : await store.write(writes);
   }
 }

@@ -84,17 +84,14 @@ export class DeadNode {
 
   private async pass(): Promise<void> {
     const { parts } = this.host;
-    const { node, dataId, incarnation } = this.name;
+    const { node } = this.name;
     if (this.place === null || this.place.isLost) {
-      // What was refused was a dial to the process that is known, not to a later one of which others have told.
-      const isKnown = parts.cluster.peer(node)?.incarnation === incarnation;
-      const isGone = isKnown && parts.cluster.sides.isGone(node);
-      const place = await parts.shared.adopt(node, dataId, incarnation, isGone);
+      const place = await this.takePlace();
       if (this.isOver) {
         void place?.done();
         return;
       }
-      this.place = place === null ? null : new CoveredPlace(place);
+      this.place = place === null ? null : new CoveredPlace(place, () => this.takePlace());
     }
     const { place } = this;
     if (place === null) return;
@@ -112,6 +109,14 @@ export class DeadNode {
       .map((name) => name.slice(sessionPrefix.length))
       .filter((clientId) => directory.isHome(clientId));
     await this.takeAll(own);
+  }
+
+  private takePlace(): Promise<Adoption | null> {
+    const { cluster, shared } = this.host.parts;
+    const { node, dataId, incarnation } = this.name;
+    // What was refused was a dial to the process that is known, not to a later one of which others have told.
+    const isKnown = cluster.peer(node)?.incarnation === incarnation;
+    return shared.adopt(node, dataId, incarnation, isKnown && cluster.sides.isGone(node));
   }
 
   private async names(store: Store): Promise<string[]> {

@@ -20,9 +20,10 @@ async function scene() {
   await memory.open("a@h").take(dead, false);
   const placeOf = async (self: string): Promise<CoveredPlace> => {
     const adopter = new Adopter({ self, book: memory.open(self), times, clock, log: silentLog });
-    const adoption = await adopter.adopt("a@h", "d", 1, true);
+    const take = () => adopter.adopt("a@h", "d", 1, true);
+    const adoption = await take();
     assert.ok(adoption);
-    return new CoveredPlace(adoption);
+    return new CoveredPlace(adoption, take);
   };
   /** The first stamp of the node when it starts again. */
   const startAgain = async (): Promise<number> => {
@@ -71,4 +72,19 @@ test("what the node could not be told of is not fenced", async () => {
   await startAgain();
   const [failure] = await place.store.write(written("session/x", fence));
   assert.equal(failure?.kind, "fenced");
+});
+
+test("a place that was given back can be written through until the node lives again, and holds nobody up", async () => {
+  const { clock, placeOf, startAgain } = await scene();
+  const place = await placeOf("b@h");
+  await place.done();
+  const two = [
+    place.store.write(written("outbox/b", 0)),
+    place.store.write(written("session/x", fence)),
+  ];
+  assert.deepEqual(await Promise.all(two), [[null], [null]]);
+  assert.ok((await startAgain()) > fence);
+  const [failure] = await place.store.write(written("outbox/b", 0));
+  assert.equal(failure?.kind, "fenced");
+  assert.equal(clock.timerCount, 0);
 });

@@ -196,7 +196,25 @@ async function groupsOnce(world: World): Promise<void> {
   assert.deepEqual(second.payloads().sort(), ["1", "2", "3", "4", "5"], "groups have it once");
 }
 
+/** One node is dead, and nothing is left to adopt of it; then another one dies. */
+async function secondDeath(world: World): Promise<void> {
+  const shared = new SharedMemory({ monotonicMs: () => world.nowMs }, leaseTimes.leaseMs);
+  const stage = await Stage.open(world, 3, {}, shared);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const client = stage.actor("client", a);
+  await client.connect();
+  await client.subscribe("t", 2);
+  await client.leave();
+  await stage.kill(c);
+  await world.run(10_000);
+  await stage.kill(a);
+  await world.run(10_000);
+  const isThere = await client.connect({}, b);
+  assert.equal(isThere, true, "a session outlives its node, although another one is dead");
+}
+
 export const sessionScenes = {
+  secondDeath,
   groupsOnce,
   memberDown,
   unannounced,
