@@ -12,9 +12,10 @@ export const adoptionRules: readonly Rule[] = [
     section: 6,
     rule: "what waited for the dead node is re-addressed before anything newer",
     name: "an adopted session is not given what had waited for its node",
-    kind: "adopts",
-    seed: 26,
-    fault: /never got|no member/,
+    kind: "scenes",
+    seed: 1,
+    scene: "waitedForDead",
+    fault: /its adopter/,
     plant: () => replaceHidden(Readdressing.prototype, "pullAll", () => () => Promise.resolve()),
   },
   {
@@ -31,7 +32,7 @@ export const adoptionRules: readonly Rule[] = [
     rule: "the commit at the adopter is the switch, and nothing is deleted before it",
     name: "what the dead node has of a session is deleted before it is stored",
     kind: "adopts",
-    seed: 265,
+    seed: 269,
     fault: /session present|never got|no member/,
     plant: () =>
       replaceHidden(

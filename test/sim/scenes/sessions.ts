@@ -196,6 +196,26 @@ async function groupsOnce(world: World): Promise<void> {
   assert.deepEqual(second.payloads().sort(), ["1", "2", "3", "4", "5"], "groups have it once");
 }
 
+/** What was sent to a node that died just then waits with the publisher's node, until its sessions are adopted. */
+async function waitedForDead(world: World): Promise<void> {
+  const shared = new SharedMemory({ monotonicMs: () => world.nowMs }, leaseTimes.leaseMs);
+  const stage = await Stage.open(world, 3, {}, shared);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const client = stage.actor(stage.idAt(b), c);
+  await client.connect();
+  await client.subscribe("t", 2);
+  await client.leave();
+  const publisher = stage.actor("publisher", a);
+  await publisher.connect();
+  c.crash();
+  publisher.publish("t", "x", 2, 1);
+  await publisher.gets("pubcomp");
+  const isThere = await client.connect({}, b);
+  assert.equal(isThere, true, "a session is adopted");
+  await world.run(500);
+  assert.deepEqual(client.payloads(), ["x"], "what waited for a session comes to its adopter");
+}
+
 /** One node is dead, and nothing is left to adopt of it; then another one dies. */
 async function secondDeath(world: World): Promise<void> {
   const shared = new SharedMemory({ monotonicMs: () => world.nowMs }, leaseTimes.leaseMs);
@@ -214,6 +234,7 @@ async function secondDeath(world: World): Promise<void> {
 }
 
 export const sessionScenes = {
+  waitedForDead,
   secondDeath,
   groupsOnce,
   memberDown,
