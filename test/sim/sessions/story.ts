@@ -131,7 +131,7 @@ export class SessionStory {
     this.lastCrashMs = this.world.nowMs;
     this.noteProgress();
     for (const node of this.nodes) if (node.process !== null) node.crash();
-    await this.calmDown();
+    await this.calmDown(this.lastCrashMs);
     this.throwFaults();
   }
 
@@ -527,8 +527,10 @@ export class SessionStory {
   }
 
   /** Everything is well again, everybody is online, and time goes by until nobody has anything to say. */
-  private async calmDown(): Promise<void> {
+  /** `closedMs`: since then all connections have ended, which their clients may not have seen yet. */
+  private async calmDown(closedMs = Number.NEGATIVE_INFINITY): Promise<void> {
     const { world, clients } = this;
+    const isAware = ({ lastClosedMs }: SimClient): boolean => lastClosedMs >= closedMs;
     await this.startAll();
     // A start that waited for those who adopted was long quiet for everybody else.
     if (this.mix.adopts) await world.run(quietMs);
@@ -543,10 +545,12 @@ export class SessionStory {
       await world.until(() => !this.hasTwoSessions, oneSessionMs, seen);
     }
     const isQuiet = (): boolean =>
-      clients.every((one) => one.isSettled && one.lastActiveMs < world.nowMs - quietMs);
+      clients.every(
+        (one) => isAware(one) && one.isSettled && one.lastActiveMs < world.nowMs - quietMs,
+      );
     await world.until(isQuiet, 60_000, () =>
       clients
-        .filter((one) => !one.isSettled)
+        .filter((one) => !isAware(one) || !one.isSettled)
         .map((one) => one.waiting)
         .join("\n"),
     );
