@@ -16,6 +16,9 @@ import { WillNotes } from "./will-notes.js";
 
 export const willService = "wills";
 
+/** Who starts hears everybody that there is after this time. */
+const freshMs = 5_000;
+
 export class WillHolders {
   readonly counters = {
     /** Published for nodes that were dead. */
@@ -39,6 +42,7 @@ export class WillHolders {
   /** By client id: wills that were entrusted to others, where claims for that client id may still come here. */
   private readonly given = new Map<string, { readonly epoch: number; readonly dueMs: number }>();
   private live: readonly string[];
+  private readonly startedMs: number;
   /** The links over which peers have heard of our wills. */
   private readonly links = new Map<string, object>();
 
@@ -47,6 +51,7 @@ export class WillHolders {
     private readonly host: WillHost,
   ) {
     this.live = [network.self];
+    this.startedMs = network.clock.monotonicMs();
     const { counters } = this;
     this.notes = new WillNotes(network.self);
     this.asking = new Asking(network, () => void counters.unanswered++);
@@ -165,6 +170,7 @@ export class WillHolders {
         const { owner, incarnation, wills } = question;
         const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;
         if (isHere) return encodeAnswer(wills.map(({ clientId }) => clientId));
+        if (incarnation !== 0 && this.isFresh()) return null;
         if (incarnation !== 0) return encodeAnswer([], this.onBegin(peer, question));
         for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
         return encodeAnswer([]);
@@ -264,6 +270,11 @@ export class WillHolders {
   private isReturned(clientId: string, epoch: number, incarnation: number): boolean {
     const returned = this.returned.get(clientId);
     return returned !== undefined && returned.epoch >= epoch && incarnation < returned.before;
+  }
+
+  /** It may have known of wills before it started, and does not hear everybody yet who may know of them, too. */
+  private isFresh(): boolean {
+    return this.nowMs - this.startedMs < freshMs && !this.network.isWhole();
   }
 
   /** Another node is about to publish these. Returns those that are not for it to publish. */

@@ -16,6 +16,8 @@ class Nodes {
   constructor(readonly names: readonly string[]) {
     for (const name of names) this.nodes.set(name, new FakeNode(this, name));
     this.changed();
+    // They have met for a while.
+    this.clock.advance(10_000);
   }
 
   node(name: string): FakeNode {
@@ -417,4 +419,18 @@ test("bytes that make no sense get no answer", () => {
   const { holders } = new Nodes(["a", "b"]).node("a");
   assert.equal(holders.onQuestion("b", Buffer.from("nonsense")), null);
   assert.equal(holders.onQuestion("b", Buffer.alloc(0)), null);
+});
+
+test("who has just started, and does not hear everybody yet, leaves nobody to publish for a silent node", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(5);
+  nodes.kill("c");
+  nodes.cut("a");
+  await nodes.settle();
+  nodes.restart("c");
+  await nodes.settle();
+  assert.deepEqual(nodes.published, []);
+  nodes.clock.advance(10_000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids);
 });

@@ -84,8 +84,9 @@ function verdictOf(
   const { cuts, crashes } = story;
   if (end === "goodbye") {
     const isSure =
-      // A CONNECT that overtakes DISCONNECT displaces the connection.
+      // A CONNECT that overtakes DISCONNECT, or its own successor, displaces the connection.
       !asked.some((one) => one.askedMs < endedMs + wayMs) &&
+      !isOvertaken(story, stays, stay) &&
       !anyCrash(crashes, endedMs - noticedMs, endedMs + noticedMs) &&
       !anyCut(cuts, askedMs, endedMs + noticedMs);
     return isSure ? "must not" : "may";
@@ -96,12 +97,8 @@ function verdictOf(
   const untilMs = Math.min(heardMs, endedMs + delayMs + downMs);
   if (!isAlone && anyCut(cuts, askedMs, untilMs)) return "may";
   if (delayMs === 0) return "must";
-  // A CONNECT that was given up and is granted last: its client is back, as far as the broker can tell.
-  const claimMs = anyCrash(crashes, askedMs - downMs, endedMs) ? downMs : wayMs;
-  const isOvertaken = stays.some(
-    (one) => isUnanswered(one) && one.askedMs < askedMs && one.endedMs + claimMs > askedMs,
-  );
-  if (isOvertaken) return "may";
+  if (stays.some((one) => countsAsLater(cuts, one, stay))) return "may";
+  if (isOvertaken(story, stays, stay)) return "may";
   const dueMs = endedMs + delayMs;
   const isQuiet = !anyCrash(crashes, askedMs - downMs, dueMs + downMs);
   const lateMs = isQuiet ? noticedMs : 2 * downMs;
@@ -111,6 +108,26 @@ function verdictOf(
   if (!next.options.cleanStart && next.version === 5) return "must not";
   // The session ends, and with it the delay.
   return isQuiet && next.options.cleanStart ? "must" : "may";
+}
+
+/** A CONNECT that was given up and is granted last: its client is back, as far as the broker can tell. */
+function isOvertaken(
+  { crashes }: WillStory,
+  stays: readonly Stay[],
+  { askedMs, endedMs }: Stay,
+): boolean {
+  const claimMs = anyCrash(crashes, askedMs - downMs, endedMs) ? downMs : wayMs;
+  return stays.some(
+    (one) => isUnanswered(one) && one.askedMs < askedMs && one.endedMs + claimMs > askedMs,
+  );
+}
+
+/** On two sides of a cut the clocks of the nodes say which of two connections is the later one. */
+function countsAsLater(cuts: readonly Cut[], one: Stay, stay: Stay): boolean {
+  if (one.connectedMs > stay.askedMs || one.node === stay.node) return false;
+  return cuts.some(
+    ({ fromMs, toMs }) => fromMs <= one.connectedMs && toMs + downMs >= stay.askedMs,
+  );
 }
 
 /** Has every node died since its CONNECT? Then nobody may know any more that the will was published. */
