@@ -13,6 +13,7 @@ import { RetainedWalk } from "../../../src/routing/retained-tree.js";
 import { Router } from "../../../src/routing/router.js";
 import { FilterTrie } from "../../../src/routing/trie.js";
 import { Sessions } from "../../../src/session/sessions.js";
+import { tellingRowsOnly } from "./routes.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
 type Call = (this: object, ...args: unknown[]) => unknown;
@@ -26,16 +27,10 @@ export const rowRules: readonly Rule[] = [
     seed: 2,
     fault: /tells|holds of/,
     plant: () =>
-      replaceHidden(
-        Router.prototype,
-        "setOwnRow",
-        (sound) =>
-          function (this: object, filter: string, row: number) {
-            const { cluster } = this as { cluster: Cluster };
-            const isThere = [...cluster.table.entries()].some(([key]) => key === filter);
-            if (!isThere || row === 0) (sound as Call).call(this, filter, row);
-          },
-      ),
+      tellingRowsOnly((table, filter, row) => {
+        const isThere = [...table.entries()].some(([key]) => key === filter);
+        return !isThere || row === 0;
+      }),
   },
   {
     section: 7,
