@@ -18,6 +18,9 @@ interface PlacesHost {
   readonly adoptions: Adoptions | null;
   get(clientId: string): Session | undefined;
   all(): Iterable<Session>;
+  /** Sessions that have ended, and may be back if this node dies at this moment. */
+  allEnding(): Iterable<DirectoryEntry>;
+  endingAt(clientId: string): DirectoryEntry | undefined;
   takeOver(channel: Channel): void;
   whenWillAccepted(done: () => void): void;
 }
@@ -76,6 +79,9 @@ export class Places implements ConnectionHost {
 
   *entries(): Iterable<DirectoryEntry> {
     for (const session of this.sessions.all()) yield entryOf(session);
+    for (const entry of this.sessions.allEnding()) {
+      if (this.sessions.get(entry.clientId) === undefined) yield entry;
+    }
     for (const near of this.sessions.remote?.allNear() ?? []) yield nearEntryOf(near, undefined);
   }
 
@@ -83,7 +89,7 @@ export class Places implements ConnectionHost {
     const session = this.sessions.get(clientId);
     const near = this.sessions.remote?.near(clientId);
     if (near !== undefined) return nearEntryOf(near, session);
-    return session === undefined ? undefined : entryOf(session);
+    return session === undefined ? this.sessions.endingAt(clientId) : entryOf(session);
   }
 
   private displaceNear(

@@ -2,7 +2,7 @@
  * All sessions in this node. One client id has one session and at most one connection here: a connection
  * is attached only with the directory's grant, after older ones are closed.
  */
-import type { Directory, SessionPlace } from "../cluster/directory-types.js";
+import type { Directory, DirectoryEntry, SessionPlace } from "../cluster/directory-types.js";
 import { Refusal } from "../lib/refusal.js";
 import { ReasonCode } from "../protocol/reason-codes.js";
 import type { Message } from "../routing/message.js";
@@ -40,6 +40,13 @@ import { SessionsStart, type StartHost } from "./start.js";
 /** How often a CONNECT is claimed anew because its session is not where it was said to be. */
 const claimsMax = 20;
 
+/** A session whose end is not durable yet. */
+interface Ending {
+  readonly waiting: (() => void)[];
+  /** What the directory has of it until then; undefined: the session has another place. */
+  readonly entry: DirectoryEntry | undefined;
+}
+
 export class Sessions implements StartHost, MoveSessions, EndsHost {
   readonly counters = new SessionCounters();
   readonly router: SessionRouter;
@@ -63,7 +70,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   readonly places = new Places(this);
   private readonly byId = new Map<string, Session>();
   /** Sessions whose end is not durable yet: another one of their client id begins after that. */
-  private readonly ending = new Map<string, (() => void)[]>();
+  private readonly ending = new Map<string, Ending>();
   private readonly start = new SessionsStart(this);
   private willGraceMs = 0;
   /** The will that the connection or session which is being closed or ended right now left behind. */
@@ -151,7 +158,8 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   }
 
   onFenced(session: Session): void {
-    this.counters.fenced++;
+    // One that was about to come here is not: where it was it stays.
+    if (this.byId.get(session.clientId) === session) this.counters.fenced++;
     session.channel?.close(ReasonCode.SessionTakenOver);
     this.takeOut(session);
     session.clear();
@@ -279,7 +287,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     this.lastWill ??= this.wills.openOf(clientId);
     const ending = this.ending.get(clientId);
     if (ending === undefined) done();
-    else ending.push(done);
+    else ending.waiting.push(done);
   }
 
   /** Closes the connection here that has the session; its will, if it is due, is the one of `whenWillAccepted`. */
@@ -301,7 +309,10 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     const { clientId } = opening.request;
     this.clear(opening);
     this.whenWillAccepted(() => {
+      const ending = this.ending.get(clientId);
       if (this.byId.has(clientId)) this.storeWill(opening);
+      // It may still come back, if this node dies now.
+      else if (ending !== undefined) ending.waiting.push(() => this.openFor(opening));
       else opening.done({ session: null, reason: noSession });
     });
   }
@@ -412,7 +423,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     const { clientId, expiryMs } = request;
     const ending = this.ending.get(clientId);
     if (ending !== undefined) {
-      ending.push(() => this.open(opening));
+      ending.waiting.push(() => this.open(opening));
       return;
     }
     if (!channel.isOpen || this.directory.isOutdated(clientId, epoch)) {
@@ -491,12 +502,15 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     journal: SessionJournal,
     done: (() => void) | null = null,
   ): void {
-    const { clientId } = session;
+    const { clientId, user, epoch } = session;
     const waiting: (() => void)[] = [];
-    this.ending.set(clientId, waiting);
+    // One that is elsewhere now is not here any more.
+    const entry = done === null ? { clientId, user, connection: null, session: epoch } : undefined;
+    this.ending.set(clientId, { waiting, entry });
     const end = (): void => {
       journal.end(() => {
         this.ending.delete(clientId);
+        if (entry !== undefined) this.directory.changed(clientId, epoch);
         for (const next of waiting) next();
         done?.();
       });
@@ -514,6 +528,14 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
 
   isEnding(clientId: string): boolean {
     return this.ending.has(clientId);
+  }
+
+  endingAt(clientId: string): DirectoryEntry | undefined {
+    return this.ending.get(clientId)?.entry;
+  }
+
+  *allEnding(): Iterable<DirectoryEntry> {
+    for (const { entry } of this.ending.values()) if (entry !== undefined) yield entry;
   }
 
   takeIn(session: Session): void {

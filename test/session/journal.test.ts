@@ -166,8 +166,29 @@ test("a client that is gone before its new session is durable leaves none", asyn
   store.letGo();
   await settle(one);
   assert.equal(one.sessions.size, 0);
-  assert.deepEqual(one.reports, ["released c false"]);
+  assert.deepEqual(one.reports.slice(0, 1), ["released c false"]);
   assert.deepEqual(await store.partitions(""), []);
+});
+
+test("a session that ended is where it was for the directory until that is durable: it may be back after a crash", async () => {
+  const store = new HeldStore();
+  const one = world({}, store);
+  const { channel } = one.connect("c", { expiryMs: day });
+  await settle(one);
+  assert.equal(channel.isOpen, true);
+  store.hold();
+  const { epoch } = one.sessions.get("c") ?? { epoch: -1 };
+  one.sessions.delete("c");
+  await settle(one);
+  const { places } = one.sessions;
+  assert.deepEqual(places.entry("c"), {
+    ...{ clientId: "c", user: "", connection: null, session: epoch },
+  });
+  assert.equal([...places.entries()].length, 1);
+  store.letGo();
+  await settle(one);
+  assert.deepEqual([places.entry("c"), [...places.entries()].length], [undefined, 0]);
+  assert.match(one.reports.at(-1) ?? "", /^changed c/);
 });
 
 test("while the store takes nothing, no new persistent session begins", async () => {

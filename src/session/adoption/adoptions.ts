@@ -15,7 +15,7 @@ import { type Claim, highestOf, ownerOf } from "./claims.js";
 import { DeadNode, type DeadNodeHost, readMeta } from "./dead-node.js";
 import type { AdoptedNote } from "./notes.js";
 import type { Try } from "./try.js";
-import { AdoptionCounters, type AdoptionParts } from "./parts.js";
+import { AdoptionCounters, type AdoptionParts, againMs } from "./parts.js";
 import { Pending, Readdressing } from "./readdressing.js";
 import {
   type Answer,
@@ -159,18 +159,30 @@ export class Adoptions implements DeadNodeHost {
     await Promise.resolve();
     if (!this.isNeeded) return true;
     let wanted = await this.place(clientId);
+    let wasThere = false;
     if (wanted !== null) this.counters.waited++;
     while (wanted !== null && clock.monotonicMs() < endMs) {
+      wasThere ||= wanted.meta !== null;
       await sleep(clock, grantPollMs);
       wanted = await this.place(clientId);
     }
-    if (wanted === null) return true;
+    if (wanted === null) return !wasThere || (await this.hasCome(clientId));
     this.counters.waitedInVain++;
     const found = wanted.meta === null ? await this.placeAtUnsure(clientId) : wanted;
     if (found === null) return true;
     if (found.meta === null) return false;
     this.tellHome(clientId, found.node, found.meta);
     return true;
+  }
+
+  /**
+   * A session that was waited for is where its client can reach it. False: it has ended at its node, which lives, cut off from here:
+   * its client was there meanwhile, and it takes a moment until this node hears that he does not wait here any more.
+   */
+  private async hasCome(clientId: string): Promise<boolean> {
+    if (this.parts.sessions.get(clientId) !== undefined || this.isElsewhere(clientId)) return true;
+    await sleep(this.parts.clock, againMs);
+    return false;
   }
 
   /** Members that could not be asked all the time: what they have stored says what they may have. */

@@ -66,6 +66,12 @@ export class DeadNode {
   want(clientId: string): void {
     if (this.wanted.has(clientId)) return;
     this.wanted.add(clientId);
+    // A later process, of which this node has not heard, was there meanwhile: it lives, or has left this.
+    if (this.isDone) {
+      this.isDone = false;
+      this.place = this.leftForUs = null;
+      void this.run();
+    }
     void this.take(clientId)
       .catch((error: unknown) => this.noteFault(error))
       .then(() => sleep(this.clock, againMs))
@@ -75,7 +81,8 @@ export class DeadNode {
   /** What the node has of that session: null when it has none; `unknown` when that cannot be told now. */
   async metaOf(clientId: string): Promise<SessionMeta | "unknown" | null> {
     if (this.isOver) return "unknown";
-    return this.isDone ? null : await readMeta(this.seen, clientId);
+    const meta = await readMeta(this.seen, clientId);
+    return this.isDone && meta === "unknown" ? null : meta;
   }
 
   private get clock(): Clock {

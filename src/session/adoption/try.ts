@@ -10,6 +10,7 @@ import type { Operation, Row, Store } from "../../store/store.js";
 import { logPrefix, sessionPrefix } from "../journal/journal.js";
 import { metaKey, type SessionMeta, subscriptionPrefix } from "../journal/meta.js";
 import { type StoredSession, StoredSessions } from "../journal/stored-session.js";
+import type { MoveOutcome } from "../move/moves.js";
 import type { MoveNote } from "../move/notes.js";
 import type { Session } from "../session.js";
 import {
@@ -44,7 +45,10 @@ const allNumbers = Number.MAX_SAFE_INTEGER;
 const claimsMax = 1024;
 
 export async function readClaims(store: Pick<Store, "read">, partition: string): Promise<Claim[]> {
-  const rows = await store.read(partition, claimPrefix, claimsMax);
+  return claimsAmong(await store.read(partition, claimPrefix, claimsMax));
+}
+
+function claimsAmong(rows: readonly Row[]): Claim[] {
   return rows
     .filter(([key]) => key.startsWith(claimPrefix))
     .map(([key, value]) => claimOf(key, value));
@@ -132,7 +136,10 @@ export class Try {
   private async claim(): Promise<void> {
     const { cluster } = this.host.parts;
     const { store } = this.place;
-    const before = await readClaims(store, this.partition);
+    const rows = await store.read(this.partition, claimPrefix, claimsMax);
+    // Another one has adopted it already: a claim would only keep it from moving to that node some day.
+    if (rows.length === 0) throw new NotTaken();
+    const before = claimsAmong(rows);
     const owner = ownerOf(before);
     if (owner !== null && !(await this.isVoid(owner))) throw new NotTaken();
     cluster.observeStamp(highestOf(before));
@@ -161,12 +168,13 @@ export class Try {
   }
 
   /** Is that claim one that nothing has come of, or ever will? */
-  private async isVoid({ node }: Claim): Promise<boolean> {
+  private async isVoid({ node, id }: Claim): Promise<boolean> {
     const { cluster } = this.host.parts;
     // Of an earlier process of this node: what it had committed was loaded.
     if (node === cluster.name) return true;
     if (!cluster.members.others().some(({ name }) => name === node)) return true;
-    if (cluster.state(node) !== "down") return false;
+    // One that came to nothing while the store was out of its reach: its node may not be the home any more.
+    if (cluster.state(node) !== "down") return (await this.askOutcome(node, id)) === "not";
     const place = this.host.placeOf(node);
     if (place === null) return false;
     const { partition } = this;
@@ -187,7 +195,7 @@ export class Try {
   private async hasGone({ node, id }: MoveNote): Promise<boolean> {
     const { cluster, moves } = this.host.parts;
     const { clientId, of } = this;
-    let outcome: "moved" | "not" | "open" = "open";
+    let outcome: MoveOutcome = "open";
     if (node === cluster.name) outcome = moves.outcomeOf(of.node, clientId, id);
     else if (!cluster.members.others().some(({ name }) => name === node)) outcome = "not";
     else if (cluster.state(node) === "down") {
@@ -199,14 +207,18 @@ export class Try {
         const isThere = found?.moved?.node === of.node && found.moved.id === id;
         if (found !== null) outcome = isThere ? "moved" : "not";
       }
-    } else {
-      const question = encodeQuestion({ verb: "outcome", clientId, from: of.node, id });
-      const body = await cluster.ask(node, adoptionService, question);
-      const answer = body === null ? null : decodeAnswer(body);
-      if (answer?.kind === "outcome") outcome = answer.outcome;
-    }
+    } else outcome = await this.askOutcome(node, id);
     if (outcome === "open") await this.withdraw();
     return outcome === "moved";
+  }
+
+  /** What has become of a try of that node to have the session from the dead one. */
+  private async askOutcome(node: string, id: number): Promise<MoveOutcome> {
+    const { clientId, of } = this;
+    const question = encodeQuestion({ verb: "outcome", clientId, from: of.node, id });
+    const body = await this.host.parts.cluster.ask(node, adoptionService, question);
+    const answer = body === null ? null : decodeAnswer(body);
+    return answer?.kind === "outcome" ? answer.outcome : "open";
   }
 
   /** The dead node had the session from another one, which may not know yet that it came. */

@@ -216,6 +216,8 @@ export class Incoming {
       this.host.leftovers.add(session, note);
     }
     await new Promise<void>((resolve) => session.whenDurable(resolve));
+    // Somebody who wanted to adopt it here, while it was elsewhere already, has raised the fence.
+    if (session.journal?.isOver) throw new NotMoved("it is too old for the store of the new node");
   }
 
   /** On the wall clock; 0: with the end of the session. */

@@ -1,6 +1,7 @@
 /** All scenes, by name: short histories that are written down, with chance in their details. */
 import { scenes as manyScenes } from "../scenes.js";
 import { World } from "../world/world.js";
+import { adoptionScenes } from "./adoptions.js";
 import { channelScenes } from "./channels.js";
 import { directoryScenes } from "./directory.js";
 import { publisherScenes } from "./publishers.js";
@@ -28,6 +29,7 @@ const scenes = {
   ...retainedScenes,
   ...routeScenes,
   ...willScenes,
+  ...adoptionScenes,
 } satisfies Record<string, Scene>;
 
 /** Names of all files' scenes: each has one of its own. */
@@ -44,6 +46,7 @@ export const sceneNames: readonly string[] = [
   retainedScenes,
   routeScenes,
   willScenes,
+  adoptionScenes,
 ].flatMap((file) => Object.keys(file));
 
 export type SceneName = keyof typeof scenes;

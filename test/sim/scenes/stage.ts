@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { home } from "../../../src/cluster/rendezvous.js";
 import type { Qos } from "../../../src/protocol/publish.js";
-import type { SharedMemory } from "../../../src/store/shared-memory.js";
+import { SharedMemory } from "../../../src/store/shared-memory.js";
 import type { Settings } from "../../support/front-end.js";
 import { nodeName } from "../cluster-node.js";
 import { type Packet, SimConnection } from "../sessions/connection.js";
 import { SessionNode } from "../sessions/node.js";
+import { leaseTimes } from "../sessions/shared.js";
 import type { Life, WorldNode } from "../world/node.js";
 import type { World } from "../world/world.js";
 
@@ -149,7 +150,11 @@ export class Stage {
   readonly actors: WorldNode;
   private readonly life: Life;
 
-  private constructor(readonly world: World) {
+  private constructor(
+    readonly world: World,
+    /** What all nodes reach; null: each has a store of its own. */
+    readonly shared: SharedMemory | null,
+  ) {
     this.actors = world.node("actors@actors");
     this.life = this.actors.boot();
   }
@@ -161,17 +166,35 @@ export class Stage {
     settings: Settings = {},
     shared: SharedMemory | null = null,
   ): Promise<Stage> {
-    const stage = new Stage(world);
+    const stage = new Stage(world, shared);
     const { nodes } = stage;
     for (let i = 0; i < count; i++) {
       const placed = { session: { placement: "stay" as const }, ...settings };
-      nodes.push(new SessionNode(world, nodeName(i), placed, shared));
+      const node = new SessionNode(world, nodeName(i), placed, shared);
+      node.store.atomic = shared === null;
+      nodes.push(node);
     }
     await stage.startAll();
     const [first, ...others] = nodes;
     for (const node of others) if (first !== undefined) await node.join(first);
     await stage.allUp();
     return stage;
+  }
+
+  /** With a store that all nodes reach: they adopt the sessions of those that die. */
+  static openShared(world: World, count: number): Promise<Stage> {
+    const clock = { monotonicMs: () => world.nowMs };
+    return Stage.open(world, count, {}, new SharedMemory(clock, leaseTimes.leaseMs));
+  }
+
+  /** One more node, which has joined nobody. */
+  add(): SessionNode {
+    const settings = { session: { placement: "stay" as const } };
+    const node = new SessionNode(this.world, nodeName(this.nodes.length), settings, this.shared);
+    node.store.atomic = this.shared === null;
+    this.nodes.push(node);
+    void node.boot();
+    return node;
   }
 
   actor(clientId: string, node: SessionNode, version: 4 | 5 = 5): Actor {
@@ -198,6 +221,13 @@ export class Stage {
     const isDown = (): boolean =>
       others.every(({ process }) => process?.cluster.state(node.name) === "down");
     await this.world.until(isDown, 10_000, `${node.name} is down`);
+  }
+
+  /** Nothing passes between that node and the others. */
+  isolate(node: SessionNode): void {
+    for (const other of this.nodes) {
+      if (other !== node) this.world.cutLink(node.place, other.place);
+    }
   }
 
   /** A client id whose home is that node while all are up, and the other one while that is down. */

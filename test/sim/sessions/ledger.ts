@@ -17,7 +17,7 @@ export interface Sent {
   readonly sentMs: number;
   /** Its publisher's session outlives connections: of QoS 2 it is committed before it is published. */
   readonly isCommitted: boolean;
-  /** Its node could store nothing, or a moment ago: an MQTT 3 client is not told that it was refused, and repeats it. */
+  /** Its node could store nothing, or a moment ago: a client that was not told that it was refused repeats it. */
   readonly mayBeWithheld: boolean;
   /** PUBACK or PUBREC came. */
   acknowledgedMs: number;

@@ -204,7 +204,8 @@ export class SessionNode {
 
   /** Has it listened, and been able to store, for so long? */
   wasWell(forMs: number): boolean {
-    return this.store.failing === null && this.world.nowMs - this.wellSinceMs >= forMs;
+    const { store, isInReach, world, wellSinceMs } = this;
+    return store.failing === null && isInReach && world.nowMs - wellSinceMs >= forMs;
   }
 
   /** To be called every now and then. */
