@@ -112,7 +112,7 @@ export const moveRules: readonly Rule[] = [
     rule: "a live session is detached, moved and attached again without resending",
     name: "a connection is read while its session moves",
     kind: "moves",
-    seed: 285,
+    seed: 105,
     fault: /again, with QoS|never got|unanswered|before under/,
     plant: () => replace(Connection.prototype, "hold", () => (done: () => void) => done()),
   },
