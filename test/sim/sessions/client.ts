@@ -345,6 +345,9 @@ export class SimClient extends SimConnection {
 
   /** May two of its sessions have taken it, or one had begun with it when it was lost? */
   private mayComeTwice(sent: Sent): boolean {
+    // What its session had taken for a group when its node died comes there once more, and may go to another member, and back.
+    const isMember = this.memberships.some(({ filter }) => matches(filter, sent.topic));
+    if (isMember && this.sessionNode().lastCrashMs >= sent.sentMs) return true;
     return this.legacies.some(({ interests, lostMs, open, askedMs, grantedMs, sinceMs }) => {
       if (open.has(payloadOf(sent))) return true;
       // What the older one had taken for a group may have gone to another member when its node died, maybe the younger one.
