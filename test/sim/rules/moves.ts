@@ -49,7 +49,7 @@ export const moveRules: readonly Rule[] = [
     rule: "the commit at the new owner is the switch",
     name: "the session is here before its write is durable",
     kind: "moves",
-    seed: 226,
+    seed: 499,
     fault: /never got|session present|has one owner/,
     plant: () =>
       replaceHidden(
