@@ -117,6 +117,7 @@ const counters: Readonly<Record<string, string>> = {
   "cluster.save_errors": "Times that the list of members could not be stored",
   "cluster.suspects": "Times that a peer was silent and became suspect",
   "directory.claims": "Claims of client ids for connections to this node",
+  "directory.given_up": "Claims whose connection was closed before they were granted",
   "directory.home.asked_all": "Claims before which this node, as home, asked every member",
   "directory.home.conflicts": "Client ids that two members served at once when members changed",
   "directory.home.grants": "Claims granted by this node as home",
