@@ -101,4 +101,4 @@ export class Sides {
 
 const isHeard = (state: PeerState): boolean => state === "up" || state === "suspect";
 
-const lowest = (names: readonly string[]): string => names.reduce((a, b) => (a < b ? a : b));
+const lowest = (names: readonly string[]): string => [...names].sort()[0] ?? "";

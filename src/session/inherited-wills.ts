@@ -50,7 +50,8 @@ export class InheritedWills {
     if (known !== undefined && known.epoch >= entry.epoch) return;
     if (known !== undefined) this.take(clientId, known);
     const dueMs = this.nowMs + Math.max(0, this.parts.host.delayMs(entry.will) - agoMs);
-    const taken: Inherited = { ...entry, dueMs, entrusted, timer: undefined, publishing: null };
+    const begun = { publishing: null, told: new Set<string>() };
+    const taken: Inherited = { ...entry, dueMs, entrusted, timer: undefined, ...begun };
     this.inherited.set(clientId, taken);
     this.proceed(clientId, taken);
   }
@@ -165,7 +166,7 @@ export class InheritedWills {
       }
       this.parts.onPublish();
       this.parts.host.inherit(entry.will, () => {
-        this.settle(clientId, entry);
+        this.tellPublished(clientId, entry);
         if (this.inherited.get(clientId) === entry) this.take(clientId, entry);
         for (const next of waiting) next();
       });
@@ -177,7 +178,9 @@ export class InheritedWills {
     // One that has given it away is not asked.
     const process = entry.entrusted ? 0 : entry.incarnation;
     for (;;) {
-      const outcome = await this.note(entry.owner, clientId, entry.epoch, process);
+      const names = this.toTell(clientId);
+      for (const name of names) entry.told.add(name);
+      const outcome = await this.note(entry.owner, clientId, entry.epoch, process, names);
       if (outcome === "noted" || entry.entrusted) return true;
       this.parts.notes.giveUp(clientId, entry.epoch);
       if (outcome === "left to it") this.take(clientId, entry);
@@ -212,6 +215,7 @@ export class InheritedWills {
     clientId: string,
     epoch: number,
     incarnation = 0,
+    names = this.toTell(clientId),
   ): Promise<"noted" | "its owner is heard" | "left to it" | "not known"> {
     if (incarnation === 0) this.parts.notes.settle(owner, clientId, epoch);
     else this.parts.notes.begin(owner, clientId, epoch, this.parts.network.self);
@@ -221,9 +225,7 @@ export class InheritedWills {
       incarnation,
       wills: [{ clientId, epoch }],
     };
-    const answers = this.parts.network.isWhole()
-      ? await this.parts.asking.some(this.parts.holdersOf(clientId), question)
-      : await this.parts.asking.all(question);
+    const answers = await this.parts.asking.some(names, question);
     let outcome: "noted" | "not known" = "noted";
     for (const answer of answers.values()) {
       if (answer === null) outcome = "not known";
@@ -233,11 +235,21 @@ export class InheritedWills {
     return outcome;
   }
 
-  /** It is published, as the other holder and its owner hear. */
-  private settle(clientId: string, { owner, epoch }: Inherited): void {
+  /** Who has to know that a will may not be published any more. */
+  private toTell(clientId: string): readonly string[] {
+    const { network } = this.parts;
+    if (network.isWhole()) return this.parts.holdersOf(clientId);
+    return this.parts.live().filter((name) => name !== network.self);
+  }
+
+  /**
+   * It is published, as the other holder and its owner hear, and everybody who heard that it had begun: that alone keeps no
+   * owner from publishing it when this node and the holder are dead.
+   */
+  private tellPublished(clientId: string, { owner, epoch, told }: Inherited): void {
     this.parts.notes.settle(owner, clientId, epoch);
     const wills = [{ clientId, epoch }];
-    const names = new Set(this.parts.holdersOf(clientId));
+    const names = new Set([...told, ...this.parts.holdersOf(clientId)]);
     if (this.parts.live().includes(owner)) names.add(owner);
     for (const name of names) {
       void this.parts.asking.one(name, { kind: "settled", owner, incarnation: 0, wills });

@@ -45,6 +45,8 @@ export interface Inherited extends Held {
   timer: Timer | undefined;
   /** Waits for its publication to be accepted; null: it has not begun. */
   publishing: (() => void)[] | null;
+  /** Who heard that this node was about to publish it. */
+  readonly told: Set<string>;
 }
 
 /** What of a will is not inherited any more: all that was held for earlier processes of its owner. */

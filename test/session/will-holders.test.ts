@@ -434,3 +434,24 @@ test("who has just started, and does not hear everybody yet, leaves nobody to pu
   await nodes.settle();
   assert.deepEqual(nodes.published.sort(), ids);
 });
+
+test("whoever heard that a will was about to be published hears that it was, and tells its owner when all others are new", async () => {
+  const nodes = new Nodes(["a", "b", "c", "d"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(20);
+  nodes.cut("a");
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), [...ids].sort());
+  // Those that published them and the holders that noted it, but for d.
+  for (const name of ["b", "c"]) {
+    nodes.kill(name);
+    nodes.restart(name);
+  }
+  nodes.clock.advance(10_000);
+  nodes.heal();
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  nodes.clock.advance(5000);
+  await nodes.settle();
+  assert.deepEqual(a.published, []);
+});
