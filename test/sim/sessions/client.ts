@@ -511,9 +511,9 @@ export class SimClient extends SimConnection {
     }
     if (times > 0 || this.interests.some(({ filter }) => isShared(filter))) return;
     if (sent.times > 1 && sent.mayBeWithheld) return;
-    // What its publisher repeats is new to those who came meanwhile.
-    const wasThere = ({ filter, askedMs }: Interest): boolean =>
-      matches(filter, sent.topic) && askedMs <= sent.sentMs;
+    // What its publisher repeats is new to those who came meanwhile, as they did until SUBACK.
+    const wasThere = ({ filter, grantedMs }: Interest): boolean =>
+      matches(filter, sent.topic) && grantedMs <= sent.sentMs;
     if (sent.times > 1 && !this.interests.some(wasThere)) return;
     // Of one topic and one QoS [MQTT-4.6.0-6]: QoS 2 waits for its packet id's commit, others overtake it.
     // What an older session had comes after what the younger one got meanwhile.
