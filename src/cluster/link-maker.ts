@@ -77,7 +77,8 @@ export class LinkMaker {
       (half) => half.peer.name === peer.name && half.peer.incarnation === peer.incarnation,
     );
     if (underway || this.host.hasFreshLink(peer)) {
-      wire.destroy();
+      // The dialler hears that it is let in first: a dial in vain would say that there is nobody to wait for.
+      wire.close();
       return;
     }
     const token = Buffer.from(this.context.random.bytes(noToken.length));

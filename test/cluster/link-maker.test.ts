@@ -18,6 +18,8 @@ class FakePipe implements Pipe {
   onData: (bytes: Buffer) => void = () => undefined;
   onClose: () => void = () => undefined;
   ended = false;
+  /** What was written before may be lost. */
+  destroyed = false;
   readonly written: Buffer[] = [];
   write(bytes: Buffer): boolean {
     this.written.push(bytes);
@@ -28,6 +30,7 @@ class FakePipe implements Pipe {
   }
   destroy(): void {
     this.ended = true;
+    this.destroyed = true;
   }
 }
 
@@ -119,6 +122,8 @@ test("with the lower name we decide: one control connection at a time, none whil
   const third = pipe();
   maker.onControl(third.wire, identity("z@h"), null);
   assert.ok(third.pipe.ended);
+  const diallersHearThatTheyAreIn = !second.pipe.destroyed && !third.pipe.destroyed;
+  assert.ok(diallersHearThatTheyAreIn, "theirs was no dial in vain");
 });
 
 test("a later start of the peer does not wait for the connection of the earlier one", () => {
