@@ -44,7 +44,7 @@ export class Adoptions implements DeadNodeHost {
   readonly tries = new Map<string, Try>();
   private readonly dead = new Map<string, DeadNode>();
   /** Sessions here that others wanted to adopt while this node was down, and may have; by client id. */
-  private readonly doubted = new Map<string, { readonly session: Session; readonly by: string }>();
+  private readonly doubted = new Map<string, Session>();
   private isRunning = false;
 
   constructor(readonly parts: AdoptionParts) {
@@ -106,7 +106,7 @@ export class Adoptions implements DeadNodeHost {
       return;
     }
     const { node, id } = owner;
-    this.doubted.set(clientId, { session, by: node });
+    this.doubted.set(clientId, session);
     this.parts.moves.restoreOutgoing(session, { node, id, nextSeq: journal.nextSeq });
     this.parts.moves.whenSettled(clientId, () => {
       this.doubted.delete(clientId);
@@ -127,20 +127,27 @@ export class Adoptions implements DeadNodeHost {
 
   /**
    * At start, before anything is published: who may have such a session had no chance to tell this node its rows. What is
-   * published here while he is away is for the session there, too.
+   * published here while he is away is for the session there, too; that may be another one than the claim's, who adopted it
+   * from that one.
    */
   expectRows(): void {
-    for (const { session, by } of this.doubted.values()) {
-      const peer = this.parts.cluster.peer(by);
-      for (const [filter, { qos }] of session.subscriptions) {
-        if (qos > 0 && !isShared(filter)) peer?.assumeRow(filter, rowValue(2, true));
+    const { cluster } = this.parts;
+    const peers = cluster.members.others().map(({ name }) => cluster.peer(name));
+    for (const { subscriptions } of this.doubted.values()) {
+      for (const [filter, { qos }] of subscriptions) {
+        if (qos === 0 || isShared(filter)) continue;
+        for (const peer of peers) peer?.assumeRow(filter, rowValue(2, true));
       }
     }
   }
 
+  get isSettled(): boolean {
+    return this.doubted.size === 0;
+  }
+
   /** Resolves when it is known of all sessions here whether they were adopted: until then nothing may come for them. */
   async settled(): Promise<void> {
-    while (this.doubted.size > 0) await sleep(this.parts.clock, settledPollMs);
+    while (!this.isSettled) await sleep(this.parts.clock, settledPollMs);
   }
 
   /** Is there anything to wait for before a claim is granted? */

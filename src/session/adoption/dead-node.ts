@@ -20,6 +20,8 @@ export interface DeadNodeHost extends TryHost {
   readonly tries: Map<string, Try>;
   /** Is nobody away who may have something for the sessions of that node, and cannot be asked? */
   isComplete(node: string): boolean;
+  /** Is it known of all sessions here whether others have adopted them? */
+  readonly isSettled: boolean;
 }
 
 const partitionsAtOnce = 512;
@@ -109,6 +111,8 @@ export class DeadNode {
       if (this.host.readdressing.isFormer(node)) return;
       if (await this.leftForUs) await this.finish(place);
       else this.leftForUs = null;
+      // It may be the one who says whose they are: its start waits while somebody has a place.
+      if (!this.host.isSettled) await this.giveBack(place);
       return;
     }
     const { directory } = parts.cluster;
@@ -116,6 +120,11 @@ export class DeadNode {
       .map((name) => name.slice(sessionPrefix.length))
       .filter((clientId) => directory.isHome(clientId));
     await this.takeAll(own);
+  }
+
+  private async giveBack(place: Adoption): Promise<void> {
+    this.place = null;
+    await place.done();
   }
 
   private takePlace(): Promise<Adoption | null> {
@@ -166,6 +175,8 @@ export class DeadNode {
   /** What the node had accepted for this one and not sent yet. Resolves with whether that is done. */
   private async takeLeftForUs({ store }: Adoption): Promise<boolean> {
     const { cluster } = this.host.parts;
+    // It may be for a session that is elsewhere, at that node even, and would be lost with what is left of it here.
+    if (!this.host.isSettled) return false;
     const peer = cluster.peer(this.name.node);
     const partition = `outbox/${cluster.name} ${cluster.members.id}`;
     try {

@@ -262,6 +262,23 @@ const steps: readonly Rule[] = [
     plant: () => replace(Peer.prototype, "dropRows", () => () => undefined),
   },
   {
+    section: 7,
+    rule: "what was adopted while its node was down may have rows at any node that is away",
+    name: "a node that finds claims on its sessions expects rows of nobody",
+    ...{ kind: "scenes", scene: "adoptedTwice", seed: 1 },
+    fault: /published meanwhile/,
+    plant: () => replace(Adoptions.prototype, "expectRows", () => () => undefined),
+  },
+  {
+    section: 6,
+    rule: "what comes for a session that may be elsewhere waits until that is known",
+    name: "a node takes what a dead one had for sessions that others may have adopted",
+    ...{ kind: "scenes", scene: "adopterOwes", seed: 1 },
+    fault: /its adopter had/,
+    plant: () =>
+      replaceGetter(Adoptions.prototype as { isSettled: boolean }, "isSettled", () => () => true),
+  },
+  {
     section: 6,
     rule: "a session is where it was until its end is stored",
     name: "a session that has ended is forgotten before that is stored",

@@ -299,6 +299,63 @@ async function hasSwitched({ stage, b, c, client }: Cast): Promise<boolean> {
 const adopterDiesEarly = (world: World) => adopterDies(world, isClaimed, false);
 const adopterDiesLate = (world: World) => adopterDies(world, hasSwitched, false);
 
+/**
+ * Who adopted it died, the next one adopted it from there, and dies before the first owner's store is rid of it. That one is back
+ * first, and finds the claim of the one in between alone: what is published there is for the session wherever it is.
+ */
+async function adoptedTwice(world: World): Promise<void> {
+  const all = await cast(world);
+  const { stage, a, b, c, client } = all;
+  c.crash();
+  const endMs = world.nowMs + 5_000;
+  while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
+  b.crash();
+  // Nothing of it is deleted there.
+  const fence = (a.process?.cluster.nextStamp() ?? 0) + 1e6;
+  const partition = `session/${client.clientId}`;
+  await stage.shared?.space(c.name).content.write([{ partition, fence, operations: [] }]);
+  await world.until(() => stage.owners(client.clientId)[0] === a.name, 10_000, "it is adopted");
+  await world.run(2_000);
+  a.crash();
+  void c.boot();
+  await world.until(() => c.isListening, 30_000, "its clients may come");
+  const origin = stage.actor("origin", c);
+  await origin.connect({ expirySeconds: 0 });
+  await publish(origin, "x", 1);
+  void a.boot();
+  await world.until(() => stateAt(a, c) === "up", 15_000, "the owner is back");
+  await settle(all);
+  assert.equal(await client.connect({}, a), true);
+  await hasCome(all, ["x"], "what was published meanwhile has come");
+  assert.equal(stage.owners(client.clientId).length, 1, "one node has it");
+}
+
+/**
+ * Who adopts a session has something for it in his own outbox, and dies before he took that: the old owner, who is back
+ * first, leaves it there.
+ */
+async function adopterOwes(world: World): Promise<void> {
+  const all = await cast(world);
+  const { stage, a, b, c, client } = all;
+  const origin = stage.actor("origin", b);
+  await origin.connect({ expirySeconds: 0 });
+  await inOutbox({ world, at: b, to: c }, origin);
+  c.crash();
+  world.heal();
+  b.store.writeMsMax = 40;
+  const endMs = world.nowMs + 5_000;
+  while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
+  for (const node of [a, b]) node.crash();
+  b.store.writeMsMax = 5;
+  void c.boot();
+  await world.until(() => c.isListening, 30_000, "its clients may come");
+  await world.run(4_000);
+  await settle(all);
+  assert.equal(await client.connect({}, a), true);
+  await hasCome(all, ["waits"], "what its adopter had for it has come");
+  assert.equal(stage.owners(client.clientId).length, 1, "one node has it");
+}
+
 /** One died, and nothing is left of it, when the next one dies: what the first one had for that one's sessions is asked for. */
 async function nextDies(world: World): Promise<void> {
   const all = await cast(world);
@@ -409,4 +466,6 @@ export const adoptionScenes = {
   memberAway,
   adopterDiesEarly,
   adopterDiesLate,
+  adoptedTwice,
+  adopterOwes,
 };

@@ -153,7 +153,6 @@ export class SessionStory {
     const settings = { limits: { receive_maximum: receiveMaximum } };
     for (let i = 0; i < count; i++) {
       const node = new SessionNode(this.world, nodeName(i), settings, shared);
-      node.onAdopted = () => this.forgetsRows(node);
       node.store.atomic = atomic;
       node.store.readMsMax = dice.pick([0, 1, 4]);
       node.store.writeMsMax = dice.pick([1, 5, 30]);
@@ -250,10 +249,24 @@ export class SessionStory {
   }
 
   private noteOwners(): void {
-    for (const { clientId, sessionNode } of this.clients) {
-      const node = sessionNode();
-      if (this.owners.get(clientId)?.node === node) continue;
+    for (const client of this.clients) {
+      const { clientId } = client;
+      const node = client.sessionNode();
+      const before = this.owners.get(clientId)?.node;
+      if (before === node) continue;
       this.owners.set(clientId, { node, sinceMs: this.world.nowMs });
+      if (this.mix.adopts && before !== undefined) this.forgetRows(client, node);
+    }
+  }
+
+  /** Its session is at another node: whoever does not hear that one has to learn its rows from there. */
+  private forgetRows({ interests }: SimClient, owner: SessionNode): void {
+    const away = this.nodes.filter((node) => !areUp(owner, node));
+    for (const { knownMs, metMs } of interests) {
+      for (const { name } of away) {
+        knownMs.delete(name);
+        metMs.delete(name);
+      }
     }
   }
 
@@ -268,8 +281,6 @@ export class SessionStory {
   private noteProgress(): void {
     this.noteMeetings();
     this.noteOwners();
-    // What others adopt of one that cannot be reached is as if it had died.
-    if (this.cutOff !== null) this.cutOff.node.lastCrashMs = this.world.nowMs;
     for (const node of this.nodes) node.lookAfter();
     for (const sent of this.ledger.sent) {
       if (sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
@@ -419,7 +430,6 @@ export class SessionStory {
     this.lastCrashMs = this.world.nowMs;
     if (this.mix.adopts && dice.chance(0.4)) this.isolate(node);
     node.crash();
-    if (this.mix.adopts) this.forgetsRows(node);
     // Mostly it is back soon, and dies again some time.
     if (dice.chance(this.mix.adopts ? 0.2 : 0.6)) {
       node.store.failing = null;
@@ -430,16 +440,6 @@ export class SessionStory {
   private get hasTwoSessions(): boolean {
     for (const _fault of ownerFaults(this.clients, this.nodes)) return true;
     return false;
-  }
-
-  /** Sessions that are adopted while it is away are at nodes whose rows it has to learn first. */
-  private forgetsRows({ name }: SessionNode): void {
-    for (const { interests } of this.clients) {
-      for (const { knownMs, metMs } of interests) {
-        knownMs.delete(name);
-        metMs.delete(name);
-      }
-    }
   }
 
   /** Its machine goes with it: nobody is told that nobody listens there. */
