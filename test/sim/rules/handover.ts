@@ -18,7 +18,7 @@ export const handoverRules: readonly Rule[] = [
     rule: "the old owner stops delivering",
     name: "a session goes on sending while it moves",
     kind: "moves",
-    seed: 119,
+    seed: 112,
     fault: /again, with QoS|never got|before under|open for|which nobody|unanswered/,
     plant: () => replace(OutgoingWindow.prototype, "hold", () => () => undefined),
   },
@@ -27,7 +27,7 @@ export const handoverRules: readonly Rule[] = [
     rule: "the old owner keeps queueing until it is known where the session is",
     name: "the old owner drops what comes when the state has left",
     kind: "moves",
-    seed: 38,
+    seed: 44,
     fault: /never got/,
     plant: () =>
       replaceHidden(
@@ -47,7 +47,7 @@ export const handoverRules: readonly Rule[] = [
     rule: "messages up to the answered number belong to the old owner",
     name: "the old owner gives the state before all that is its own has come",
     kind: "moves",
-    seed: 4,
+    seed: 12,
     fault: /never got/,
     plant: () => replaceHidden(Outgoing.prototype, "missing", () => () => null),
   },

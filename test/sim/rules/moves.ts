@@ -17,7 +17,7 @@ export const moveRules: readonly Rule[] = [
     rule: "the new owner takes only what came after its rows were known",
     name: "the new owner does not ask what the old one was sent alone",
     kind: "moves",
-    seed: 4,
+    seed: 6,
     fault: /never got/,
     plant: () =>
       replace(
