@@ -62,6 +62,7 @@ export class SessionsStart {
     const loaded = await recovery.run();
     await sessions.moves?.stubs.load();
     this.recovered = recovery.publishes;
+    if (this.recovered.length > 0) journals.publishes.hold();
     await wills.load();
     for (const will of came.values()) wills.cameWith(will);
     return loaded;
@@ -72,8 +73,9 @@ export class SessionsStart {
     adoptions?.expectRows();
     moves?.resume();
     await superseded?.resume();
-    for (const message of this.recovered) journals?.publishes.publishNow(message);
+    const { recovered } = this;
     this.recovered = [];
+    journals?.publishes.publishLeft(recovered);
     for (const again of this.waiting.splice(0)) again();
     for (const held of await wills.recover()) wills.takeUp(held);
     adoptions?.start();

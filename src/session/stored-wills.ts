@@ -111,6 +111,7 @@ export class StoredWills {
     const held: HeldWill[] = [];
     for (let number = 0; number < bucketCount; number++) await this.loadBucket(number, held);
     this.recovered.sort(byIdentity);
+    if (this.recovered.length > 0) this.publishes.hold();
     return held;
   }
 
@@ -118,11 +119,8 @@ export class StoredWills {
   publishRecovered(): void {
     const { recovered } = this;
     this.recovered = [];
-    for (const message of recovered) {
-      this.counters.firedAgain++;
-      this.publishes.publishNow(message);
-    }
-    this.publishes.proceed();
+    this.counters.firedAgain += recovered.length;
+    this.publishes.publishLeft(recovered);
   }
 
   /** The client is connected with this will, or away while its delay runs. Durable with the next commit. */

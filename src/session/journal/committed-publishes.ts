@@ -22,6 +22,7 @@ export class CommittedPublishes {
   private next = 0;
   private own: Origin | null = null;
   private isPublishing = false;
+  private isHeld = false;
 
   constructor(
     private readonly publish: (message: Message) => void,
@@ -47,7 +48,7 @@ export class CommittedPublishes {
   /** Publishes what is committed and has nothing uncommitted before it. */
   proceed(): void {
     // A publish may commit nothing by itself, but its acceptance may lead back here.
-    if (this.isPublishing) return;
+    if (this.isPublishing || this.isHeld) return;
     this.isPublishing = true;
     for (let first = this.waiting.peek(); first?.isCommitted; first = this.waiting.peek()) {
       this.waiting.shift();
@@ -56,7 +57,22 @@ export class CommittedPublishes {
     this.isPublishing = false;
   }
 
-  /** At start: publishes one again, under the identity that it has. */
+  /**
+   * At start, when an earlier process has left some: nothing new is published before those are. Sessions here may serve
+   * clients that are connected elsewhere by then, and who took a newer one would take an older one for a repeat.
+   */
+  hold(): void {
+    this.isHeld = true;
+  }
+
+  /** At start: publishes what an earlier process has left, in the order of its identities, and then what waited for that. */
+  publishLeft(messages: readonly Message[]): void {
+    for (const message of messages) this.publishNow(message);
+    this.isHeld = false;
+    this.proceed();
+  }
+
+  /** Publishes one again, under the identity that it has. */
   publishNow(message: Message): void {
     this.publish(message);
     if (message.pending === 0) message.sink?.onAccepted(message);
