@@ -28,7 +28,7 @@ export const joinRules: readonly Rule[] = [
     rule: "two clusters join: the older session goes on until all hold the rows of the younger",
     name: "joined, the older session ends while somebody does not know of the younger",
     kind: "joins",
-    seed: 2376,
+    seed: 3079,
     fault: /never got/,
     plant: () => replaceHidden(Superseded.prototype, "allKnow", () => () => true),
   },

@@ -114,7 +114,7 @@ export const sharingRules: readonly Rule[] = [
     rule: "a will is let go of at its holders before its node publishes it",
     name: "a node publishes a will while others hold it",
     kind: "wills",
-    seed: 32,
+    seed: 9,
     fault: /[2-9] times|not due/,
     plant: () =>
       replace(WillHolders.prototype, "due", () => (_clientId, _epoch, done) => done(true)),
@@ -202,7 +202,7 @@ export const sharingRules: readonly Rule[] = [
     rule: "a displaced connection's will is accepted before its close is confirmed",
     name: "a displaced connection's close is confirmed before its will is accepted",
     kind: "wills",
-    seed: 1,
+    seed: 7,
     fault: /came after/,
     plant: () => replace(ClientWills.prototype, "whenAccepted", () => (_will, done) => done()),
   },

@@ -23,7 +23,7 @@ export const storedRules: readonly Rule[] = [
     rule: "accepted means committed to the store",
     name: "a session accepts messages before the commit",
     kind: "sessions",
-    seed: 20,
+    seed: 65,
     fault: /never got|no member/,
     plant: () =>
       replace(
@@ -40,7 +40,7 @@ export const storedRules: readonly Rule[] = [
     rule: "the PUBREL state is committed before PUBREL leaves",
     name: "PUBREL leaves before its commit",
     kind: "sessions",
-    seed: 160,
+    seed: 261,
     fault: /again, with QoS 2|before under/,
     plant: () =>
       replace(

@@ -106,7 +106,7 @@ export const successionRules: readonly Rule[] = [
     rule: "the older session hands its queue to the winner once",
     name: "a node that starts again gives what it had given before",
     kind: "joins",
-    seed: 202,
+    seed: 234,
     fault: /got .* times/,
     plant: () =>
       replace(
