@@ -199,7 +199,7 @@ export class SessionStory {
 
   private get areAllUp(): boolean {
     const { nodes } = this;
-    return nodes.every((one) => nodes.every((other) => one === other || areUp(one, other)));
+    return nodes.every((one) => nodes.every((other) => one === other || this.areUp(one, other)));
   }
 
   /** The client connects to whichever node it likes, while the node of its session can be reached. */
@@ -248,6 +248,15 @@ export class SessionStory {
     client.fault(`got ${inWords(sent)} at ${node.name}, and its session is at ${owner.node.name}`);
   }
 
+  /** Do two nodes see and reach each other, and can both store what they learn? A cut that nobody has noticed yet counts. */
+  private areUp(one: SessionNode, other: SessionNode): boolean {
+    if (one.store.failing !== null || other.store.failing !== null) return false;
+    if (!one.isInReach || !other.isInReach) return false;
+    if (one !== other && this.world.isCut(one.place, other.place)) return false;
+    const seen = one.process?.cluster.state(other.name);
+    return seen === "up" && other.process?.cluster.state(one.name) === "up";
+  }
+
   private noteOwners(): void {
     for (const client of this.clients) {
       const { clientId } = client;
@@ -261,7 +270,7 @@ export class SessionStory {
 
   /** Its session is at another node: whoever does not hear that one has to learn its rows from there. */
   private forgetRows({ interests }: SimClient, owner: SessionNode): void {
-    const away = this.nodes.filter((node) => !areUp(owner, node));
+    const away = this.nodes.filter((node) => !this.areUp(owner, node));
     for (const { knownMs, metMs } of interests) {
       for (const { name } of away) {
         knownMs.delete(name);
@@ -274,7 +283,7 @@ export class SessionStory {
   private onGranted(at: SessionNode, { knownMs, askedMs, grantedMs }: Interest): void {
     knownMs.set(at.name, grantedMs);
     if (grantedMs - askedMs > lateMs) return;
-    for (const other of this.nodes) if (areUp(at, other)) knownMs.set(other.name, grantedMs);
+    for (const other of this.nodes) if (this.areUp(at, other)) knownMs.set(other.name, grantedMs);
   }
 
   /** What is known of nodes and messages goes on with time. */
@@ -296,7 +305,7 @@ export class SessionStory {
     const { nowMs } = this.world;
     for (const node of this.nodes) {
       if (reachedMs.has(node.name)) continue;
-      if (!areUp(place, node)) metMs.delete(node.name);
+      if (!this.areUp(place, node)) metMs.delete(node.name);
       else if (!metMs.has(node.name)) metMs.set(node.name, nowMs);
       else if (nowMs - (metMs.get(node.name) ?? nowMs) > outboxMs) reachedMs.set(node.name, nowMs);
     }
@@ -311,7 +320,7 @@ export class SessionStory {
       for (const { knownMs, metMs, grantedMs } of interests) {
         for (const other of this.nodes) {
           if (grantedMs > nowMs || knownMs.has(other.name)) continue;
-          if (!areUp(node, other)) metMs.delete(other.name);
+          if (!this.areUp(node, other)) metMs.delete(other.name);
           else if (!metMs.has(other.name)) metMs.set(other.name, nowMs);
           else if (nowMs - (metMs.get(other.name) ?? nowMs) > 200) knownMs.set(other.name, nowMs);
         }
@@ -555,12 +564,4 @@ export class SessionStory {
         .join("\n"),
     );
   }
-}
-
-/** Do two nodes see each other, and can both store what they learn? */
-function areUp(one: SessionNode, other: SessionNode): boolean {
-  if (one.store.failing !== null || other.store.failing !== null) return false;
-  if (!one.isInReach || !other.isInReach) return false;
-  const seen = one.process?.cluster.state(other.name);
-  return seen === "up" && other.process?.cluster.state(one.name) === "up";
 }

@@ -56,7 +56,7 @@ export class Network {
     this.releaseHeld();
   }
 
-  isCut(a: Life, b: Life): boolean {
+  isCut(a: { readonly name: string }, b: { readonly name: string }): boolean {
     return this.cuts.has(`${a.name} ${b.name}`);
   }
 

@@ -65,6 +65,11 @@ export class World {
     this.network.setCut(a.name, b.name, true);
   }
 
+  /** Whether anybody has noticed it or not. */
+  isCut(a: WorldNode, b: WorldNode): boolean {
+    return this.network.isCut(a, b);
+  }
+
   mendLink(a: WorldNode, b: WorldNode): void {
     this.trace.note(`mend ${a.name} | ${b.name}`);
     this.network.setCut(a.name, b.name, false);
