@@ -47,8 +47,10 @@ function* faults({ clients, nodes, ledger }: CheckedStory): Iterable<string> {
 
 /** Was the message promised by this subscription? */
 function isPromised(one: Interest, sent: Sent): boolean {
-  // A node that could not be reached learns of a subscription when it can.
-  const isKnown = (one.knownMs.get(sent.node) ?? Number.POSITIVE_INFINITY) <= sent.sentMs;
+  // A node that could not be reached learns of a subscription when it can; one that gets what is repeated publishes that.
+  const isKnown = [sent, sent.latest].every(
+    ({ node, sentMs }) => (one.knownMs.get(node) ?? neverEnded) <= sentMs,
+  );
   const covers = one.grantedMs <= sent.sentMs && one.endedMs > sent.acknowledgedMs;
   return covers && isKnown && one.qos > 0 && matches(one.filter, sent.topic);
 }

@@ -385,8 +385,7 @@ export class SimClient extends SimConnection {
       const next = this.due.shift();
       if (next === undefined) return;
       const { topic, qos } = next;
-      // A QoS 2 publish goes by way of the session; one that ends with its connection is where that is.
-      const place = qos === 2 && this.options.persistent ? this.sessionNode() : this.node;
+      const place = this.publishingNode(qos);
       const sent: Sent = {
         ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },
         ...{ place, life: place.lives.length },
@@ -394,6 +393,7 @@ export class SimClient extends SimConnection {
         mayBeWithheld: this.version === 4 && !place.wasWell(wellMs),
         ...{ reachedMs: new Map<string, number>(), metMs: new Map<string, number>() },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
+        latest: { node: place.name, sentMs: this.nowMs },
       };
       this.ledger.add(sent);
       const id = qos === 0 ? 0 : this.nextId;
@@ -405,9 +405,15 @@ export class SimClient extends SimConnection {
     }
   }
 
+  /** A QoS 2 publish goes by way of the session; one that ends with its connection is where that is. */
+  private publishingNode(qos: Qos): SessionNode {
+    return qos === 2 && this.options.persistent ? this.sessionNode() : this.node;
+  }
+
   private sendPublish(messageId: number, sent: Sent, dup: boolean): void {
     const { topic, qos } = sent;
     sent.times++;
+    sent.latest = { node: this.publishingNode(qos).name, sentMs: this.nowMs };
     const payload = payloadOf(sent) + " ".repeat(sent.number % 40);
     this.send({ cmd: "publish", topic, payload, qos, dup, retain: false, messageId });
   }

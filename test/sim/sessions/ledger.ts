@@ -19,6 +19,8 @@ export interface Sent {
   readonly isCommitted: boolean;
   /** Its node could store nothing, or a moment ago: a client that was not told that it was refused repeats it. */
   readonly mayBeWithheld: boolean;
+  /** Its latest PUBLISH: what comes back is of the node that got that one. */
+  latest: { readonly node: string; readonly sentMs: number };
   /** PUBACK or PUBREC came. */
   acknowledgedMs: number;
   /** That all have accepted it is in the store of its node: it is not published again. */
