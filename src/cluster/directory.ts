@@ -41,6 +41,8 @@ class OwnClaim {
   over = false;
   /** The home knows of more sessions than one. */
   older = false;
+  /** It was made anew, as its session had left its node meanwhile. */
+  isSecond = false;
 
   constructor(
     readonly claim: Claim,
@@ -367,6 +369,13 @@ export class DirectoryService implements Directory, HomeNetwork {
     this.finish(own, { granted: false, why: "superseded" });
   }
 
+  /** Its session has left the node where it was when the claim was granted: it may be at another one now. */
+  claimAnew(own: OwnClaim): void {
+    if (own.over) return;
+    own.isSecond = true;
+    this.askAgain(own);
+  }
+
   /** Ends a claim that was granted, when no older connection is left. */
   finishGranted(own: OwnClaim, sessionAt: SessionPlace | null): void {
     const elsewhere = sessionAt?.node === this.self ? null : sessionAt;
@@ -499,6 +508,8 @@ function claimEntry(
 class Takeover {
   private open: number;
   private sessionAt: SessionPlace | null;
+  /** It is not where the home knew it. */
+  private hasGone = false;
   private over = false;
 
   constructor(
@@ -542,12 +553,17 @@ class Takeover {
     }
     if (sessionAt !== null) {
       this.sessionAt = { node: sessionAt, isUp: this.directory.isLive(sessionAt) };
-    } else if (this.sessionAt?.node === node) this.sessionAt = null;
+    } else if (this.sessionAt?.node === node) {
+      this.sessionAt = null;
+      this.hasGone = true;
+    }
   }
 
   private end(): void {
     if (this.over) return;
     this.over = true;
-    this.directory.finishGranted(this.own, this.sessionAt);
+    if (this.hasGone && this.sessionAt === null && !this.own.isSecond) {
+      this.directory.claimAnew(this.own);
+    } else this.directory.finishGranted(this.own, this.sessionAt);
   }
 }

@@ -260,6 +260,32 @@ test("who closes a connection names the node where its session is, not that an o
   assert.deepEqual(named, ["b@h", directory.self]);
 });
 
+test("a session that left its node while its connection closed is looked for anew, once", async () => {
+  const here = { clientId: "x", user: "", connection: 1, session: 1 };
+  let entry: typeof here | undefined = here;
+  const { results, claim, directory, world } = lone({
+    displace: (_id, _epoch, done) => {
+      if (entry !== undefined) {
+        // It has moved there, and that node says so.
+        directory.home.holds("b@h", {
+          ...{ clientId: "x", epoch: 2 },
+          entry: { clientId: "x", user: "", connection: null, session: 2 },
+        });
+      }
+      entry = undefined;
+      done(null);
+    },
+    entries: () => (entry === undefined ? [] : [entry]),
+    entry: () => entry,
+  });
+  claim();
+  await world.run(200);
+  const [first] = results;
+  assert.ok(first?.granted);
+  assert.equal(first.sessionAt?.node, "b@h");
+  assert.equal(results.length, 1);
+});
+
 test("a grant that is not attached yet is waited for by the next claim", () => {
   const displaced: number[] = [];
   const { results, claim, directory } = lone({

@@ -122,6 +122,7 @@ async function reported(world: World): Promise<void> {
   const [a, b, c] = await three(world);
   const clientId = idAt(c, a, b, c);
   await connect(world, a, clientId);
+  await world.run(200);
   a.place.stall(500);
   const gone = b.connections.connect(clientId);
   await world.run(200);
