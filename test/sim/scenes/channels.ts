@@ -60,8 +60,9 @@ async function credit(world: World): Promise<void> {
   for (let id = 1; id <= count; id++) publisher.publish("t", "x".repeat(10_000), 1, id);
   await world.run(1_000);
   const waiting = b.process?.sessions.get("client")?.queued ?? 0;
-  // The kernels take 256 KiB, the connection and the channel 64 KiB each, and one message more.
-  assert.ok(waiting > count - 50, `credit bounds what is under way: ${waiting} wait`);
+  // The kernels take 256 KiB, the connection and the channel 64 KiB each, which are 39, and what comes in the turn in which one
+  // of them is full: 45 at most in 1,500 histories.
+  assert.ok(waiting >= count - 45, `credit bounds what is under way: ${waiting} wait`);
   world.heal();
   await world.until(() => client.payloads().length === count, 5_000, "all of it comes");
 }
