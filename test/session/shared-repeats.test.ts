@@ -176,3 +176,39 @@ test("a session does not end before another member has accepted what was given a
   await settle(one);
   assert.deepEqual(await store.partitions("session/"), []);
 });
+
+test("what was published again at its node's start is known when whoever adopts that publishes it once more", async () => {
+  const store = new CrashStore();
+  const one = world({}, store);
+  await join(one, "m", "t");
+  one.disconnect("m");
+  // Its node has started five times since: of the last ones it is known, of the first not any more.
+  for (const incarnation of [5, 6, 7, 8, 9, 10]) publish(one, 20, { ...committed, incarnation });
+  await settle(one);
+  const again = (incarnation: number): Origin => ({
+    name: "a@h/again",
+    incarnation,
+    isAgain: true,
+  });
+  const comesAgain = async (to: World): Promise<number[]> => {
+    const before = queued(to, "m");
+    const came: number[] = [];
+    for (const incarnation of [6, 7, 9, 10]) publish(to, 20, again(incarnation));
+    await settle(to);
+    assert.equal(queued(to, "m"), before);
+    for (const [incarnation, identity] of [
+      [5, 20],
+      [7, 21],
+      [4, 1],
+    ] as const) {
+      publish(to, identity, again(incarnation));
+      came.push(queued(to, "m") - before);
+    }
+    await settle(to);
+    return came;
+  };
+  const after = world({}, store.copy());
+  await after.load();
+  assert.deepEqual(await comesAgain(one), [1, 2, 3]);
+  assert.deepEqual(await comesAgain(after), [1, 2, 3], "read from the log");
+});

@@ -13,7 +13,15 @@ interface Mark {
   origin: Origin;
   identity: number;
   due: boolean;
+  /** Of an earlier process of the same node, while what that had committed may be published again. */
+  before: Mark | null;
 }
+
+/**
+ * Processes of a node, before the last one that a session has taken from, whose numbers it remembers: what one has left is
+ * published again by the next, and once more by whoever adopts that.
+ */
+const earlierLives = 4;
 
 export class Marks {
   /** Null: it has taken nothing that could come again. */
@@ -74,7 +82,7 @@ export class Marks {
   writeDue(writer: LogWriter): void {
     this.sharedOnes?.writeDue(writer);
     if (!this.anyDue) return;
-    for (const mark of this.byName?.values() ?? []) {
+    for (const mark of this.each()) {
       if (mark.due) writer.mark(mark.origin, mark.identity);
       mark.due = false;
     }
@@ -82,13 +90,13 @@ export class Marks {
   }
 
   writeAll(writer: LogWriter): void {
-    for (const { origin, identity } of this.byName?.values() ?? []) writer.mark(origin, identity);
+    for (const { origin, identity } of this.each()) writer.mark(origin, identity);
     this.sharedOnes?.writeAll(writer);
   }
 
-  /** The highest of each origin. */
+  /** The highest of each origin, those of earlier processes first: restored in this order they are what they were. */
   *all(): Iterable<{ name: string; incarnation: number; identity: number }> {
-    for (const { origin, identity } of this.byName?.values() ?? []) {
+    for (const { origin, identity } of this.each()) {
       yield { name: origin.name, incarnation: origin.incarnation, identity };
     }
   }
@@ -101,7 +109,9 @@ export class Marks {
   /** At start: a mark that was stored. */
   restore(origin: Origin, identity: number): void {
     this.byName ??= new Map();
-    this.byName.set(origin.name, { origin, identity, due: false });
+    const before = lifeBefore(this.byName.get(origin.name), origin);
+    this.byName.set(origin.name, { origin, identity, due: false, before });
+    this.last = null;
   }
 
   /** Has the session taken it as a member of that share group, and remembers? */
@@ -112,7 +122,8 @@ export class Marks {
   /** Was it taken before its node died, when all came in order, or since, in none? */
   private isAgainRepeat({ identity }: Message, origin: Origin): boolean {
     const committed = committedOf(origin);
-    const mark = this.markOf(committed.name);
+    let mark = this.markOf(committed.name) ?? null;
+    while (mark !== null && mark.origin.incarnation > committed.incarnation) mark = mark.before;
     const isSameLife = mark?.origin.incarnation === committed.incarnation;
     if (isSameLife && identity <= (mark?.identity ?? 0)) return true;
     return this.sharedOnes?.has(committed, identity, noShare) ?? false;
@@ -120,8 +131,8 @@ export class Marks {
 
   private set(origin: Origin, identity: number): void {
     let mark = this.markOf(origin.name);
-    if (mark === undefined) {
-      mark = { origin, identity, due: true };
+    if (mark === undefined || mark.origin.incarnation !== origin.incarnation) {
+      mark = { origin, identity, due: true, before: lifeBefore(mark, origin) };
       this.byName ??= new Map();
       this.byName.set(origin.name, mark);
     }
@@ -131,10 +142,31 @@ export class Marks {
     this.last = mark;
   }
 
+  private *each(): Iterable<Mark> {
+    for (const mark of this.byName?.values() ?? []) {
+      if (mark.before !== null) yield* [...earlierThan(mark)].reverse();
+      yield mark;
+    }
+  }
+
   private markOf(name: string): Mark | undefined {
     if (this.last !== null && this.last.origin.name === name) return this.last;
     return this.byName?.get(name);
   }
+}
+
+/** What is kept of the process before, when a node's next one begins: of streams nothing, no other sends those again. */
+function lifeBefore(mark: Mark | undefined, { name, incarnation }: Origin): Mark | null {
+  if (mark === undefined || !name.endsWith(committedOrigin)) return null;
+  if (mark.origin.incarnation >= incarnation) return mark.before;
+  const kept = [mark, ...earlierThan(mark)];
+  const oldest = kept[earlierLives - 1];
+  if (oldest !== undefined) oldest.before = null;
+  return mark;
+}
+
+function* earlierThan(mark: Mark): Iterable<Mark> {
+  for (let one = mark.before; one !== null; one = one.before) yield one;
 }
 
 /** In place of a group's key, of what was taken in no order by a session's own subscriptions. */

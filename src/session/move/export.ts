@@ -3,7 +3,7 @@
  * a journal are read from there when all of them are committed, and as they were in that turn.
  */
 import type { Position } from "../../cluster/position.js";
-import { ownOrigins } from "../../routing/origins.js";
+import { committedOrigin, ownOrigins } from "../../routing/origins.js";
 import type { Message } from "../../routing/message.js";
 import type { Marks } from "../journal/marks.js";
 import type { Session } from "../session.js";
@@ -146,9 +146,13 @@ function willOf({ will, willDueMs }: Session, nowMs: number): SnapshotHead["will
  */
 function marksOf(session: Session, self: string, positions: readonly Position[]): SnapshotMark[] {
   const marks = new Map<string, SnapshotMark>();
+  // Of earlier processes, which come first (`Marks.all`).
+  const earlier: SnapshotMark[] = [];
   const add = (mark: SnapshotMark): void => {
     const before = marks.get(mark.name);
-    if (before === undefined || isHigher(mark, before)) marks.set(mark.name, mark);
+    if (before !== undefined && !isHigher(mark, before)) return;
+    if (before !== undefined && mark.name.endsWith(committedOrigin)) earlier.push(before);
+    marks.set(mark.name, mark);
   };
   for (const { name, incarnation, identity } of marksIn(session)?.all() ?? []) {
     add({ name: nameElsewhere(name, self), incarnation, identity });
@@ -156,7 +160,7 @@ function marksOf(session: Session, self: string, positions: readonly Position[])
   for (const { origin: name, incarnation, counter: identity } of positions) {
     if (incarnation > 0) add({ name, incarnation, identity });
   }
-  return [...marks.values()];
+  return [...earlier, ...marks.values()];
 }
 
 function takenOf(session: Session, self: string): (Omit<SnapshotTaken, "place"> & TakenAt)[] {

@@ -200,6 +200,7 @@ test("long queues travel in parts of bounded size", async () => {
 test("marks keep their meaning: what is a node's own has its name elsewhere", async () => {
   const before = world({}, new CrashStore());
   const session = await history(before, []);
+  session.journal?.marks.restore({ name: "/qos2", incarnation: 4 }, 10);
   session.journal?.marks.restore({ name: "/qos2", incarnation: 5 }, 11);
   session.journal?.marks.restore({ name: "b@h/qos2", incarnation: 6 }, 12);
   session.journal?.marks.restore({ name: "c@h", incarnation: 9 }, 13);
@@ -208,7 +209,7 @@ test("marks keep their meaning: what is a node's own has its name elsewhere", as
   const marks = [...(after.sessions.get("c")?.journal?.marks.all() ?? [])];
   assert.deepEqual(
     marks.map(({ name, incarnation, identity }) => `${name} ${incarnation} ${identity}`).sort(),
-    ["/qos2 6 12", "a@h 5 77", "a@h/qos2 5 11", "c@h 9 13"],
+    ["/qos2 6 12", "a@h 5 77", "a@h/qos2 4 10", "a@h/qos2 5 11", "c@h 9 13"],
   );
 });
 
