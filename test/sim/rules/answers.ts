@@ -268,6 +268,16 @@ export const answerRules: readonly Rule[] = [
   },
   {
     section: 6,
+    rule: "what an earlier process left is published before anything new",
+    name: "a node that starts publishes at once, and later what it had left",
+    kind: "scenes",
+    seed: 1,
+    scene: "leftFirst",
+    fault: /before anything new/,
+    plant: () => replace(CommittedPublishes.prototype, "hold", () => () => undefined),
+  },
+  {
+    section: 6,
     rule: "PUBREC is answered after all have accepted the message",
     name: "PUBREC is answered when the message is committed",
     kind: "scenes",

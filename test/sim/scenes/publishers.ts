@@ -188,6 +188,41 @@ async function committedFirst(world: World): Promise<void> {
   assert.deepEqual(subscriber.payloads(), ["x"], "committed before it is forwarded, and once");
 }
 
+/**
+ * A QoS 2 message is committed, and its node dies before anybody has it. Another client of that node, which is connected elsewhere,
+ * publishes while the node starts: that comes later.
+ */
+async function leftFirst(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, , c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const subscriber = stage.actor("subscriber", a);
+  await subscriber.connect();
+  await subscriber.subscribe("t", 2);
+  const quick = stage.actor(stage.idAt(a), c);
+  await quick.connect();
+  await quick.leave();
+  const publisher = stage.actor("publisher", c);
+  await publisher.connect();
+  stage.isolate(c);
+  publisher.publish("t", "left", 2, 1);
+  await world.run(100);
+  await stage.kill(c);
+  // It waits for one of the two when it starts, and lets nobody in who is not connected elsewhere.
+  world.mendLink(a.place, c.place);
+  void c.boot();
+  await world.until(() => a.namesUp().includes(c.name), 3_000, "one sees it up");
+  assert.equal(await quick.connect({}, a), true);
+  quick.publish("t", "new", 2, 1);
+  await world.run(500);
+  assert.equal(c.isListening, false);
+  world.heal();
+  await stage.allUp();
+  await quick.gets("pubcomp", 8_000);
+  await world.run(1_000);
+  const expected = ["left", "new"];
+  assert.deepEqual(subscriber.payloads(), expected, "what is left comes before anything new");
+}
+
 /** A QoS 2 exchange is the session's: begun at one node, it goes on at another. */
 async function throughSession(world: World): Promise<void> {
   const { stage, a, b, subscriber } = await cast(world);
@@ -241,5 +276,6 @@ export const publisherScenes = {
   fullQueue,
   pubrecLast,
   committedFirst,
+  leftFirst,
   throughSession,
 };
