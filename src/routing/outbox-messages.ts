@@ -16,7 +16,7 @@ import { countDownForward, decodeForward, encodeForward } from "./forward.js";
 import { ForwardsReader, messagesOf } from "./forwards.js";
 import type { AcceptanceSink, Message } from "./message.js";
 import type { Router } from "./router.js";
-import { hasShared, readShared, type SharedPart, withShared } from "./shared-forward.js";
+import { atFirst, hasShared, readShared, type SharedPart, withShared } from "./shared-forward.js";
 import type { TopicTable } from "./topic.js";
 
 /** One message that waits, and the share groups that it is for. */
@@ -61,8 +61,7 @@ export class OutboxReader {
     const { forwards } = this;
     return messagesOf(frame, forwards).map((message) => {
       message.own();
-      const shared = { only: true, hops: 0, keys: [forwards.key], tried: [], waiting: false };
-      return { message, shared };
+      return { message, shared: { ...atFirst, only: true, keys: [forwards.key] } };
     });
   }
 

@@ -213,7 +213,7 @@ export class Router implements ClusterUser {
     if (message.retain && forAll) this.storeRetained(message);
     if (this.isOver(message)) return true;
     message.pending = 1;
-    this.deliverHere(message, shared?.part ?? null);
+    this.deliverHere(message, shared?.part ?? null, peer);
     if (--message.pending === 0) return true;
     message.sink = new ForwardSink(this.cluster, peer, incarnation);
     return false;
@@ -273,7 +273,7 @@ export class Router implements ClusterUser {
     const origin = counter === 0 ? null : this.origins.of(peer, incarnation);
     for (let message = forwards.nextSpread(); message !== null; message = forwards.nextSpread()) {
       if (counter === 0) {
-        this.receiveSpread(message, group);
+        this.receiveSpread(message, group, peer);
         continue;
       }
       const number = counter + forwards.offset;
@@ -281,17 +281,17 @@ export class Router implements ClusterUser {
       if (!taker.take(incarnation, number)) continue;
       message.origin = origin;
       message.identity = number;
-      const accepted = this.receiveSpread(message, group);
+      const accepted = this.receiveSpread(message, group, peer);
       if (!accepted) message.sink = new ForwardSink(this.cluster, peer, incarnation);
       taker.settle(number, accepted);
     }
     if (forwards.failed) this.counters.undecodable++;
   }
 
-  /** Delivers to the matching sessions of this node alone, as if a peer had forwarded it. Its `pending` grows. */
-  deliverHere(message: Message, shared: SharedPart | null): void {
+  /** Delivers to the matching sessions of this node alone, as if a peer (`from`) had forwarded it. Its `pending` grows. */
+  deliverHere(message: Message, shared: SharedPart | null, from = ownIndex): void {
     if (shared?.only !== true) this.deliver(message, this.targetsOf(message.topic).local);
-    if (shared !== null) this.shared.onForward(message, shared);
+    if (shared !== null) this.shared.onForward(message, shared, from);
   }
 
   countDownForward(frame: Buffer, expiresMs: number): void {
@@ -366,11 +366,11 @@ export class Router implements ClusterUser {
   }
 
   /** Delivers a forward for this group alone. Returns whether it is accepted. */
-  private receiveSpread(message: Message, group: Group | undefined): boolean {
+  private receiveSpread(message: Message, group: Group | undefined, peer: number): boolean {
     this.counters.received++;
     if (message.expiresMs !== 0 && this.isOver(message)) return true;
     message.pending = 1;
-    this.shared.onSpread(message, group);
+    this.shared.onSpread(message, group, this.forwards.key, peer);
     return --message.pending === 0;
   }
 

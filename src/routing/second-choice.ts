@@ -17,7 +17,7 @@ export type NextMember =
   | ({ readonly own?: undefined; readonly peer: number; readonly durable: boolean } & Route);
 
 type Asked = Pick<SharedRoute, "tried" | "waiting">;
-type Route = Asked & Pick<SharedRoute, "hops">;
+export type Route = Asked & Pick<SharedRoute, "hops">;
 
 /** Nodes that may pass a message on, one after the other, because its members are not there any more or not yet. */
 export const hopsMax = 8;
@@ -41,12 +41,18 @@ export function nextMember(
   const { hops } = asked;
   const tried = asked.waiting ? asked.tried : [];
   const waiting = nextIn(group, message, { tried, waiting: true, hops }, context);
-  return waiting ?? (hops < hopsMax ? nextAbsent(group, hops, context) : null);
+  return waiting ?? (hops < hopsMax ? nextAbsent(group, asked, context) : null);
 }
 
-/** A node that may be going down or is just coming, else one that is down, where the message waits for it. */
-function nextAbsent(group: Group, hops: number, context: NextContext): NextMember | null {
-  const { cluster, stateOf, start } = context;
+/**
+ * A node that may be going down or is just coming, else one that is down, where the message waits for it: of those that were asked
+ * only if there is no other.
+ */
+function nextAbsent(
+  group: Group,
+  { hops, tried }: Route,
+  { cluster, stateOf, start }: NextContext,
+): NextMember | null {
   const unsure: number[] = [];
   const down: number[] = [];
   for (const [peer, value] of group.peerRows()) {
@@ -55,10 +61,12 @@ function nextAbsent(group: Group, hops: number, context: NextContext): NextMembe
     if (state === "down" && durable) down.push(peer);
     else if (state !== "up" && state !== "down" && online + waiting > 0) unsure.push(peer);
   }
-  const peers = unsure.length > 0 ? unsure : down;
+  const isNew = (peer: number): boolean => !tried.includes(cluster.nameOf(peer));
+  const tiers = [unsure.filter(isNew), down.filter(isNew), unsure, down];
+  const peers = tiers.find(({ length }) => length > 0) ?? [];
   const peer = peers[Math.floor(start * peers.length)];
   if (peer === undefined) return null;
-  const durable = unsure.length === 0;
+  const durable = stateOf(peer) === "down";
   return { peer, tried: [cluster.nameOf(ownIndex)], waiting: false, hops: hops + 1, durable };
 }
 

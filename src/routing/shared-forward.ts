@@ -15,16 +15,19 @@ export interface SharedPart {
   readonly tried: readonly string[];
   /** Nobody who is connected may have it: it is for members that wait. */
   readonly waiting: boolean;
+  /** Its sender, to whom the receiver had sent it, knows of nobody: who had chosen chooses again. */
+  readonly returned: boolean;
 }
 
 /** What of it differs from one forward to another of the same groups. */
-export type SharedRoute = Pick<SharedPart, "only" | "hops" | "tried" | "waiting">;
+export type SharedRoute = Pick<SharedPart, "only" | "hops" | "tried" | "waiting" | "returned">;
 
 /** Bit of the flags of a forward: it has this end. */
 const sharedBit = 8;
 const onlyBit = 1;
 const triedBit = 2;
 const waitingBit = 4;
+const returnedBit = 8;
 const lengthBytes = 4;
 /** Bytes of the keys that one forward names; others go in further ones. */
 export const sharedKeysBytes = 256 * 1024;
@@ -32,7 +35,7 @@ export const sharedKeysBytes = 256 * 1024;
 /** A whole frame with its end put on: see `SharedPart`. */
 export function withShared(
   frame: Buffer,
-  { only, hops, tried, waiting }: SharedRoute,
+  { only, hops, tried, waiting, returned }: SharedRoute,
   groups: readonly { readonly key: string }[],
 ): Buffer {
   let length = 2;
@@ -42,8 +45,9 @@ export function withShared(
   const whole = Buffer.allocUnsafe(frame.length + length + lengthBytes);
   whole.set(frame);
   whole[forwardHeaderBytes] = (whole[forwardHeaderBytes] ?? 0) | sharedBit;
-  const flags = (only ? onlyBit : 0) | (tried.length > 0 ? triedBit : 0);
-  let at = whole.writeUInt8(flags | (waiting ? waitingBit : 0), frame.length);
+  const route = (only ? onlyBit : 0) | (tried.length > 0 ? triedBit : 0);
+  const flags = route | (waiting ? waitingBit : 0) | (returned ? returnedBit : 0);
+  let at = whole.writeUInt8(flags, frame.length);
   at = whole.writeUInt8(hops, at);
   if (tried.length > 0) at = whole.writeUInt16BE(tried.length, at);
   for (const name of tried) at = writeText(whole, name, at);
@@ -62,7 +66,9 @@ export function hasShared(bytes: Buffer, start: number, end: number): boolean {
   return end > start && ((bytes[start] ?? 0) & sharedBit) !== 0;
 }
 
-const nothing: SharedPart = { only: true, hops: 0, keys: [], tried: [], waiting: false };
+/** Of a forward from the node that chose. */
+export const atFirst = { hops: 0, tried: [], waiting: false, returned: false } as const;
+const nothing: SharedPart = { ...atFirst, only: true, keys: [] };
 
 /**
  * The end of a forward, and where the rest of it ends. One whose lengths do not fit has no rest, so that
@@ -89,5 +95,6 @@ export function readShared(
   const tried = texts.slice(0, triedCount);
   const keys = texts.slice(triedCount);
   const [only, waiting] = [(flags & onlyBit) !== 0, (flags & waitingBit) !== 0];
-  return { part: { only, hops: bytes.readUInt8(rest + 1), keys, tried, waiting }, rest };
+  const returned = (flags & returnedBit) !== 0;
+  return { part: { only, hops: bytes.readUInt8(rest + 1), keys, tried, waiting, returned }, rest };
 }

@@ -16,13 +16,14 @@ import { GroupHead, type SplitFrame } from "./group-head.js";
 import type { Message, Publisher } from "./message.js";
 import type { RouteIndex } from "./route-index.js";
 import {
+  atFirst,
   readShared,
   type SharedPart,
   type SharedRoute,
   sharedKeysBytes,
   withShared,
 } from "./shared-forward.js";
-import { hopsMax, type NextMember, nextMember } from "./second-choice.js";
+import { hopsMax, type NextMember, nextMember, type Route } from "./second-choice.js";
 import { type Delivery, mayTake, noGroups, type PeerTarget, type Targets } from "./targets.js";
 
 /** How one member of many is chosen. */
@@ -65,8 +66,6 @@ interface Chosen extends Targets {
   readonly groups: Group[];
 }
 
-/** Of a forward from the node that chose. */
-const atFirst = { hops: 0, tried: [], waiting: false } as const;
 /** Of one UTF-16 code unit. */
 const utf8BytesMax = 3;
 
@@ -78,6 +77,8 @@ export class SharedGroups {
     rerouted: 0,
     /** … the chosen node had no connected member any more. */
     passedOn: 0,
+    /** … the chosen node knew of nobody: it gave them back to whoever had chosen it. */
+    returned: 0,
     /** Messages that nobody in the cluster could take. */
     noMember: 0,
     /** Messages whose chosen member may not have them by its access rules: another one was looked for. */
@@ -161,20 +162,21 @@ export class SharedGroups {
     }
   }
 
-  /** A forward from a peer named these groups; `message.pending` grows for each of ours that has to wait. */
-  onForward(message: Message, part: SharedPart): void {
+  /** A forward from a peer (`from`) named these groups; `message.pending` grows for each of ours that has to wait. */
+  onForward(message: Message, part: SharedPart, from: number): void {
     for (const key of part.keys) {
       const group = this.host.index.group(key);
-      if (group === undefined) this.counters.noMember++;
+      if (part.returned) this.giveAgain(message, group, part, from);
+      else if (group === undefined) this.giveBack(message, key, part.hops, from);
       else if (part.tried.length > 0 || part.waiting) this.giveNext(message, group, part);
-      else this.take(group, message, part.hops);
+      else this.take(group, message, part.hops, from);
     }
   }
 
-  /** A message of a FORWARDS_SPREAD for this group. */
-  onSpread(message: Message, group: Group | undefined): void {
-    if (group === undefined) this.counters.noMember++;
-    else this.take(group, message, 0);
+  /** A message of a FORWARDS_SPREAD for the group of that key. */
+  onSpread(message: Message, group: Group | undefined, key: string, from: number): void {
+    if (group === undefined) this.giveBack(message, key, 0, from);
+    else this.take(group, message, 0, from);
   }
 
   /**
@@ -288,7 +290,7 @@ export class SharedGroups {
   }
 
   /** The node chose us: the member, or the next node if we have none any more. */
-  private take(group: Group, message: Message, hops: number): void {
+  private take(group: Group, message: Message, hops: number, from: number): void {
     const { online, waiting } = group;
     if (online > 0) {
       const turn = this.memberTurn(group, message, online);
@@ -302,7 +304,54 @@ export class SharedGroups {
     } else if (choice !== null) {
       this.counters.passedOn++;
       this.give(message, group, choice, hops + 1);
-    } else this.counters.noMember++;
+    } else this.giveBack(message, group.key, hops, from);
+  }
+
+  /**
+   * Nobody is known here who could take it. Whoever had chosen this node may know of others: a member that was here when this node
+   * died is at another one now, which has not been heard of since. Until it has been taken back it is not accepted.
+   */
+  private giveBack(message: Message, key: string, hops: number, from: number): void {
+    if (message.qos === 0 || from === ownNode || hops >= hopsMax) {
+      this.counters.noMember++;
+      return;
+    }
+    this.counters.returned++;
+    const { cluster } = this.host;
+    const { origin } = message;
+    // Under the number that it had: a member elsewhere may have taken it when it was here.
+    if (origin?.isStream) message.origin = { name: origin.name, incarnation: origin.incarnation };
+    const plain = this.host.encode(message, message.qos);
+    // Others may have it too, as it came.
+    message.origin = origin;
+    const route = { ...atFirst, only: true, returned: true, hops: hops + 1 };
+    const frame = withShared(plain, route, [{ key }]);
+    const counter = cluster.nextCounter();
+    if (cluster.sendNumbered(from, counter, frame, true, new ReturnReceipt(message))) {
+      message.pending++;
+    }
+  }
+
+  /** The peer that was chosen knows of nobody, and what this node knows of it may be old: somebody else gets the message. */
+  private giveAgain(
+    message: Message,
+    group: Group | undefined,
+    { hops }: SharedPart,
+    from: number,
+  ): void {
+    const { host, stateOf } = this;
+    const start = this.settings.random.fraction();
+    const asked = { ...atFirst, hops, tried: [host.cluster.nameOf(from)] };
+    const next =
+      group === undefined
+        ? null
+        : nextMember(group, message, asked, { cluster: host.cluster, stateOf, start });
+    if (next === null || group === undefined) this.counters.noMember++;
+    else if (next.own !== undefined) host.deliver(message, next.own);
+    else {
+      const { peer, durable } = next;
+      this.sendTo(message, group, { ...atFirst, peer, durable, hops: next.hops });
+    }
   }
 
   /** Delivers to the chosen member, or to another one if it may not have the message. */
@@ -318,11 +367,7 @@ export class SharedGroups {
   }
 
   /** Who gets a message that the chosen member may not have. */
-  private next(
-    message: Message,
-    group: Group,
-    asked: Omit<SharedRoute, "only">,
-  ): NextMember | null {
+  private next(message: Message, group: Group, asked: Route): NextMember | null {
     const { host, stateOf } = this;
     const start = this.settings.random.fraction();
     const next = nextMember(group, message, asked, { cluster: host.cluster, stateOf, start });
@@ -331,11 +376,11 @@ export class SharedGroups {
     return next;
   }
 
-  private giveNext(message: Message, group: Group, asked: Omit<SharedRoute, "only">): void {
+  private giveNext(message: Message, group: Group, asked: Route): void {
     const next = this.next(message, group, asked);
     if (next === null) return;
     if (next.own !== undefined) this.host.deliver(message, next.own);
-    else this.sendTo(message, group, next);
+    else this.sendTo(message, group, { ...next, returned: false });
   }
 
   private memberTurn(group: Group, message: Message, members: number): number {
@@ -363,7 +408,7 @@ export class SharedGroups {
   private sendTo(
     message: Message,
     group: Group,
-    to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "durable">,
+    to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "returned" | "durable">,
   ): void {
     const qos = (group.peerRow(to.peer)?.qos ?? 0) > 0 ? message.qos : 0;
     const plain = this.host.encode(message, qos);
@@ -439,6 +484,20 @@ export class SharedReceipt implements Receipt {
   accept(): void {
     if (this.moves === null) this.message.accept();
     else this.shared.reroute(this.moves, this.message, this.groups);
+  }
+}
+
+/** Waits until a peer has taken back what it had sent. Should the peer go down, it is in its outbox. */
+class ReturnReceipt implements Receipt {
+  readonly alone = true;
+  readonly expiresMs: number;
+
+  constructor(private readonly message: Message) {
+    this.expiresMs = message.expiresMs;
+  }
+
+  accept(): void {
+    this.message.accept();
   }
 }
 

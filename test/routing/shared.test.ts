@@ -4,9 +4,10 @@ import { test } from "node:test";
 import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
 import { realClock } from "../../src/lib/clock.js";
 import { seededRandom } from "../../src/lib/random.js";
-import { encodeForward } from "../../src/routing/forward.js";
+import { decodeForward, encodeForward } from "../../src/routing/forward.js";
 import { Message } from "../../src/routing/message.js";
 import {
+  atFirst,
   hasShared,
   readShared,
   type SharedPart,
@@ -40,9 +41,9 @@ function arrive(
   const message = new Message(topic, qos, retain, "p", payload, 0, 0, 0, 1);
   if (retain) message.stamp = 5;
   const plain = encodeForward(message, qos, realClock);
-  const { only = false, hops = 0, keys = [key], tried = [], waiting = false } = part;
+  const { keys = [key] } = part;
   const groups = keys.map((name) => ({ key: name }));
-  const frame = withShared(plain, { only, hops, tried, waiting }, groups);
+  const frame = withShared(plain, { ...atFirst, only: false, ...part }, groups);
   return router.onForward(0, 1, 7, frame, forwardHeaderBytes, frame.length);
 }
 
@@ -228,7 +229,7 @@ test("a retained message goes to a group as any other, and to every node once", 
   router.publish(new Message(topic, 1, true, "p", bytes, 0, 0, 0, bytes.length));
   const sent = cluster.take();
   assert.equal(sent.length, 1);
-  assert.deepEqual(sent[0]?.part, { only: false, hops: 0, keys: [key], tried: [], waiting: false });
+  assert.deepEqual(sent[0]?.part, { ...atFirst, only: false, keys: [key] });
 });
 
 test("an ordinary forward is for no group, and one for groups alone is for nobody else", () => {
@@ -252,7 +253,7 @@ test("a forward for a group without connected members here goes on to where some
   peerUp(router, 1, onlineRow);
   assert.equal(arrive(router, { hops: 2 }), false);
   const [sent] = cluster.take();
-  assert.deepEqual(sent?.part, { only: true, hops: 3, keys: [key], tried: [], waiting: false });
+  assert.deepEqual(sent?.part, { ...atFirst, only: true, hops: 3, keys: [key] });
   assert.equal(sent?.peer, 1);
   assert.deepEqual(cluster.accepted, []);
   sent?.receipt?.accept();
@@ -284,8 +285,48 @@ test("a message is not passed on for ever", () => {
   member(router, away, key, { durable: true, online: false });
   arrive(router, { hops: 8 });
   assert.equal(away.got.length, 1);
-  arrive(router, { keys: ["$share/unknown/t"] });
+  arrive(router, { hops: 8, keys: ["$share/unknown/t"] });
   assert.equal(router.shared.counters.noMember, 2);
+  arrive(router, { keys: ["$share/unknown/t"] }, { qos: 0 });
+  assert.equal(router.shared.counters.noMember, 3);
+  assert.deepEqual(cluster.take(), []);
+});
+
+test("what finds nobody goes back to whoever had chosen, with the number that it came by", () => {
+  const { router, cluster } = recordingRouter();
+  assert.equal(arrive(router, { hops: 2 }, { qos: 2 }), false);
+  const [sent] = cluster.take();
+  assert.deepEqual(sent?.part, { ...atFirst, only: true, returned: true, hops: 3, keys: [key] });
+  // It waits for that node if it goes down now.
+  assert.deepEqual([sent?.peer, sent?.durable, sent?.receipt?.alone], [0, true, true]);
+  assert.equal(sent?.receipt?.onDown, undefined);
+  const { frame } = sent ?? assert.fail("nothing was sent");
+  const end = readShared(frame, forwardHeaderBytes, frame.length).rest;
+  const again = decodeForward(new TopicTable(), frame, forwardHeaderBytes, end, realClock);
+  assert.deepEqual([again.origin?.name, again.identity], ["p0@h", 7]);
+  assert.deepEqual(cluster.accepted, []);
+  sent.receipt?.accept();
+  assert.deepEqual(cluster.accepted, [7]);
+  assert.equal(router.shared.counters.returned, 1);
+});
+
+test("what comes back goes to somebody else, and to nobody when there is nobody else", () => {
+  const { router, cluster } = recordingRouter();
+  assert.equal(arrive(router, { returned: true, hops: 1 }), true);
+  assert.equal(router.shared.counters.noMember, 1);
+  // Its row may be old while it is joining.
+  router.setPeerRow(0, key, onlineRow);
+  router.onPeerState(0, "joining");
+  const durableRow = sharedRowValue({ qos: 1, durable: true, online: 1, waiting: 0 });
+  router.setPeerRow(1, key, durableRow);
+  arrive(router, { returned: true, hops: 1 });
+  const [waits] = cluster.take();
+  assert.deepEqual([waits?.peer, waits?.durable], [1, true]);
+  assert.deepEqual([waits?.part?.returned, waits?.part?.hops], [false, 2]);
+  const one = new Taker("one");
+  member(router, one, key);
+  assert.equal(arrive(router, { returned: true, hops: 1 }), true);
+  assert.equal(one.got.length, 1);
 });
 
 test("a forward whose end does not fit goes to nobody and is counted", () => {
@@ -304,7 +345,7 @@ test("a forward whose end does not fit goes to nobody and is counted", () => {
     0,
     1,
   );
-  const route = { only: false, hops: 0, tried: ["a@h", "b@h"], waiting: true };
+  const route = { ...atFirst, only: false, tried: ["a@h", "b@h"], waiting: true };
   const good = withShared(encodeForward(message, 1, realClock), route, [{ key }]);
   let read = 0;
   for (let i = 1; i <= 20; i++) {
@@ -365,7 +406,7 @@ test("… its outbox, when only its own members have queues", () => {
   assert.equal(message.pending, 0);
   const [again] = cluster.take();
   assert.deepEqual([again?.durable, again?.counter, again?.peer], [true, 2, 0]);
-  assert.deepEqual(again?.part, { only: true, hops: 0, keys: [key], tried: [], waiting: false });
+  assert.deepEqual(again?.part, { ...atFirst, only: true, keys: [key] });
 });
 
 test("… and the peer's own durable rows keep their copy without the group", () => {
@@ -427,7 +468,7 @@ test("redispatch: to a connected member only, if so asked; with nobody it says s
   const waiter = { accept: () => void accepted++, expiresMs: 0 };
   assert.equal(router.redispatch(message, key, true, waiter), true);
   const [sent] = cluster.take();
-  assert.deepEqual(sent?.part, { only: true, hops: 0, keys: [key], tried: [], waiting: false });
+  assert.deepEqual(sent?.part, { ...atFirst, only: true, keys: [key] });
   assert.equal(accepted, 0);
   sent?.receipt?.accept();
   assert.equal(accepted, 1);

@@ -264,6 +264,8 @@ const counters: Readonly<Record<string, string>> = {
   "shared.passed_on": "Messages passed on by a node without a connected member",
   "shared.redispatched":
     "Messages given to another member because the first one's connection or session ended",
+  "shared.returned":
+    "Messages that a node without any member, here or elsewhere, gave back to the node that chose it",
   "shared.rerouted": "Messages given to another member because the chosen node went down",
   "store.commits": "Group commits begun",
   "store.damaged": "Records that are damaged",

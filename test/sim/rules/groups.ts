@@ -291,6 +291,16 @@ export const groupRules: readonly Rule[] = [
   },
   {
     section: 8,
+    rule: "redispatch: a member that leaves before its node has taken the message",
+    name: "a node that knows of no member anywhere drops what it gets",
+    kind: "scenes",
+    scene: "movedMeanwhile",
+    seed: 1,
+    fault: /without it reaches a member/,
+    plant: () => replaceHidden(SharedGroups.prototype, "giveBack", () => () => undefined),
+  },
+  {
+    section: 8,
     rule: "redispatch: a node goes down before it has accepted",
     name: "what a node had not accepted when it went down is given up",
     kind: "scenes",

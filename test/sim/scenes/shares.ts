@@ -127,6 +127,35 @@ async function outboxAtLast(world: World): Promise<void> {
   assert.deepEqual(back.payloads, numbers(3), "the outbox is the last that is chosen");
 }
 
+/** The member of a node that was down is at another one now, of which only the publisher's node knows: what waited for it is not lost. */
+async function movedMeanwhile(world: World): Promise<void> {
+  const { a, b, c } = await three(world);
+  member(b, "gone", true, key);
+  await world.run(200);
+  b.crash();
+  await down(world, a, b);
+  member(c, "gone", true, key);
+  await world.run(200);
+  c.crash();
+  await down(world, a, c);
+  await accepted(
+    world,
+    numbers(20).map((number, i) => a.publish("t/1", number, i % 2 === 0 ? 1 : 2)),
+  );
+  await b.start();
+  await allUp(world, [a, b], 30_000);
+  await world.run(500);
+  await c.start();
+  const back = member(c, "gone", true, key);
+  await allUp(world, [a, b, c], 30_000);
+  await world.run(500);
+  assert.deepEqual(
+    payloads(back),
+    numbers(20),
+    "what waited for a node without it reaches a member",
+  );
+}
+
 /** The node that was chosen has no member any more when the message comes. */
 async function leftMeanwhile(world: World): Promise<void> {
   const { a, b, c } = await three(world);
@@ -174,5 +203,5 @@ async function sentOnce(world: World): Promise<void> {
 export const shareScenes = {
   ...{ oneMember, inTurn, byChance, byClient, near },
   ...{ sureOnes, queueBeforeOutbox, outboxAtLast },
-  ...{ leftMeanwhile, goneMeanwhile, sentOnce },
+  ...{ movedMeanwhile, leftMeanwhile, goneMeanwhile, sentOnce },
 };
