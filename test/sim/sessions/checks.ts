@@ -134,19 +134,20 @@ function* doubleFaults(
 
 /**
  * Could the message have gone to this member, which has lost it? With QoS 0 it loses what it does not get at once: when its
- * connection or a node goes. A session in memory loses it with the node where it was, even on the way to the next member. One of
+ * connection or a node goes, or its node sends stored sessions nothing as others may adopt them. A session in memory loses it with the node where it was, even on the way to the next member. One of
  * QoS 2 that was sent ends with the session that it was sent to.
  */
 function mayLose(
-  { memberships, options, lastClosedMs }: SimClient,
+  { memberships, options, lastClosedMs, sessionNode }: SimClient,
   filter: string,
   sent: Sent,
   lastCrashMs: number,
 ): boolean {
   const wasCut = lastClosedMs >= sent.sentMs - noticedMs;
+  const wasSilent = options.persistent && sessionNode().silentUntilMs >= sent.sentMs;
   return memberships.some((own) => {
     if (own.filter !== filter || own.overMs < sent.sentMs - noticedMs) return false;
-    if (own.qos === 0) return wasCut || lastCrashMs >= sent.sentMs - noticedMs;
+    if (own.qos === 0) return wasCut || wasSilent || lastCrashMs >= sent.sentMs - noticedMs;
     if (!options.persistent && lastCrashMs >= sent.sentMs) return true;
     const hasEnded = options.persistent ? own.overMs !== neverEnded : wasCut;
     return hasEnded && sent.qos === 2 && own.qos === 2;

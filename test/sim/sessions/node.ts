@@ -67,6 +67,8 @@ export class SessionNode {
   readonly bootsMs: number[] = [];
   /** When it reached no other node although it lived. */
   readonly cutOffs: { readonly fromMs: number; untilMs: number }[] = [];
+  /** Until when its process last kept everything from the clients of its stored sessions; infinite: it does still. */
+  silentUntilMs = Number.NEGATIVE_INFINITY;
   isListening = false;
   /** Since when it listens and can store, as far as was looked; infinite: it does not. */
   wellSinceMs = Number.POSITIVE_INFINITY;
@@ -159,6 +161,7 @@ export class SessionNode {
     const lease = leaseOf(cluster, access, life, {
       onSuspended: (why) => {
         commits.suspend(why);
+        this.silentUntilMs = why === null ? this.world.nowMs : Number.POSITIVE_INFINITY;
         for (const { journal, channel } of sessions.all()) {
           if (journal !== null) channel?.silence(why !== null);
         }
@@ -200,6 +203,7 @@ export class SessionNode {
     this.isListening = false;
     this.wellSinceMs = Number.POSITIVE_INFINITY;
     this.lastCrashMs = this.world.nowMs;
+    this.silentUntilMs = Math.min(this.silentUntilMs, this.world.nowMs);
   }
 
   /** Has it listened, and been able to store, for so long? */
