@@ -67,11 +67,17 @@ function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
   );
   if (one === undefined || client.taken.has(sent)) return;
   // Nothing waits for a session that ends with its connection.
-  const isCutOff = [sent.place, client.sessionNode()].some((node) =>
-    node.wasCutOff(sent.sentMs, sent.acknowledgedMs),
-  );
-  if (isCutOff && !client.options.persistent) return;
+  if (!client.options.persistent && wereCutOff(sent.place, client.sessionNode(), sent)) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
+}
+
+/** Did one of these two nodes take the other for down, as it was cut off, while the message was published? */
+function wereCutOff(one: SessionNode, other: SessionNode, sent: Sent): boolean {
+  const { sentMs, acknowledgedMs } = sent;
+  return (
+    one.wasCutOffFrom(other.name, sentMs, acknowledgedMs) ||
+    other.wasCutOffFrom(one.name, sentMs, acknowledgedMs)
+  );
 }
 
 /** What was promised to a session that was lost with its node comes with that, unless nobody wants it any more. */

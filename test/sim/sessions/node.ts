@@ -54,6 +54,15 @@ export interface Process {
   readonly access: MemoryAccess | null;
 }
 
+/** It reached no other node although it lived. */
+export interface CutOff {
+  readonly fromMs: number;
+  /** When it could reach them again. */
+  untilMs: number;
+  /** When each of them was seen to be linked with it again. */
+  readonly metMs: Map<string, number>;
+}
+
 /** Others declare a node down that they have not heard for so long, at the earliest. */
 const declaredMs = clusterSettings.suspectAfterMs - clusterSettings.heartbeatIntervalMs;
 
@@ -66,7 +75,7 @@ export class SessionNode {
   /** When its processes started. */
   readonly bootsMs: number[] = [];
   /** When it reached no other node although it lived. */
-  readonly cutOffs: { readonly fromMs: number; untilMs: number }[] = [];
+  readonly cutOffs: CutOff[] = [];
   /** Until when its process last kept everything from the clients of its stored sessions; infinite: it does still. */
   silentUntilMs = Number.NEGATIVE_INFINITY;
   isListening = false;
@@ -108,11 +117,13 @@ export class SessionNode {
     return shared.space(name).adopted >= process.cluster.members.incarnation;
   }
 
-  /** Was it cut off in that time for so long that others declared it down? */
-  wasCutOff(fromMs: number, untilMs: number): boolean {
+  /** Was it cut off from that node in that time for so long that it was declared down, or had not met it again since? */
+  wasCutOffFrom(other: string, fromMs: number, untilMs: number): boolean {
     return this.cutOffs.some(
       (one) =>
-        one.fromMs < untilMs && one.untilMs > fromMs && one.untilMs - one.fromMs > declaredMs,
+        one.fromMs < untilMs &&
+        (one.metMs.get(other) ?? Number.POSITIVE_INFINITY) > fromMs &&
+        one.untilMs - one.fromMs > declaredMs,
     );
   }
 

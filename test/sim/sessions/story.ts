@@ -253,8 +253,7 @@ export class SessionStory {
     if (one.store.failing !== null || other.store.failing !== null) return false;
     if (!one.isInReach || !other.isInReach) return false;
     if (one !== other && this.world.isCut(one.place, other.place)) return false;
-    const seen = one.process?.cluster.state(other.name);
-    return seen === "up" && other.process?.cluster.state(one.name) === "up";
+    return seeEachOther(one, other);
   }
 
   private noteOwners(): void {
@@ -291,12 +290,26 @@ export class SessionStory {
     this.noteMeetings();
     this.noteOwners();
     for (const node of this.nodes) node.lookAfter();
+    this.noteCutOffs();
     for (const sent of this.ledger.sent) {
       if (sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
       this.noteReached(sent);
       const { place, life, acknowledgedMs } = sent;
       const wellMs = this.world.nowMs - Math.max(place.wellSinceMs, acknowledgedMs);
       if (place.lives.length === life && wellMs > settledMs) sent.isSettled = true;
+    }
+  }
+
+  /** Nodes that were cut off meet the others again. */
+  private noteCutOffs(): void {
+    const { nowMs } = this.world;
+    for (const node of this.nodes) {
+      for (const { untilMs, metMs } of node.cutOffs) {
+        if (untilMs > nowMs) continue;
+        for (const { name } of this.nodes.filter((other) => seeEachOther(node, other))) {
+          if (!metMs.has(name)) metMs.set(name, nowMs);
+        }
+      }
     }
   }
 
@@ -469,7 +482,8 @@ export class SessionStory {
     this.cutOff = { node, life, isAlone: from !== "store" };
     if (from !== "store") {
       this.isolate(node);
-      node.cutOffs.push({ fromMs: this.world.nowMs, untilMs: Number.POSITIVE_INFINITY });
+      const { nowMs } = this.world;
+      node.cutOffs.push({ fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY, metMs: new Map() });
     }
     if (from !== "nodes") node.setInReach(false);
     this.life.clock.setTimer(dice.between(1_000, cutOffMsMax), () => {
@@ -564,4 +578,10 @@ export class SessionStory {
         .join("\n"),
     );
   }
+}
+
+/** Are both up for each other? */
+function seeEachOther(one: SessionNode, other: SessionNode): boolean {
+  const seen = one.process?.cluster.state(other.name);
+  return seen === "up" && other.process?.cluster.state(one.name) === "up";
 }
