@@ -76,7 +76,9 @@ export class MovingIn implements Subscriber {
     this.host.counters.droppedQueueFull += this.dropped;
     for (let one = this.held.shift(); one !== undefined; one = this.held.shift()) {
       const { message, delivery } = one;
-      const isKnown = message.origin === null && message.counter <= own.counter;
+      // What it got as a group's member was for nobody else, whatever else the message was for.
+      const isOwn = message.origin === null && delivery.share === null;
+      const isKnown = isOwn && message.counter <= own.counter;
       if (isKnown || session.deliver(message, { ...delivery, subscriber: session })) {
         message.accept();
       }

@@ -46,3 +46,14 @@ test("when it is certain to come it is a member, and takes what it was given whe
   );
   assert.equal(publish("u", "m3", 1).matched, 0, "it stands for nobody any more");
 });
+
+test("what its old owner had been offered too is not taken again, but for what came to it as a group's member", () => {
+  const { sessions, publish, connect } = world();
+  const filters = [...subscriptions, { filter: "u", ...options }];
+  const holder = new MovingIn("c", sessions, filters, true);
+  holder.subscribe();
+  const { counter } = publish("u", "m1", 1);
+  const { session, channel } = connect("c");
+  holder.handOver(session, { incarnation: 0, counter });
+  assert.deepEqual(channel.take(), ["m1 q1 id1"]);
+});
