@@ -19,6 +19,7 @@ FROM node:20-slim
 ENV NODE_ENV=production \
     BROKER_NODE__DATA_DIR=/var/lib/trellis \
     BROKER_NODE__RUN_DIR=/run/trellis \
+    BROKER_CLUSTER__COOKIE_FILE=/var/lib/trellis/.broker.cookie \
     BROKER_LISTENERS__UNIX__ENABLED=true \
     BROKER_LISTENERS__UNIX__PATH=/run/trellis/mqtt.sock \
     BROKER_LISTENERS__UNIX__MODE=0600 \

@@ -122,7 +122,9 @@ test("the image runs a node in the foreground as another user, and checks it by 
   assert.match(dockerfile, /CMD \["broker", "check", "--timeout", "4"\]/);
   assert.match(dockerfile, /^USER node$/m);
   // The check goes through a socket of its own, where anonymous clients may come whatever else is set.
-  const { listeners, node } = settingsOf({}, { BROKER_AUTH__ANONYMOUS: "false" });
+  const { cluster, listeners, node } = settingsOf({}, { BROKER_AUTH__ANONYMOUS: "false" });
+  // Of all that it writes nothing is elsewhere, so that it starts on a read-only file system.
+  assert.equal(cluster.cookie_file, join(node.data_dir, ".broker.cookie"));
   assert.deepEqual(
     [listeners.unix.enabled, listeners.unix.anonymous, listeners.unix.mode],
     [true, true, "0600"],

@@ -85,7 +85,7 @@ async function untilFit(
 }
 
 function sentence(where: string, { why }: StoreFailure): string {
-  return `Redis at ${where} cannot be used: ${why}; is it running, and are store.redis.mode and store.redis.addresses right?`;
+  return `Redis at ${where} cannot be used: ${why}; is it running, does it take connections from here (bind, protected-mode), and are store.redis.mode and store.redis.addresses right?`;
 }
 
 /** Marks the space as this process's: what an earlier one wrote and Redis has not got yet is void from now on. */
