@@ -411,8 +411,23 @@ export class SharedGroups {
     to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "returned" | "durable">,
   ): void {
     const qos = (group.peerRow(to.peer)?.qos ?? 0) > 0 ? message.qos : 0;
-    const plain = this.host.encode(message, qos);
+    const plain = this.encodePassed(message, qos);
     this.send(message, [group], { ...to, qos, plain, only: true, due: null });
+  }
+
+  /**
+   * One of QoS 2 that came through a stream is known by the number that it had there, which it has once more when a later process
+   * of this node gets it again, and when a member that had taken it gives it away.
+   */
+  private encodePassed(message: Message, qos: Qos): Buffer {
+    const { origin } = message;
+    if (qos < 2 || !origin?.isStream) return this.host.encode(message, qos);
+    const { name, incarnation } = origin;
+    message.origin = { name, incarnation };
+    const plain = this.host.encode(message, qos);
+    // Others here may have it too, as it came.
+    message.origin = origin;
+    return plain;
   }
 
   private send(message: Message, groups: readonly Group[], sending: Sending): void {

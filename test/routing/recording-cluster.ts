@@ -7,7 +7,7 @@ import { forwardHeaderBytes } from "../../src/cluster/wire/frames.js";
 import { realClock } from "../../src/lib/clock.js";
 import { seededRandom } from "../../src/lib/random.js";
 import { decodeForward } from "../../src/routing/forward.js";
-import { Message } from "../../src/routing/message.js";
+import { Message, type Origin } from "../../src/routing/message.js";
 import { Router } from "../../src/routing/router.js";
 import type { SharedStrategy } from "../../src/routing/shared.js";
 import { hasShared, readShared, type SharedPart } from "../../src/routing/shared-forward.js";
@@ -23,6 +23,9 @@ export interface Sent {
   readonly payload: string;
   readonly qos: number;
   readonly part: SharedPart | null;
+  /** Under which it says that it came before. */
+  readonly origin: Origin | null;
+  readonly identity: number;
   readonly frame: Buffer;
   readonly receipt: Receipt | null;
 }
@@ -104,10 +107,11 @@ export class RecordingCluster implements ClusterPort {
     const copy = Buffer.from(frame);
     const rest = shared?.rest ?? end;
     const message = decodeForward(this.topics, copy, forwardHeaderBytes, rest, realClock);
-    const { bytes, payloadStart, payloadEnd, qos } = message;
+    const { bytes, payloadStart, payloadEnd, qos, origin, identity } = message;
     const payload = bytes.toString("utf8", payloadStart, payloadEnd);
     const part = shared === null ? null : shared.part;
-    this.sent.push({ peer, counter, durable, payload, qos, part, frame, receipt });
+    const what = { payload, qos, part, origin, identity };
+    this.sent.push({ peer, counter, durable, ...what, frame, receipt });
   }
 }
 

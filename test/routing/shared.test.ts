@@ -262,6 +262,17 @@ test("a forward for a group without connected members here goes on to where some
   assert.deepEqual(away.got, []);
 });
 
+test("… one of QoS 2 under the number that it came by", () => {
+  const { router, cluster } = recordingRouter();
+  peerUp(router, 1, sharedRowValue({ qos: 2, durable: false, online: 1, waiting: 0 }));
+  for (const qos of [2, 1] as const) arrive(router, {}, { qos });
+  const origins = cluster.take().map(({ origin, identity }) => ({ origin, identity }));
+  assert.deepEqual(origins, [
+    { origin: { name: "p0@h", incarnation: 1 }, identity: 7 },
+    { origin: null, identity: 0 },
+  ]);
+});
+
 test("… and to a member without connection if nobody is connected anywhere", () => {
   const { router, cluster } = recordingRouter();
   const away = new Taker("away");

@@ -13,6 +13,7 @@ import {
   type SharedStrategy,
 } from "../../../src/routing/shared.js";
 import { ack } from "../../../src/protocol/acks.js";
+import type { Qos } from "../../../src/protocol/publish.js";
 import { sharedRow, sharedRowValue } from "../../../src/routing/shared-row.js";
 import { Session } from "../../../src/session/session.js";
 import { Awaiting, OutgoingWindow } from "../../../src/session/window.js";
@@ -298,6 +299,24 @@ export const groupRules: readonly Rule[] = [
     seed: 1,
     fault: /without it reaches a member/,
     plant: () => replaceHidden(SharedGroups.prototype, "giveBack", () => () => undefined),
+  },
+  {
+    section: 8,
+    rule: "QoS 2 that goes on to another node is known by the number that it came under",
+    name: "what finds no member at the chosen node goes on as if it were new",
+    kind: "scenes",
+    scene: "twoWays",
+    seed: 1,
+    fault: /comes once/,
+    plant: () =>
+      replaceHidden(
+        SharedGroups.prototype,
+        "encodePassed",
+        () =>
+          function (this: { readonly host: SharedHost }, message: Message, qos: Qos) {
+            return this.host.encode(message, qos);
+          },
+      ),
   },
   {
     section: 8,

@@ -1,5 +1,6 @@
 /** What becomes of a share group's message that its member's client did not acknowledge [MQTT-4.8.2-4..6]. */
 import assert from "node:assert/strict";
+import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { numbers, publishAll } from "./cast.js";
 import { type Actor, type Greets, Stage } from "./stage.js";
@@ -122,8 +123,46 @@ async function refused(world: World, qos: 1 | 2): Promise<void> {
   assert.deepEqual(releases, [], "one that was refused needs no PUBREL");
 }
 
+/**
+ * A node dies when a member that is away has taken a QoS 2 message, before the publisher's node has heard of it, and gets the message again:
+ * another member is connected by then. When the first one's session ends, what it had taken is the other one's, too.
+ */
+async function twoWays(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const first = stage.actor("first", c);
+  const other = stage.actor("other", b);
+  const publisher = stage.actor("publisher", a);
+  await first.connect();
+  await first.subscribe(key, 2);
+  await first.leave();
+  // What is committed before it is published has a number of its own.
+  await publisher.connect(fleeting);
+  c.store.writeMsMax = 150;
+  publisher.publish("t/1", "x", 2, 1);
+  const session = c.process?.sessions.get("first");
+  await world.until(() => session?.queued === 1, 1_000, "it has come");
+  world.cutLink(a.place, c.place);
+  await world.run(300);
+  await stage.kill(c);
+  await other.connect();
+  await other.subscribe(key, 2);
+  void c.boot();
+  await world.until(() => b.namesUp().includes(c.name), 5_000, "one sees it up");
+  await world.run(500);
+  world.heal();
+  await stage.allUp();
+  await publisher.gets("pubcomp", 8_000);
+  await world.run(1_000);
+  assert.deepEqual(other.payloads(), ["x"]);
+  assert.equal(c.process?.sessions.get("first")?.queued, 1);
+  await first.connect({ clean: true }, c);
+  await world.run(1_000);
+  assert.deepEqual(other.payloads(), ["x"], "what comes to a member by two ways comes once");
+}
+
 export const redispatchScenes = {
-  ...{ connectionLost, sessionLost, sessionEnded, sentWithQos2, completedWithQos2 },
+  ...{ connectionLost, sessionLost, sessionEnded, sentWithQos2, completedWithQos2, twoWays },
   refusedWithQos1: (world: World) => refused(world, 1),
   refusedWithQos2: (world: World) => refused(world, 2),
 };
