@@ -394,6 +394,7 @@ export class SimClient extends SimConnection {
         ...{ reachedMs: new Map<string, number>(), metMs: new Map<string, number>() },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
         latest: { node: place.name, sentMs: this.nowMs },
+        nodes: new Set<string>(),
       };
       this.ledger.add(sent);
       const id = qos === 0 ? 0 : this.nextId;
@@ -414,6 +415,7 @@ export class SimClient extends SimConnection {
     const { topic, qos } = sent;
     sent.times++;
     sent.latest = { node: this.publishingNode(qos).name, sentMs: this.nowMs };
+    sent.nodes.add(sent.latest.node);
     const payload = payloadOf(sent) + " ".repeat(sent.number % 40);
     this.send({ cmd: "publish", topic, payload, qos, dup, retain: false, messageId });
   }
@@ -524,7 +526,9 @@ export class SimClient extends SimConnection {
     // Of one topic and one QoS [MQTT-4.6.0-6]: QoS 2 waits for its packet id's commit, others overtake it.
     // What an older session had comes after what the younger one got meanwhile.
     if (this.legacies.some(({ grantedMs }) => sent.sentMs <= grantedMs)) return;
-    const stream = `${sent.publisher} ${sent.node} ${sent.topic} ${sent.qos} ${qos}`;
+    // What it repeats at another node may come by way of either, and overtake what waits at the first.
+    const places = [...sent.nodes].join();
+    const stream = `${sent.publisher} ${places} ${sent.topic} ${sent.qos} ${qos}`;
     const last = this.lastOf.get(stream) ?? 0;
     if (sent.number < last) this.fault(`got ${inWords(sent)} after number ${last}`);
     this.lastOf.set(stream, sent.number);

@@ -21,6 +21,8 @@ export interface Sent {
   readonly mayBeWithheld: boolean;
   /** Its latest PUBLISH: what comes back is of the node that got that one. */
   latest: { readonly node: string; readonly sentMs: number };
+  /** All that got a PUBLISH of it. */
+  readonly nodes: Set<string>;
   /** PUBACK or PUBREC came. */
   acknowledgedMs: number;
   /** That all have accepted it is in the store of its node: it is not published again. */
