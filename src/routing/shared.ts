@@ -318,12 +318,7 @@ export class SharedGroups {
     }
     this.counters.returned++;
     const { cluster } = this.host;
-    const { origin } = message;
-    // Under the number that it had: a member elsewhere may have taken it when it was here.
-    if (origin?.isStream) message.origin = { name: origin.name, incarnation: origin.incarnation };
-    const plain = this.host.encode(message, message.qos);
-    // Others may have it too, as it came.
-    message.origin = origin;
+    const plain = this.encodePassed(message, message.qos);
     const route = { ...atFirst, only: true, returned: true, hops: hops + 1 };
     const frame = withShared(plain, route, [{ key }]);
     const counter = cluster.nextCounter();
@@ -417,7 +412,7 @@ export class SharedGroups {
 
   /**
    * One of QoS 2 that came through a stream is known by the number that it had there, which it has once more when a later process
-   * of this node gets it again, and when a member that had taken it gives it away.
+   * of this node gets it again, and when a member that had taken it gives it away, or is at another node now.
    */
   private encodePassed(message: Message, qos: Qos): Buffer {
     const { origin } = message;
