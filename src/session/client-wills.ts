@@ -333,6 +333,10 @@ export class ClientWills implements WillHost {
     return Math.max(0, dueAt - this.nowWallMs());
   }
 
+  isOnceAtMost(bytes: Uint8Array): boolean {
+    return decodeHeld(Buffer.from(bytes))?.will.qos === 0;
+  }
+
   inherit(bytes: Uint8Array, done: () => void): void {
     const held = decodeHeld(Buffer.from(bytes));
     const message = held === null ? null : willMessage(standIn(this.host, held));

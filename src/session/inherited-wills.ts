@@ -1,23 +1,26 @@
 /**
  * The wills of clients whose sessions' nodes are dead or silent, at the homes of the client ids: each waits until it is due, and until
  * it is certain that its owner will not publish it, or that is ours to say. Whoever is about to publish one has that noted at
- * the other holder first, while a member is silent at all that are not; so nobody else does.
+ * the other holder first, while a member is silent at all that are not; so nobody else does. Who gives that up tells them.
  */
 import { home } from "../cluster/rendezvous.js";
 import { sleep } from "../lib/clock.js";
-import type { Asking, Held, Inherited } from "./will-entries.js";
-import type { WillNotes } from "./will-notes.js";
+import { batch } from "./own-wills.js";
+import { type Asking, type Held, type Inherited, setBounded, type WillOf } from "./will-entries.js";
+import { keyOf, type WillNotes } from "./will-notes.js";
 import type { WillHost, WillNetwork } from "./will-parts.js";
-import { decodeAnswer, type Question } from "./will-wire.js";
+import { decodeAnswer } from "./will-wire.js";
 
 /** Until a will that was left to its owner is looked at again. */
 const askAgainMs = 500;
 /** Until a holder that did not answer is told again. */
 const askSoonMs = 100;
+/** Settled: nobody is about to publish it. */
+const nobodys = { incarnation: 0, process: 0 };
 
 export interface InheritedParts {
   readonly network: WillNetwork;
-  readonly host: Pick<WillHost, "delayMs" | "inherit">;
+  readonly host: Pick<WillHost, "delayMs" | "isOnceAtMost" | "inherit">;
   readonly asking: Asking;
   readonly notes: WillNotes;
   /** Members that are up or suspect, as they were when they changed last. */
@@ -31,6 +34,8 @@ export interface InheritedParts {
 
 export class InheritedWills {
   private readonly inherited = new Map<string, Inherited>();
+  /** By name of a node: what it heard this one begin, and has not heard yet that nothing came of it. */
+  private readonly givenUp = new Map<string, Map<string, WillOf>>();
 
   constructor(private readonly parts: InheritedParts) {}
 
@@ -107,6 +112,10 @@ export class InheritedWills {
       if (!entry.entrusted) this.proceed(clientId, entry);
       this.sendOn(clientId, entry);
     }
+    for (const [name, wills] of [...this.givenUp]) {
+      this.givenUp.delete(name);
+      this.tellGivenUp(name, [...wills.values()]);
+    }
   }
 
   private get nowMs(): number {
@@ -175,19 +184,44 @@ export class InheritedWills {
 
   /** Resolves with true when it is noted at both holders that it is published. */
   private async noteFirst(clientId: string, entry: Inherited): Promise<boolean> {
+    const { owner, epoch, incarnation, entrusted, will } = entry;
+    const { network, host, notes } = this.parts;
+    const process = host.isOnceAtMost(will) ? network.incarnation() : 0;
     // One that has given it away is not asked.
-    const process = entry.entrusted ? 0 : entry.incarnation;
+    const about = entrusted ? nobodys : { incarnation, process };
     for (;;) {
       const names = this.toTell(clientId);
       for (const name of names) entry.told.add(name);
-      const outcome = await this.note(entry.owner, clientId, entry.epoch, process, names);
-      if (outcome === "noted" || entry.entrusted) return true;
-      this.parts.notes.giveUp(clientId, entry.epoch);
+      const outcome = await this.note(owner, clientId, epoch, about, names);
+      if (outcome === "noted" || entrusted) return true;
+      notes.giveUp(clientId, epoch);
       if (outcome === "left to it") this.take(clientId, entry);
-      if (outcome !== "not known") return false;
+      if (outcome !== "not known") break;
       // A holder that does not answer may be on the other side of a cut that nobody has noticed yet.
-      await sleep(this.parts.network.clock, askSoonMs);
-      if (this.inherited.get(clientId) !== entry || !this.mayAct(entry)) return false;
+      await sleep(network.clock, askSoonMs);
+      if (this.inherited.get(clientId) !== entry || !this.mayAct(entry)) break;
+    }
+    for (const name of entry.told) this.tellGivenUp(name, [{ clientId, epoch }]);
+    return false;
+  }
+
+  /** That node may take these for begun until it hears that nothing came of it: over another link, if this one breaks. */
+  private tellGivenUp(name: string, all: readonly WillOf[]): void {
+    const { network, notes, asking } = this.parts;
+    const keep = (wills: readonly WillOf[]): void => {
+      if (wills.length === 0 || !network.isMember(name)) return;
+      const kept = this.givenUp.get(name) ?? new Map<string, WillOf>();
+      for (const will of wills) setBounded(kept, keyOf(will.clientId, will.epoch), will);
+      this.givenUp.set(name, kept);
+    };
+    // This node may have begun again, and published it.
+    const wills = all.filter(({ clientId, epoch }) => !notes.has(clientId, epoch));
+    keep(all.filter(({ clientId, epoch }) => notes.begunBy(clientId, epoch) !== null));
+    for (let first = 0; first < wills.length; first += batch) {
+      const some = wills.slice(first, first + batch);
+      void asking.one(name, { kind: "given up", wills: some }).then((answer) => {
+        if (answer === null) keep(some);
+      });
     }
   }
 
@@ -214,18 +248,17 @@ export class InheritedWills {
     owner: string,
     clientId: string,
     epoch: number,
-    incarnation = 0,
+    about = nobodys,
     names = this.toTell(clientId),
   ): Promise<"noted" | "its owner is heard" | "left to it" | "not known"> {
-    if (incarnation === 0) this.parts.notes.settle(owner, clientId, epoch);
-    else this.parts.notes.begin(owner, clientId, epoch, this.parts.network.self);
-    const question: Question = {
+    const { notes, network } = this.parts;
+    if (about === nobodys) notes.settle(owner, clientId, epoch);
+    else notes.begin(owner, clientId, epoch, { by: network.self, process: about.process });
+    const wills = [{ clientId, epoch }];
+    const answers = await this.parts.asking.some(names, {
       kind: "settled",
-      owner,
-      incarnation,
-      wills: [{ clientId, epoch }],
-    };
-    const answers = await this.parts.asking.some(names, question);
+      ...{ owner, ...about, wills },
+    });
     let outcome: "noted" | "not known" = "noted";
     for (const answer of answers.values()) {
       if (answer === null) outcome = "not known";
@@ -252,7 +285,7 @@ export class InheritedWills {
     const names = new Set([...told, ...this.parts.holdersOf(clientId)]);
     if (this.parts.live().includes(owner)) names.add(owner);
     for (const name of names) {
-      void this.parts.asking.one(name, { kind: "settled", owner, incarnation: 0, wills });
+      void this.parts.asking.one(name, { kind: "settled", owner, ...nobodys, wills });
     }
   }
 

@@ -5,7 +5,7 @@
  */
 import { homes } from "../cluster/rendezvous.js";
 import type { Asking, Due, Own, WillOf } from "./will-entries.js";
-import type { WillNotes } from "./will-notes.js";
+import { hasEnded, type Publisher, type WillNotes } from "./will-notes.js";
 import type { WillNetwork } from "./will-parts.js";
 import { decodeAnswer, type Question } from "./will-wire.js";
 
@@ -106,10 +106,15 @@ export class OwnWills {
   }
 
   /** Asks a peer, over a new link, which wills of this node it knows to be settled; those come one by one. */
-  private async askToTell(peer: string): Promise<void> {
-    const link = this.parts.network.linkOf(peer);
+  private async askToTell(peer: string, link: object | null): Promise<void> {
+    const { network } = this.parts;
+    if (network.linkOf(peer) !== link) return;
     const answer = await this.parts.asking.one(peer, { kind: "tell" });
-    if (answer === null || link === null) return;
+    if (link === null || network.linkOf(peer) !== link) return;
+    if (answer === null) {
+      network.clock.setTimer(askAgainMs, () => void this.askToTell(peer, link));
+      return;
+    }
     this.told.set(peer, link);
     this.endDoubt();
   }
@@ -145,7 +150,7 @@ export class OwnWills {
     this.isSmaller = !network.isLargerSide();
     if (wasSmaller || this.isSmaller) this.doubtMs = this.nowMs;
     if (came.length > 0 || !isSame) this.rearrange(came);
-    for (const name of came) void this.askToTell(name);
+    for (const name of came) void this.askToTell(name, network.linkOf(name));
     if (this.waiting.length === 0) return;
     if (!this.isSmaller) void this.askForWaiting();
     else for (const due of this.waiting) due.isDoubtful = true;
@@ -243,10 +248,11 @@ export class OwnWills {
       if (will !== undefined) to.add(will);
     };
     // Who is about to publish it, or was; and who says so.
-    const begun: { clientId: string; by: string | null; says: string }[] = [];
+    const begun: (Publisher & { clientId: string; says: string })[] = [];
     for (const { clientId, epoch } of asked) {
       if (notes.isSettled(clientId, epoch)) add(settled, clientId);
-      begun.push({ clientId, by: notes.begunBy(clientId, epoch), says: network.self });
+      const here = notes.begunBy(clientId, epoch);
+      if (here !== null) begun.push({ ...here, clientId, says: network.self });
     }
     for (const [says, answer] of answers) {
       if (answer === null) {
@@ -255,10 +261,10 @@ export class OwnWills {
       }
       const said = decodeAnswer(answer);
       for (const clientId of said.settled) add(settled, clientId);
-      for (const { clientId, by } of said.begun) begun.push({ clientId, by, says });
+      for (const one of said.begun) begun.push({ ...one, says });
     }
-    for (const { clientId, by, says } of begun) {
-      if (by === null) continue;
+    for (const { clientId, by, process, says } of begun) {
+      if (hasEnded(network, { by, process })) add(settled, clientId);
       const isAway = (answers.get(by) ?? null) === null && network.isMember(by);
       if (by === says || isAway) add(unsure, clientId);
     }

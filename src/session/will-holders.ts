@@ -148,7 +148,7 @@ export class WillHolders {
       // Whoever has it does not publish it: the client is back.
       const wills = [{ clientId, epoch: given.epoch }];
       void this.asking
-        .all({ kind: "settled", owner: this.network.self, incarnation: 0, wills })
+        .all({ kind: "settled", owner: this.network.self, incarnation: 0, process: 0, wills })
         .then(() => done());
       return;
     }
@@ -175,6 +175,9 @@ export class WillHolders {
         for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
         return encodeAnswer([]);
       }
+      case "given up":
+        for (const { clientId, epoch } of question.wills) this.notes.giveUp(clientId, epoch, peer);
+        return encodeAnswer([]);
       case "tell":
         return this.tellSettled(peer).then((isTold) => (isTold ? encodeAnswer([]) : null));
       case "ask":
@@ -187,6 +190,7 @@ export class WillHolders {
     const before = this.live;
     this.live = [...this.network.live()];
     for (const name of before) if (!this.live.includes(name)) this.bequeath(name);
+    this.settleEnded();
     this.inherited.onMembersChanged();
     const came = this.live.filter((name) => this.isNewLink(name));
     const isSame =
@@ -278,14 +282,15 @@ export class WillHolders {
   }
 
   /** Another node is about to publish these. Returns those that are not for it to publish. */
-  private onBegin(peer: string, { owner, incarnation, wills }: Question & { kind: "settled" }) {
+  private onBegin(peer: string, question: Question & { kind: "settled" }): string[] {
+    const { owner, incarnation, process, wills } = question;
     const left: string[] = [];
     for (const { clientId, epoch } of wills) {
       const isNoted =
-        this.notes.has(clientId, epoch) && this.notes.begunBy(clientId, epoch) !== peer;
+        this.notes.has(clientId, epoch) && this.notes.begunBy(clientId, epoch)?.by !== peer;
       if (isNoted || this.isReturned(clientId, epoch, incarnation)) left.push(clientId);
       else {
-        this.notes.begin(owner, clientId, epoch, peer);
+        this.notes.begin(owner, clientId, epoch, { by: peer, process });
         this.forget(clientId, epoch);
       }
     }
@@ -300,6 +305,17 @@ export class WillHolders {
     if (owner !== this.network.self) return;
     this.own.forget(clientId, epoch);
     this.host.onSettled(clientId, epoch);
+  }
+
+  /** What processes began to publish with QoS 0 that are dead now: it may have come, as its owner hears. */
+  private settleEnded(): void {
+    const owners = new Set<string>();
+    for (const { owner, clientId, epoch } of this.notes.ended(this.network)) {
+      this.onSettled(owner, clientId, epoch);
+      owners.add(owner);
+    }
+    const isThere = (owner: string): boolean => this.network.linkOf(owner) !== null;
+    for (const owner of owners) if (isThere(owner)) void this.tellSettled(owner);
   }
 
   /** It is not for this node to publish for its owner. */
@@ -319,28 +335,28 @@ export class WillHolders {
     const settled: string[] = [];
     const begun: Begun[] = [];
     for (const { clientId, epoch, waits = false } of wills) {
-      const by = this.notes.begunBy(clientId, epoch);
-      if (by !== null) begun.push({ clientId, by });
-      if (waits && by === null && this.host.isBack(clientId, epoch)) {
+      const publisher = this.notes.begunBy(clientId, epoch);
+      if (publisher !== null) begun.push({ clientId, ...publisher });
+      if (waits && publisher === null && this.host.isBack(clientId, epoch)) {
         this.notes.settle(peer, clientId, epoch);
       }
       if (this.notes.isSettled(clientId, epoch)) settled.push(clientId);
-      if (by === this.network.self || this.notes.isSettled(clientId, epoch)) continue;
+      if (publisher?.by === this.network.self || this.notes.isSettled(clientId, epoch)) continue;
       setBounded(this.returned, clientId, { epoch, before: Number.POSITIVE_INFINITY });
       this.inherited.leaveTo(peer, clientId, epoch);
     }
     return encodeAnswer(settled, [], begun);
   }
 
-  /** A node is back: it hears which of its wills were settled meanwhile. Resolves with whether it has. */
+  /** A node is back: it hears which of its wills were settled meanwhile. Resolves with whether that is all it has to know. */
   private async tellSettled(owner: string): Promise<boolean> {
     const wills = this.notes.of(owner);
     const answers: Promise<Uint8Array | null>[] = [];
     for (let first = 0; first < wills.length; first += batch) {
       const some = wills.slice(first, first + batch);
-      const question: Question = { kind: "settled", owner, incarnation: 0, wills: some };
-      answers.push(this.asking.one(owner, question));
+      const settled = { kind: "settled", owner, incarnation: 0, process: 0, wills: some } as const;
+      answers.push(this.asking.one(owner, settled));
     }
-    return !(await Promise.all(answers)).includes(null);
+    return !(await Promise.all(answers)).includes(null) && !this.notes.isOpen(owner);
   }
 }

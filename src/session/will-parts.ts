@@ -32,6 +32,8 @@ export interface WillNetwork {
 export interface WillHost {
   /** How long after the death of its session's node the will is due, in milliseconds. */
   delayMs(will: Uint8Array): number;
+  /** Is it of QoS 0? */
+  isOnceAtMost(will: Uint8Array): boolean;
   /** Publishes the will of a node that is dead; `done` when it is accepted. */
   inherit(will: Uint8Array, done: () => void): void;
   /** Has that client come here since that connection? */

@@ -29,12 +29,19 @@ const questionSchema = z.discriminatedUnion("kind", [
   }),
   /**
    * The wills of these connections of `owner` are settled: published, or void. Nobody else may publish them. With an incarnation
-   * the asker is about to: who is linked with that process of the owner knows better, and names them in its answer.
+   * the asker is about to: who is linked with that process of the owner knows better, and names them in its answer. `process`:
+   * with QoS 0 the asker's incarnation.
    */
   z.object({
     kind: z.literal("settled"),
     owner: z.string(),
     incarnation: count.default(0),
+    process: count.default(0),
+    wills: wills(z.object({ clientId: z.string(), epoch: count })),
+  }),
+  /** The asker was about to publish these, and leaves them to their owner. */
+  z.object({
+    kind: z.literal("given up"),
     wills: wills(z.object({ clientId: z.string(), epoch: count })),
   }),
   /** Which wills of the asker are settled? They are told before this is answered. */
@@ -54,8 +61,8 @@ const questionSchema = z.discriminatedUnion("kind", [
 export type Question = z.infer<typeof questionSchema>;
 
 const ids = z.array(z.string());
-/** That node was about to publish the will of the client. */
-const begunSchema = z.object({ clientId: z.string(), by: z.string() });
+/** That node was about to publish the will of the client; `process`: with QoS 0 its incarnation. */
+const begunSchema = z.object({ clientId: z.string(), by: z.string(), process: count.default(0) });
 export type Begun = z.infer<typeof begunSchema>;
 const answerSchema = z.object({
   settled: ids,

@@ -78,6 +78,8 @@ class FakeNode {
   readonly links = new Map<string, object>();
   readonly holders: WillHolders;
   delayMs = 0;
+  /** The wills that it inherits are of QoS 0. */
+  isOnceAtMost = false;
   /** Acceptances that are held up, if they are. */
   unaccepted: (() => void)[] | null = null;
 
@@ -118,6 +120,7 @@ class FakeNode {
       },
       {
         delayMs: () => this.delayMs,
+        isOnceAtMost: () => this.isOnceAtMost,
         inherit: (will, done) => {
           this.published.push(Buffer.from(will).toString());
           if (this.unaccepted === null) done();
@@ -454,4 +457,100 @@ test("whoever heard that a will was about to be published hears that it was, and
   nodes.clock.advance(5000);
   await nodes.settle();
   assert.deepEqual(a.published, []);
+});
+
+/** Of a's wills each is about to be published by another node, and nobody hears that it was. */
+async function halfTold(names: readonly string[], isOnceAtMost: boolean) {
+  const nodes = new Nodes(names);
+  const ids = await nodes.node("a").connect(20);
+  for (const node of nodes.nodes.values()) {
+    node.isOnceAtMost = isOnceAtMost;
+    node.unaccepted = [];
+  }
+  return { nodes, ids };
+}
+
+test("a will of QoS 0 that a node began to publish is nobody's when that process is dead", async () => {
+  for (const isOnceAtMost of [true, false]) {
+    const { nodes, ids } = await halfTold(["a", "b", "c"], isOnceAtMost);
+    nodes.kill("a");
+    await nodes.settle();
+    const { published } = nodes.node("c");
+    assert.ok(published.length > 0 && published.length < ids.length);
+    nodes.kill("c");
+    nodes.restart("c");
+    const again = nodes.restart("a");
+    const settled = await again.holders.settledOf(ids.map((clientId) => ({ clientId, epoch: 1 })));
+    assert.deepEqual([...settled].sort(), isOnceAtMost ? [...published].sort() : []);
+    nodes.clock.advance(10_000);
+    for (const id of ids) again.due(id);
+    await nodes.settle();
+    // What the other one began it has to say something of.
+    assert.deepEqual(again.published.sort(), isOnceAtMost ? [] : [...published].sort());
+  }
+});
+
+test("who asks knows that the process which began to publish a will of QoS 0 is dead before others do", async () => {
+  const { nodes, ids } = await halfTold(["a", "b", "c"], true);
+  nodes.kill("a");
+  await nodes.settle();
+  const b = nodes.node("b");
+  const ofC = [...nodes.node("c").published];
+  // It hears nothing of members any more.
+  b.holders.onMembersChanged = () => undefined;
+  nodes.kill("c");
+  nodes.restart("c");
+  const again = nodes.restart("a");
+  const settled = await again.holders.settledOf(ids.map((clientId) => ({ clientId, epoch: 1 })));
+  assert.deepEqual([...settled].sort(), ofC.sort());
+});
+
+test("a node that was silent closes clients whose wills of QoS 0 may have come, also when that shows later", async () => {
+  const { nodes, ids } = await halfTold(["a", "b", "c", "d"], true);
+  nodes.cut("a");
+  await nodes.settle();
+  const ofC = [...nodes.node("c").published].sort();
+  assert.ok(ofC.length > 0 && ofC.length < ids.length);
+  nodes.heal();
+  await nodes.settle();
+  const a = nodes.node("a");
+  assert.deepEqual(a.closed, []);
+  // Nobody can tell yet.
+  const [first = ""] = ofC;
+  a.due(first);
+  await nodes.settle();
+  nodes.kill("c");
+  await nodes.settle();
+  nodes.clock.advance(5_000);
+  await nodes.settle();
+  assert.deepEqual([...new Set(a.closed)].sort(), ofC);
+  assert.deepEqual(a.published, []);
+});
+
+test("who gives up what it had begun to publish says so, over another link if one breaks: its death says nothing then", async () => {
+  for (const breaks of [false, true]) {
+    const nodes = new Nodes(["a", "b", "c", "d"]);
+    for (const node of nodes.nodes.values()) node.isOnceAtMost = true;
+    await nodes.node("a").connect(20);
+    // d hears a; and does not answer at first.
+    for (const pair of ["a b", "a c"]) nodes.cuts.add(pair);
+    nodes.unnoticed.add("b d");
+    nodes.node("b").holders.onMembersChanged();
+    await nodes.settle();
+    nodes.unnoticed.delete("b d");
+    if (breaks) nodes.unnoticed.add("b c");
+    nodes.clock.advance(200);
+    await nodes.settle();
+    nodes.cuts.clear();
+    nodes.unnoticed.clear();
+    nodes.node("b").links.clear();
+    nodes.changed();
+    await nodes.settle();
+    nodes.kill("b");
+    await nodes.settle();
+    nodes.clock.advance(5_000);
+    await nodes.settle();
+    const { closed, published } = nodes.node("a");
+    assert.deepEqual([closed, published, nodes.published], [[], [], []]);
+  }
 });

@@ -2,6 +2,7 @@
 import type { Message } from "../../../src/routing/message.js";
 import { ClientWills } from "../../../src/session/client-wills.js";
 import { StoredWills } from "../../../src/session/stored-wills.js";
+import { WillNotes } from "../../../src/session/will-notes.js";
 import { type Rule, replace } from "./rule.js";
 
 export const willRules: readonly Rule[] = [
@@ -22,6 +23,24 @@ export const willRules: readonly Rule[] = [
     seed: 3,
     fault: /online/,
     plant: () => replace(ClientWills.prototype, "onSettled", () => () => undefined),
+  },
+  {
+    section: 8,
+    rule: "a will of QoS 0 that a process began to publish which is dead is settled",
+    name: "a will of QoS 0 is its owner's again when who began to publish it is dead",
+    kind: "scenes",
+    seed: 1,
+    scene: "halfTold",
+    fault: /once at most/,
+    plant: () =>
+      replace(
+        WillNotes.prototype,
+        "begin",
+        (sound) =>
+          function (this: WillNotes, owner, clientId, epoch, { by }) {
+            sound.call(this, owner, clientId, epoch, { by, process: 0 });
+          },
+      ),
   },
   {
     section: 8,

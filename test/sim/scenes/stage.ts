@@ -12,8 +12,10 @@ import type { Life, WorldNode } from "../world/node.js";
 import type { World } from "../world/world.js";
 
 export interface Greets {
-  /** Its will, with QoS 1, at once: topic and payload are the same. */
+  /** Its will, at once: topic and payload are the same. */
   readonly will?: string;
+  /** Of the will; 1 if it is not said. */
+  readonly willQos?: Qos;
   /** For how long that waits for the client to come back. */
   readonly willDelaySeconds?: number;
   readonly clean?: boolean;
@@ -101,7 +103,7 @@ export class Actor extends SimConnection {
 
   protected override onOpen(): void {
     const { clean = false, expirySeconds = 86_400, receiveMaximum } = this.greets;
-    const { packetMax, topicAliasMax, will, willDelaySeconds } = this.greets;
+    const { packetMax, topicAliasMax, will, willQos = 1, willDelaySeconds } = this.greets;
     const willProperties =
       willDelaySeconds === undefined ? {} : { properties: { willDelayInterval: willDelaySeconds } };
     const properties = {
@@ -118,7 +120,7 @@ export class Actor extends SimConnection {
         ? {}
         : {
             will: {
-              ...{ topic: will, payload: will, qos: 1 as const, retain: false },
+              ...{ topic: will, payload: will, qos: willQos, retain: false },
               ...willProperties,
             },
           }),

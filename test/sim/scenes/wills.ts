@@ -71,4 +71,27 @@ async function cleanStart(world: World): Promise<void> {
   );
 }
 
-export const willScenes = { heirs, otherSide, cleanStart };
+/** A node publishes a will of QoS 0 for one that is dead, and dies before anybody hears that it was published. */
+async function halfTold(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const watcher = stage.actor("watcher", b);
+  await watcher.connect();
+  await watcher.subscribe("last", 0);
+  b.store.writeMsMax = 200;
+  await stage.actor(stage.idAt(b), c).connect({ will: "last", willQos: 0 });
+  c.crash();
+  const hasBegun = (): boolean => b.process?.sessions.wills.holders?.counters.inherited === 1;
+  await world.until(hasBegun, 10_000, "the will is about to be published");
+  stage.isolate(b);
+  await world.until(() => watcher.payloads().length > 0, 1_000, "the will of QoS 0");
+  b.crash();
+  world.heal();
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(8_000);
+  const published = [a, c].map(({ process }) => process?.sessions.counters.willsPublished);
+  assert.deepEqual(published, [0, 0], "a will of QoS 0 comes once at most");
+}
+
+export const willScenes = { heirs, otherSide, cleanStart, halfTold };

@@ -66,7 +66,7 @@ function due(story: WillStory, stays: readonly Stay[], stay: Stay): Due {
   const mayBeLost = (qos === 0 || messageExpirySeconds !== null) && !isWell;
   const least = verdict === "must" && !mayBeLost ? 1 : 0;
   // What is known of it dies with all who know.
-  const most = haveAllDied(story, stay) || isHalfTold(story, stay) ? 2 : 1;
+  const most = haveAllDied(story, stay) ? 2 : 1;
   return { least, most, why: verdict === "must" ? "it is due" : "once at most" };
 }
 
@@ -136,12 +136,6 @@ function haveAllDied({ nodes, crashes }: WillStory, { askedMs }: Stay): boolean 
   return nodes
     .slice(1)
     .every((node) => crashes.some((one) => one.node === node && one.atMs > askedMs));
-}
-
-/** At QoS 0 nothing is stored of what who publishes it has begun: did it die before all had heard that it was published? */
-function isHalfTold({ crashes, watchers }: WillStory, { options, will }: Stay): boolean {
-  const firstMs = Math.min(...watchers.map((watcher) => watcher.firstMs(will)));
-  return options.qos === 0 && anyCrash(crashes, firstMs - wayMs, firstMs + wayMs);
 }
 
 /** At QoS 1 a watcher whose node died may get again what it had. */
