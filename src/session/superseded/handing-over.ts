@@ -66,16 +66,18 @@ export class HandingOver {
 
   /** Gives what the younger session at that node has not taken. False: it has not all yet. */
   async give(
-    { clientId, epoch }: Session,
+    { clientId, epoch, succession }: Pick<Session, "clientId" | "epoch" | "succession">,
     by: string,
     { id, parts }: Legacy,
     takenSeq: number,
   ): Promise<boolean> {
     const due = parts.filter(({ upTo }) => upTo > takenSeq);
-    // It has to be there still, also when it has everything.
-    if (due.length === 0) due.push(...parts.slice(-1));
+    // It has to be there still, also when it has everything, or another one has that is on its way there.
+    if (due.length === 0) due.push({ upTo: takenSeq, part: Buffer.alloc(0) });
+    const taken = [...(succession?.taken ?? [])];
     for (const [index, { upTo, part }] of due.entries()) {
-      const place = { first: index === 0, last: index === due.length - 1, upTo, part };
+      const last = index === due.length - 1;
+      const place = { first: index === 0, last, upTo, part, ...(last ? { taken } : {}) };
       const answer = await this.ask(by, { kind: "give", clientId, epoch, id, ...place });
       if (answer?.kind !== "taken") return false;
     }

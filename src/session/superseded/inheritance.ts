@@ -8,7 +8,7 @@ import type { SessionHost } from "../host.js";
 import { readMessages } from "../move/snapshot.js";
 import type { Session } from "../session.js";
 import type { LegacyPart } from "./leaving.js";
-import { takenOf } from "./succession.js";
+import { type TakenLegacy, takenOf } from "./succession.js";
 import type { Answer, Question } from "./wire.js";
 
 /** Messages of an older session on their way here. */
@@ -18,13 +18,17 @@ interface Coming {
   readonly parts: LegacyPart[];
   /** All parts are here, and on their way into the session. */
   isTaken: boolean;
+  /** What the older session had taken of still older ones. */
+  taken: readonly TakenLegacy[];
 }
 
 export interface InheritanceParts {
-  /** The session is on its way to another node. */
-  isMoving(clientId: string): boolean;
+  /** The session is on its way to another node, or to a younger one. */
+  isLeaving(clientId: string): boolean;
   /** What the older session `id` at that peer leaves is in this one up to the number `seq`: that is to be committed with it. */
   onTaken(session: Session, peer: string, id: number, seq: number): void;
+  /** What still older ones had handed over to that one is in this one, too. */
+  onInherited(session: Session, taken: readonly TakenLegacy[]): void;
 }
 
 export class Inheritance {
@@ -47,7 +51,7 @@ export class Inheritance {
   take(
     session: Session,
     peer: string,
-    { clientId, id, first, last, upTo, part }: Question & { kind: "give" },
+    { clientId, id, first, last, upTo, part, taken = [] }: Question & { kind: "give" },
     reply: (answer: Answer) => void,
   ): void {
     let coming = this.coming.get(clientId);
@@ -56,7 +60,7 @@ export class Inheritance {
       return;
     }
     if (coming === undefined || coming.peer !== peer || coming.id !== id || first) {
-      coming = { peer, id, parts: [], isTaken: false };
+      coming = { peer, id, parts: [], isTaken: false, taken: [] };
       this.coming.set(clientId, coming);
     }
     coming.parts.push({ upTo, part: Buffer.from(part) });
@@ -65,6 +69,7 @@ export class Inheritance {
       return;
     }
     coming.isTaken = true;
+    coming.taken = taken;
     void this.takeAll(session, coming).then((isDone) => {
       this.coming.delete(clientId);
       if (isDone) session.whenDurable(() => reply({ kind: "taken" }));
@@ -76,10 +81,10 @@ export class Inheritance {
    * A part in each turn, and in its commit up to where they are taken by now: they are given again when this node does not get
    * to the end. False: the session is here no more, or on its way to another node, or a part makes no sense.
    */
-  private async takeAll(session: Session, { peer, id, parts }: Coming): Promise<boolean> {
+  private async takeAll(session: Session, { peer, id, parts, taken }: Coming): Promise<boolean> {
     const { clientId } = session;
     for (const [index, { upTo, part }] of parts.entries()) {
-      if (this.host.get(clientId) !== session || this.parts.isMoving(clientId)) return false;
+      if (this.host.get(clientId) !== session || this.parts.isLeaving(clientId)) return false;
       if (upTo <= takenOf(session.succession, peer, id)) continue;
       try {
         this.takePart(session, part);
@@ -91,6 +96,8 @@ export class Inheritance {
       session.pump();
       if (index < parts.length - 1) await new Promise<void>((resolve) => this.clock.defer(resolve));
     }
+    // With the last part.
+    this.parts.onInherited(session, taken);
     return true;
   }
 

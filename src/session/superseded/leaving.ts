@@ -21,6 +21,8 @@ export interface LegacyPart {
 export interface Leaving {
   /** Of the older session: it is not the older one any more when its client was given it since. */
   readonly epoch: number;
+  /** Of the younger one; where there are more, of the youngest. */
+  youngerEpoch: number;
   /** Where the younger one is. */
   by: string;
   /** What stands for it with the router; null: itself. */

@@ -25,10 +25,14 @@ export class Remainder implements Subscriber {
     this.cutAt(cuts);
   }
 
-  /** The younger session has got its first subscription meanwhile. What this node publishes was that one's before. */
+  /**
+   * The younger session has got its first subscription meanwhile. What this node publishes was that one's before. Of two younger
+   * ones each has what was published since its own: the first counts.
+   */
   cutAt(cuts: readonly Cut[]): void {
     for (const cut of cuts) {
-      if (!this.byOrigin.has(cut.origin)) this.byOrigin.set(cut.origin, cut);
+      const before = this.byOrigin.get(cut.origin);
+      if (before === undefined || isLater(before, cut)) this.byOrigin.set(cut.origin, cut);
     }
   }
 

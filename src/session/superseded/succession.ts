@@ -46,6 +46,17 @@ export function withTaken(note: Succession, taken: TakenLegacy): Succession {
   return { ...note, taken: [...note.taken.filter(({ node }) => node !== taken.node), taken] };
 }
 
+/** The same note, and that is taken, too, as far as it is newer than what is noted of the node; null: none of it is. */
+export function withInherited(note: Succession, taken: readonly TakenLegacy[]): Succession | null {
+  let merged = note;
+  for (const one of taken) {
+    const before = merged.taken.find(({ node }) => node === one.node);
+    const isNewer = before === undefined || before.id < one.id;
+    if (isNewer || (before.id === one.id && before.seq < one.seq)) merged = withTaken(merged, one);
+  }
+  return merged === note ? null : merged;
+}
+
 export const encodeSuccession = (note: Succession): Buffer => encodeRecord(version, note);
 
 /** Null: it cannot be read. */

@@ -26,6 +26,7 @@ import {
   type Succession,
   successionKey,
   takenOf,
+  withInherited,
   withTaken,
 } from "./succession.js";
 import {
@@ -121,9 +122,14 @@ export class Superseded {
     private readonly parts: SupersededParts,
   ) {
     this.inheritance = new Inheritance(host, parts.clock, this.counters, {
-      isMoving: (clientId) => this.isMoving(clientId),
+      // What is taken while it is read for the younger one would not be handed over.
+      isLeaving: (clientId) => this.isMoving(clientId) || this.youngerAt(clientId) !== null,
       onTaken: (session, node, id, seq) =>
         this.note(session, withTaken(this.knows(session, node), { node, id, seq })),
+      onInherited: (session, taken) => {
+        const note = session.succession && withInherited(session.succession, taken);
+        if (note !== null) this.note(session, note);
+      },
     });
     this.handingOver = new HandingOver(host, parts.cluster, parts.clock, (node, question) =>
       this.ask(node, question),
@@ -283,8 +289,11 @@ export class Superseded {
       return;
     }
     if (under !== undefined) {
-      // The younger one has moved, or its home was quicker than its node to tell.
-      under.by = by;
+      // The younger one has moved, or its home was quicker than its node to tell; or this is one in between, which is older itself.
+      if (epoch >= under.youngerEpoch) {
+        under.youngerEpoch = epoch;
+        under.by = by;
+      }
       if (cuts === null) return;
       under.cuts = cuts;
       this.cut(session, under);
@@ -292,6 +301,7 @@ export class Superseded {
     }
     const leaving: Leaving = {
       epoch: session.epoch,
+      youngerEpoch: epoch,
       by,
       remainder: null,
       cuts: cuts ?? [],
@@ -401,8 +411,12 @@ export class Superseded {
       return;
     }
     const isLate = this.leaving.has(clientId) || this.isMoving(clientId);
-    if (session === undefined || session.epoch <= epoch || this.youngerAt(clientId) !== null) {
-      reply({ kind: "unknown" });
+    if (session === undefined || session.epoch <= epoch) reply({ kind: "unknown" });
+    else if (this.youngerAt(clientId) !== null) {
+      const takenSeq = takenOf(session.succession, peer, epoch);
+      if (takenSeq === 0) reply({ kind: "unknown" });
+      else if (session.isStalled) reply({ kind: "later" });
+      else session.whenDurable(() => reply({ kind: "unknown", takenSeq }));
     } else if (session.isStalled || isLate) reply({ kind: "later" });
     else if (epoch < (session.succession?.cleanEpoch ?? 0)) reply({ kind: "discard" });
     else if (question.kind === "give") this.inheritance.take(session, peer, question, reply);
@@ -491,6 +505,8 @@ export class Superseded {
     const isOlder = (): boolean => this.host.get(clientId) === session && session.epoch === epoch;
     while (isOlder()) {
       const { by } = leaving;
+      // Before the younger one says what it has: it may get that from those meanwhile.
+      const takenElsewhere = await this.takenElsewhere(session, by);
       const answer = await this.ask(by, { kind: "begin", clientId, epoch });
       if (!isOlder()) break;
       if (answer?.kind === "unknown" && leaving.by === by) {
@@ -508,12 +524,15 @@ export class Superseded {
         if (answer.connected) this.host.wills.forgo(session);
         if (answer.cuts.length > 0) leaving.cuts = answer.cuts;
         const remainder = this.cut(session, leaving);
-        legacy = await this.handingOver.legacyOf(session, remainder, answer.takenSeq, legacy);
+        const takenSeq = Math.max(answer.takenSeq, takenElsewhere ?? 0);
+        if (takenElsewhere !== null)
+          legacy = await this.handingOver.legacyOf(session, remainder, takenSeq, legacy);
         // Until that is known to be taken it is given again.
         const isGiven =
           legacy !== null &&
+          takenElsewhere !== null &&
           isOlder() &&
-          (await this.handingOver.give(session, by, legacy, answer.takenSeq));
+          (await this.handingOver.give(session, by, legacy, takenSeq));
         if (isGiven && isOlder()) {
           this.host.wills.giveAway(session);
           this.end(session, remainder, "handedOver");
@@ -525,6 +544,26 @@ export class Superseded {
     if (this.host.get(clientId) !== session) return;
     leaving.remainder?.giveBack();
     leaving.remainder = null;
+  }
+
+  /**
+   * Up to which number do sessions in between have the messages of that one? A younger one's node may have died before it could
+   * answer that it took them. Null: that is not known now.
+   */
+  private async takenElsewhere({ clientId, epoch }: Session, by: string): Promise<number | null> {
+    if (this.absent().length > 0) return null;
+    const names = this.parts.cluster.members.others().map(({ name }) => name);
+    const asked = names.filter((name) => name !== by);
+    const answers = await Promise.all(
+      asked.map((name) => this.ask(name, { kind: "begin", clientId, epoch })),
+    );
+    let takenSeq = 0;
+    for (const answer of answers) {
+      if (answer === null || answer.kind === "later") return null;
+      if (answer.kind !== "take" && answer.kind !== "unknown") continue;
+      takenSeq = Math.max(takenSeq, answer.takenSeq ?? 0);
+    }
+    return takenSeq;
   }
 
   private end(

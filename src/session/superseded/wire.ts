@@ -8,6 +8,8 @@ export const supersededService = "superseded";
 const count = z.number().int().nonnegative();
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const positionSchema = z.object({ origin: z.string(), incarnation: count, counter: count });
+/** What an older session at that node leaves is taken up to that number. */
+const takenSchema = z.object({ node: z.string(), id: count, seq: count });
 /** The publishes of an origin up to this number are the older session's, as far as they were for the client. */
 export type Cut = z.infer<typeof positionSchema>;
 
@@ -23,7 +25,8 @@ const questionSchema = z.discriminatedUnion("kind", [
   }),
   /**
    * A part of the older session's messages, the first or the last of them. `id`: of that session, the same however often they
-   * are sent; `upTo`: the number of the last message of the part.
+   * are sent; `upTo`: the number of the last message of the part; `taken`, with the last part: what of still older sessions is
+   * among them, or was.
    */
   z.object({
     kind: z.literal("give"),
@@ -34,6 +37,7 @@ const questionSchema = z.discriminatedUnion("kind", [
     last: z.boolean(),
     upTo: count,
     part: bytes,
+    taken: z.array(takenSchema).max(10_000).optional(),
   }),
   /** Which sessions have taken the place of older ones at the asker, while that was down? After the client id `after`. */
   z.object({ kind: z.literal("successors"), after: z.string() }),
@@ -43,8 +47,11 @@ const questionSchema = z.discriminatedUnion("kind", [
 export type Question = z.infer<typeof questionSchema>;
 
 const answerSchema = z.discriminatedUnion("kind", [
-  /** There is no younger session of that client id here. */
-  z.object({ kind: z.literal("unknown") }),
+  /**
+   * There is no younger session of that client id here, or it is on its way to one that is younger still: what of the asker's is
+   * taken here durably goes there.
+   */
+  z.object({ kind: z.literal("unknown"), takenSeq: count.optional() }),
   z.object({
     kind: z.literal("take"),
     cuts: z.array(positionSchema).max(10_000),

@@ -26,13 +26,14 @@ test("a long queue is taken a part in each turn, and one that was cut short goes
   const { session } = one.connect("c", { expiryMs: 1000 });
   one.disconnect("c");
   const counters = { takenOver: 0 };
-  let isMoving = false;
+  let isLeaving = false;
   const inheritance = new Inheritance(one.sessions, one.clock, counters, {
-    isMoving: () => isMoving,
+    isLeaving: () => isLeaving,
     onTaken: (_session, node, id, seq) => {
       const known = session.succession ?? { nodes: [node], cleanEpoch: 0, cuts: [], taken: [] };
       session.succession = withTaken(known, { node, id, seq });
     },
+    onInherited: () => undefined,
   });
   const parts = partsOf(one, 30, 10);
   const answers: Answer["kind"][] = [];
@@ -55,11 +56,11 @@ test("a long queue is taken a part in each turn, and one that was cut short goes
     [session.queued, answers.splice(0)],
     [10, ["taken", "taken", "later", "later", "later"]],
   );
-  isMoving = true;
+  isLeaving = true;
   await nextTurn();
   assert.deepEqual([session.queued, answers.splice(0)], [10, ["later"]]);
   assert.deepEqual([taken(), inheritance.isTaking("c")], [10, false]);
-  isMoving = false;
+  isLeaving = false;
   give();
   assert.equal(inheritance.isTaking("c"), true);
   for (let i = 0; i < 3; i++) await nextTurn();

@@ -106,7 +106,7 @@ export const successionRules: readonly Rule[] = [
     rule: "the older session hands its queue to the winner once",
     name: "a node that starts again gives what it had given before",
     kind: "joins",
-    seed: 234,
+    seed: 645,
     fault: /got .* times/,
     plant: () =>
       replace(
@@ -115,6 +115,54 @@ export const successionRules: readonly Rule[] = [
         (sound) =>
           function (this: HandingOver, session, remainder, _takenSeq, before) {
             return sound.call(this, session, remainder, 0, before);
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "the older session hands its queue to the winner once",
+    name: "an older session gives the youngest what one in between has taken",
+    kind: "scenes",
+    seed: 1,
+    scene: "firstOfThree",
+    fault: /handed over once/,
+    plant: () =>
+      replaceHidden(Superseded.prototype, "takenElsewhere", () => () => Promise.resolve(0)),
+  },
+  {
+    section: 6,
+    rule: "the older session hands its queue to the winner once",
+    name: "the youngest session does not hear what the one in between had taken",
+    kind: "scenes",
+    seed: 2,
+    scene: "secondOfThree",
+    fault: /handed over once/,
+    plant: () =>
+      replace(
+        HandingOver.prototype,
+        "give",
+        (sound) =>
+          function (this: HandingOver, { clientId, epoch }, ...rest) {
+            return sound.call(this, { clientId, epoch, succession: null }, ...rest);
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "a superseded session takes from each origin only up to the younger one's first subscription",
+    name: "of two younger sessions the last one says where the oldest ends",
+    kind: "scenes",
+    seed: 3,
+    scene: "firstOfThree",
+    fault: /handed over once/,
+    plant: () =>
+      replace(
+        Remainder.prototype,
+        "cutAt",
+        () =>
+          function (this: Remainder, cuts) {
+            const byOrigin = Reflect.get(this, "byOrigin") as Map<string, (typeof cuts)[number]>;
+            for (const cut of cuts) byOrigin.set(cut.origin, cut);
           },
       ),
   },

@@ -113,6 +113,46 @@ async function givenAgainAtStart(world: World): Promise<void> {
   assert.deepEqual(client.payloads(), ["queued"], "its queue is handed over once");
 }
 
+/**
+ * Its node dies before it has heard that all is taken, and so does that of the younger one, later. A third session gets what both
+ * have, each once: `late` reads what it has to hand over last.
+ */
+async function thirdSession(world: World, late: "first" | "second"): Promise<void> {
+  const all = await cast(world);
+  const { stage, a, b, c, client, publisher } = all;
+  await publish(publisher, "queued", 1);
+  await stage.kill(c);
+  await client.connect({}, b);
+  await client.subscribe("t", 2);
+  await client.leave();
+  await publish(publisher, "younger", 2);
+  void c.boot();
+  const taken = (): number => b.process?.sessions.superseded?.counters.takenOver ?? 0;
+  await world.until(() => taken() > 0, 10_000, "it is handed over");
+  await stage.kill(c);
+  await publish(publisher, "between", 3);
+  await stage.kill(b);
+  assert.equal(await client.connect({}, a), false);
+  await client.subscribe("t", 2);
+  const slow = late === "first" ? c : b;
+  void b.boot();
+  await world.until(() => a.namesUp().includes(b.name), 10_000, "the second one's node is back");
+  await stage.startAll();
+  slow.store.readMsMax = 4_000;
+  await stage.allUp();
+  await world.run(20_000);
+  slow.store.readMsMax = 0;
+  const isOne = (): boolean => stage.owners(client.clientId).length === 1;
+  await world.until(isOne, 30_000, "there is one session, the youngest");
+  await publish(publisher, "at last", 4);
+  await world.run(300);
+  const expected = ["at last", "between", "queued", "younger"];
+  assert.deepEqual(client.payloads().sort(), expected, "a queue is handed over once");
+}
+
+const firstOfThree = (world: World): Promise<void> => thirdSession(world, "second");
+const secondOfThree = (world: World): Promise<void> => thirdSession(world, "first");
+
 /** Clean Start wants nothing of what was before. */
 async function cleanWinner(world: World): Promise<void> {
   const all = await cast(world);
@@ -169,6 +209,8 @@ export const successionScenes = {
   cutOff,
   givenAgain,
   givenAgainAtStart,
+  firstOfThree,
+  secondOfThree,
   cleanWinner,
   tombstone,
   twoHalves,
