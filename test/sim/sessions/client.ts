@@ -95,6 +95,7 @@ export class SimClient extends SimConnection {
   staysOnline = true;
   /** How long it takes to acknowledge, at most. */
   ackMsMax = 20;
+  /** That of this connection ends with it, and is where it is. */
   private isCleanSession = false;
   /** Where its session was when it was last connected. */
   private lastNode: SessionNode | null = null;
@@ -389,7 +390,7 @@ export class SimClient extends SimConnection {
       const sent: Sent = {
         ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },
         ...{ place, life: place.lives.length },
-        ...{ isCommitted: this.options.persistent, isSettled: false },
+        ...{ isCommitted: !this.isCleanSession, isSettled: false },
         mayBeWithheld: this.version === 4 && !place.wasWell(wellMs),
         ...{ reachedMs: new Map<string, number>(), metMs: new Map<string, number>() },
         ...{ topic, qos, sentMs: this.nowMs, acknowledgedMs: never, times: 0, isRefused: false },
@@ -408,7 +409,7 @@ export class SimClient extends SimConnection {
 
   /** A QoS 2 publish goes by way of the session; one that ends with its connection is where that is. */
   private publishingNode(qos: Qos): SessionNode {
-    return qos === 2 && this.options.persistent ? this.sessionNode() : this.node;
+    return qos === 2 && !this.isCleanSession ? this.sessionNode() : this.node;
   }
 
   private sendPublish(messageId: number, sent: Sent, dup: boolean): void {
