@@ -168,6 +168,27 @@ export const successionRules: readonly Rule[] = [
   },
   {
     section: 6,
+    rule: "the older session hands its queue to the winner once",
+    name: "an older session follows whichever younger one it hears of last",
+    kind: "scenes",
+    seed: 8,
+    scene: "firstOfThree",
+    fault: /there is one session/,
+    plant: () =>
+      replaceHidden(
+        Superseded.prototype,
+        "follow",
+        (sound) =>
+          function (this: Superseded, clientId: string, ...rest: unknown[]) {
+            const leaving = Reflect.get(this, "leaving") as Map<string, { youngerEpoch: number }>;
+            const under = leaving.get(clientId);
+            if (under !== undefined) under.youngerEpoch = 0;
+            (sound as Method).call(this, clientId, ...rest);
+          },
+      ),
+  },
+  {
+    section: 6,
     rule: "if the winner began with Clean Start the old one is discarded",
     name: "an older session hands its queue to one that began with Clean Start",
     kind: "scenes",
