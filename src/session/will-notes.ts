@@ -59,9 +59,11 @@ export class WillNotes {
     return [...this.notes.values()].filter(({ begun }) => begun && hasEnded(network, begun));
   }
 
-  /** Is one of that node about to be published which nobody publishes again? */
+  /** Is one of that node about to be published by this one, or by a process after which nobody does? */
   isOpen(owner: string): boolean {
-    return [...this.notes.values()].some((one) => one.owner === owner && one.begun?.process);
+    return [...this.notes.values()].some(
+      ({ owner: of, begun }) => of === owner && begun && (begun.by === this.self || begun.process),
+    );
   }
 
   /** The wills of that node that are settled. */

@@ -527,6 +527,23 @@ test("a node that was silent closes clients whose wills of QoS 0 may have come, 
   assert.deepEqual(a.published, []);
 });
 
+test("a will that another node is publishing, when its owner is heard again, is not its owner's to publish", async () => {
+  const { nodes, ids } = await halfTold(["a", "b", "c", "d"], false);
+  nodes.cut("a");
+  await nodes.settle();
+  nodes.heal();
+  await nodes.settle();
+  const a = nodes.node("a");
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  for (const node of nodes.nodes.values()) for (const accept of node.unaccepted ?? []) accept();
+  await nodes.settle();
+  nodes.clock.advance(5_000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), [...ids].sort());
+  assert.deepEqual(a.published, []);
+});
+
 test("who gives up what it had begun to publish says so, over another link if one breaks: its death says nothing then", async () => {
   for (const breaks of [false, true]) {
     const nodes = new Nodes(["a", "b", "c", "d"]);
