@@ -67,7 +67,7 @@ function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
   );
   if (one === undefined || client.taken.has(sent)) return;
   // Nothing waits for a session that ends with its connection.
-  if (!client.options.persistent && wereCutOff(sent.place, client.sessionNode(), sent)) return;
+  if (!one.isKept && wereCutOff(sent.place, client.sessionNode(), sent)) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
 }
 
@@ -115,7 +115,7 @@ function* groupFaults(
     const one = client.interests.find((own) => isShared(own.filter) && isPromised(own, sent));
     // While its group was there, and has been since.
     if (one === undefined || one.endedMs !== Number.POSITIVE_INFINITY) continue;
-    if (!client.options.persistent) continue;
+    if (!one.isKept) continue;
     const isExcused = clients.some(
       (other) => other.taken.has(sent) || mayLose(other, one.filter, sent, lastCrashMs),
     );
@@ -144,18 +144,19 @@ function* doubleFaults(
  * QoS 2 that was sent ends with the session that it was sent to.
  */
 function mayLose(
-  { memberships, options, lastClosedMs, sessionNode }: SimClient,
+  { memberships, lastClosedMs, sessionNode }: SimClient,
   filter: string,
   sent: Sent,
   lastCrashMs: number,
 ): boolean {
   const wasCut = lastClosedMs >= sent.sentMs - noticedMs;
-  const wasSilent = options.persistent && sessionNode().silentUntilMs >= sent.sentMs;
+  const wasSilent = sessionNode().silentUntilMs >= sent.sentMs;
   return memberships.some((own) => {
     if (own.filter !== filter || own.overMs < sent.sentMs - noticedMs) return false;
-    if (own.qos === 0) return wasCut || wasSilent || lastCrashMs >= sent.sentMs - noticedMs;
-    if (!options.persistent && lastCrashMs >= sent.sentMs) return true;
-    const hasEnded = options.persistent ? own.overMs !== neverEnded : wasCut;
+    const mayBeSilent = own.isKept && wasSilent;
+    if (own.qos === 0) return wasCut || mayBeSilent || lastCrashMs >= sent.sentMs - noticedMs;
+    if (!own.isKept && lastCrashMs >= sent.sentMs) return true;
+    const hasEnded = own.isKept ? own.overMs !== neverEnded : wasCut;
     return hasEnded && sent.qos === 2 && own.qos === 2;
   });
 }

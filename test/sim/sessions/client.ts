@@ -170,6 +170,7 @@ export class SimClient extends SimConnection {
     const askedMs = this.nowMs;
     const interest = {
       ...{ filter, qos, askedMs, grantedMs: never, endedMs: never, overMs: never },
+      isKept: !this.isCleanSession,
       ...{ knownMs: new Map<string, number>(), metMs: new Map<string, number>() },
     };
     const first = this.legacies.filter((one) => one.askedMs === never);

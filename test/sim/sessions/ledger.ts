@@ -40,6 +40,8 @@ export interface Sent {
 export interface Interest {
   readonly filter: string;
   readonly qos: Qos;
+  /** Of a session that outlives its connection. */
+  readonly isKept: boolean;
   readonly askedMs: number;
   /** SUBACK came. */
   grantedMs: number;
