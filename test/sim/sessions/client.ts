@@ -75,6 +75,8 @@ export class SimClient extends SimConnection {
   private readonly takenIn = new Map<Sent, { generation: number; node: SessionNode }>();
   /** A SUBACK came. */
   onGranted: (interest: Interest) => void = () => undefined;
+  /** A message is about to be sent for the first time. */
+  onSend: () => void = () => undefined;
   /** A message came. */
   onTaken: (sent: Sent) => void = () => undefined;
   /** Where its session is, or begins. */
@@ -387,6 +389,7 @@ export class SimClient extends SimConnection {
       const next = this.due.shift();
       if (next === undefined) return;
       const { topic, qos } = next;
+      this.onSend();
       const place = this.publishingNode(qos);
       const sent: Sent = {
         ...{ publisher: this.clientId, node: place.name, number: this.nextNumber++ },

@@ -82,8 +82,8 @@ export class SessionNode {
   /** Since when it listens and can store, as far as was looked; infinite: it does not. */
   wellSinceMs = Number.POSITIVE_INFINITY;
   lastCrashMs = Number.NEGATIVE_INFINITY;
-  /** It found that others had adopted what it had, and is started again. */
-  onAdopted: () => void = () => undefined;
+  /** Its process is about to die. */
+  onCrash: () => void = () => undefined;
   private readonly config: Config;
 
   constructor(
@@ -188,7 +188,6 @@ export class SessionNode {
     if (this.process?.life !== life) return;
     this.world.trace.note(`${this.name} ends: ${why}`);
     this.crash();
-    this.onAdopted();
     this.store.failing = null;
     void this.boot();
   }
@@ -209,6 +208,7 @@ export class SessionNode {
 
   /** kill -9. */
   crash(): void {
+    this.onCrash();
     this.place.crash();
     this.process = null;
     this.isListening = false;

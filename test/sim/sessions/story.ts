@@ -165,6 +165,7 @@ export class SessionStory {
     // A node that has not heard of another one cannot adopt what that has.
     if (adopts) await this.world.until(() => this.areAllUp, 30_000, "all nodes are up");
     this.makeClients();
+    if (adopts) for (const node of this.nodes) node.onCrash = () => this.noteOwners();
     for (const client of this.clients) client.connect();
     await this.world.run(dice.between(0, 50));
   }
@@ -192,7 +193,11 @@ export class SessionStory {
       // QoS 0 is not waited for.
       if (this.nodes.length > 1) client.delayMsMax = wayMsMax + (this.mix.cuts > 0 ? cutMsMax : 0);
       if (this.mix.roams) this.letRoam(client);
-      if (adopts) client.onTaken = (sent) => this.checkOwner(client, sent);
+      if (adopts) {
+        client.onTaken = (sent) => this.checkOwner(client, sent);
+        // Who has been told of a subscription is looked at when it counts: an adopter may be gone again before the next step.
+        client.onSend = () => this.noteOwners();
+      }
       this.clients.push(client);
     }
   }
