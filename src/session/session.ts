@@ -258,7 +258,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const { origin } = message;
     if (origin !== null && isRepeat(this, message, origin, delivery)) {
       this.host.counters.droppedRepeats++;
-      return true;
+      return journal?.hasStored(message) ?? true;
     }
     if (channel === null || this.queued > 0 || !this.window.hasRoom || channel.congested) {
       return this.enqueue(message, delivery);

@@ -128,6 +128,16 @@ export class SessionJournal implements Journaled {
     this.batch().accepts.push(message);
   }
 
+  /**
+   * A message comes again that was taken before: is that in the store? If not it is accepted when it is, for who sends it again may
+   * be the only one left who has it.
+   */
+  hasStored(message: Message): boolean {
+    if (this.isClean || this.isOver) return true;
+    this.awaitCommit(message);
+    return false;
+  }
+
   /** A message left under a packet id, or will after the commit (QoS 2). */
   sent(packetId: number, seq: number, qos: number): void {
     const batch = this.batch();
