@@ -548,11 +548,11 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     if (session.will !== null) session.whenDurable(() => journal?.note(willKey, null));
   }
 
-  letGo(session: Session, done: () => void): void {
+  letGo(session: Session, done: () => void, gives = false): void {
     const { clientId, journal } = session;
     this.takeOut(session);
     if (session.will !== null) this.wills.forgo(session);
-    session.hadShared = false;
+    session.hadShared &&= gives;
     if (journal !== null) this.endStored(session, journal, done);
     else session.clear();
     this.directory.changed(clientId, session.epoch);

@@ -63,8 +63,8 @@ export interface SupersededHost extends SessionHost {
   /** Not null: nobody gets a new session because of a node that is away. */
   readonly adoptions: object | null;
   readonly wills: Pick<ClientWills, "forgo" | "giveAway" | "publish">;
-  /** The session goes without its will, and without giving anything away. */
-  letGo(session: Session, done: () => void): void;
+  /** The session goes without its will. `gives`: what it has of share groups goes to other members. */
+  letGo(session: Session, done: () => void, gives: boolean): void;
 }
 
 export interface SupersededParts {
@@ -577,7 +577,9 @@ export class Superseded {
     remainder?.unsubscribe();
     // With the session the delay of its will has ended [MQTT-3.1.3-9].
     if (session.will !== null) this.host.wills.publish(session);
-    this.host.letGo(session, () => undefined);
+    // What may be another session's already is nobody else's.
+    const gives = how === "discarded" && !this.leaving.has(session.clientId);
+    this.host.letGo(session, () => undefined, gives);
   }
 
   private async ask(node: string, question: Question): Promise<Answer | null> {

@@ -16,6 +16,7 @@ import { ack } from "../../../src/protocol/acks.js";
 import type { Qos } from "../../../src/protocol/publish.js";
 import { sharedRow, sharedRowValue } from "../../../src/routing/shared-row.js";
 import { Session } from "../../../src/session/session.js";
+import { Sessions } from "../../../src/session/sessions.js";
 import { Awaiting, OutgoingWindow } from "../../../src/session/window.js";
 import { type Rule, replace, replaceHidden } from "./rule.js";
 
@@ -315,6 +316,24 @@ export const groupRules: readonly Rule[] = [
         () =>
           function (this: { readonly host: SharedHost }, message: Message, qos: Qos) {
             return this.host.encode(message, qos);
+          },
+      ),
+  },
+  {
+    section: 8,
+    rule: "redispatch: a session that a Clean Start ends",
+    name: "a session that a Clean Start elsewhere has ended takes what it had with it",
+    kind: "scenes",
+    scene: "startedClean",
+    seed: 1,
+    fault: /a Clean Start ends/,
+    plant: () =>
+      replace(
+        Sessions.prototype,
+        "letGo",
+        (sound) =>
+          function (this: Sessions, session, done) {
+            sound.call(this, session, done, false);
           },
       ),
   },

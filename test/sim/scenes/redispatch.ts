@@ -68,6 +68,30 @@ async function sessionLost(world: World): Promise<void> {
   assert.deepEqual(other.payloads(), numbers(5), "another gets it when the session ends");
 }
 
+/** Its session ends when its node is back: its client had made a Clean Start elsewhere. */
+async function startedClean(world: World): Promise<void> {
+  const stage = await Stage.open(world, 2);
+  const [a, b] = stage.nodes as [SessionNode, SessionNode]; // two
+  const first = stage.actor(stage.idAt(b), a);
+  const [other, publisher] = [stage.actor("other", b), stage.actor("publisher", b)];
+  await first.connect();
+  await first.subscribe(key, 2);
+  await first.leave();
+  await publisher.connect();
+  const messages = numbers(3).map((number) => ["t/1", number] as const);
+  for (const qos of [1, 2] as const) await publishAll(world, publisher, messages, qos);
+  await stage.kill(a);
+  await first.connect({ clean: true }, b);
+  await other.connect();
+  await other.subscribe(key, 2);
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(1_000);
+  assert.deepEqual(first.payloads(), []);
+  const both = ["0", "1", "2", "0", "1", "2"];
+  assert.deepEqual(other.payloads(), both, "what a Clean Start ends goes to another");
+}
+
 /** Its session, which is stored, ends with a DISCONNECT. */
 async function sessionEnded(world: World): Promise<void> {
   const cast = await members(world, {});
@@ -162,7 +186,15 @@ async function twoWays(world: World): Promise<void> {
 }
 
 export const redispatchScenes = {
-  ...{ connectionLost, sessionLost, sessionEnded, sentWithQos2, completedWithQos2, twoWays },
+  ...{
+    connectionLost,
+    sessionLost,
+    startedClean,
+    sessionEnded,
+    sentWithQos2,
+    completedWithQos2,
+    twoWays,
+  },
   refusedWithQos1: (world: World) => refused(world, 1),
   refusedWithQos2: (world: World) => refused(world, 2),
 };
