@@ -362,13 +362,20 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   openHere(opening: Opening): void {
     this.settle(opening.request.clientId, (hasGone) => {
       if (!opening.channel.isOpen) this.released(opening);
-      // Another claim says where it is now.
-      else if (hasGone) this.claimAgain(opening);
+      // Another claim says where it is now, or comes after what this node has adopted since.
+      else if (hasGone || this.isYoungerThan(opening)) this.claimAgain(opening);
       else {
         this.clear(opening);
         this.whenWillAccepted(() => this.storeWill(opening));
       }
     });
+  }
+
+  /** Has the session here got a higher epoch than the connection, though no newer connection has come? */
+  private isYoungerThan({ request, epoch }: Opening): boolean {
+    const { clientId } = request;
+    const there = this.byId.get(clientId)?.epoch ?? -1;
+    return there > epoch && !this.directory.isOutdated(clientId, epoch);
   }
 
   claimAgain({ request, channel, epoch, done, moves }: Opening): void {
