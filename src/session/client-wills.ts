@@ -11,7 +11,7 @@ import type { Session } from "./session.js";
 import { StoredWills } from "./stored-wills.js";
 import { WillHolders } from "./will-holders.js";
 import type { WillHost, WillNetwork } from "./will-parts.js";
-import { decodeHeld, encodeHeld, type HeldWill } from "./will-record.js";
+import { decodeHeld, encodeHeld, type FiredWill, type HeldWill } from "./will-record.js";
 import { standIn, willMessage } from "./wills.js";
 
 const pollMs = 5;
@@ -56,8 +56,14 @@ export class ClientWills implements WillHost {
     const publish = (message: Message): void => host.publish(message);
     const holders = network === null ? null : new WillHolders(network, this);
     this.holders = holders;
-    const onFound = (clientId: string, epoch: number): void => holders?.isHere(clientId, epoch);
-    this.stored = journals && new StoredWills(journals, { topics, publish, onFound });
+    this.stored =
+      journals &&
+      new StoredWills(journals, {
+        ...{ topics, publish },
+        onFound: ({ message, epoch, owner }) => holders?.isHere(message.publisher, epoch, owner),
+        onAccepted: ({ message, epoch, owner }) =>
+          holders?.publishedAgain(message.publisher, epoch, owner),
+      });
   }
 
   /** Wills that are being published and not known to be accepted by all. */
@@ -218,7 +224,7 @@ export class ClientWills implements WillHost {
       return null;
     }
     if (this.holders === null) {
-      this.fire(message, epoch);
+      this.fire({ message, epoch, owner: "" });
       return message;
     }
     message.pending = 1;
@@ -231,7 +237,7 @@ export class ClientWills implements WillHost {
     this.underWay++;
     this.holders.due(clientId, epoch, (isOurs) => {
       this.underWay--;
-      if (isOurs) this.fire(message, epoch);
+      if (isOurs) this.fire({ message, epoch, owner: "" });
       else {
         this.stored?.drop(clientId, epoch);
         message.pending = 0;
@@ -337,7 +343,7 @@ export class ClientWills implements WillHost {
     return decodeHeld(Buffer.from(bytes))?.will.qos === 0;
   }
 
-  inherit(bytes: Uint8Array, done: () => void): void {
+  inherit(owner: string, bytes: Uint8Array, done: () => void): void {
     const held = decodeHeld(Buffer.from(bytes));
     const message = held === null ? null : willMessage(standIn(this.host, held));
     if (held === null || message === null) {
@@ -345,7 +351,7 @@ export class ClientWills implements WillHost {
       return;
     }
     message.sink = { onAccepted: () => done() };
-    this.fire(message, held.epoch);
+    this.fire({ message, epoch: held.epoch, owner });
   }
 
   isBack(clientId: string, epoch: number): boolean {
@@ -360,9 +366,10 @@ export class ClientWills implements WillHost {
     }
   }
 
-  private fire(message: Message, epoch: number): void {
+  private fire(fired: FiredWill): void {
+    const { message } = fired;
     this.host.counters.willsPublished++;
-    if (this.stored !== null) this.stored.fire(message, epoch);
+    if (this.stored !== null) this.stored.fire(fired);
     else {
       this.host.publish(message);
       if (message.pending === 0) message.sink?.onAccepted(message);

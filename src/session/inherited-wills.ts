@@ -174,7 +174,7 @@ export class InheritedWills {
         return;
       }
       this.parts.onPublish();
-      this.parts.host.inherit(entry.will, () => {
+      this.parts.host.inherit(entry.owner, entry.will, () => {
         this.tellPublished(clientId, entry);
         if (this.inherited.get(clientId) === entry) this.take(clientId, entry);
         for (const next of waiting) next();

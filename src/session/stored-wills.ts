@@ -18,6 +18,7 @@ import {
   decodeHeld,
   encodeFired,
   encodeHeld,
+  type FiredWill,
   firedPrefix,
   type HeldWill,
   heldPrefix,
@@ -72,8 +73,10 @@ class Bucket implements Journaled {
 export interface StoredWillsHost {
   readonly topics: TopicTable;
   publish(message: Message): void;
-  /** That will was fired, and is not known to be accepted by all. */
-  onFound(clientId: string, epoch: number): void;
+  /** That will was fired, for another node maybe, and is not known to be accepted by all. */
+  onFound(found: FiredWill): void;
+  /** One that was found, and published again, is accepted by all: nothing here will tell of it. */
+  onAccepted(found: FiredWill): void;
 }
 
 export class StoredWills {
@@ -140,9 +143,10 @@ export class StoredWills {
 
   /**
    * The will is due: publishes the message once that is durable. `message.pending` is not 0 then, and
-   * `message.sink` is told when all have accepted it. `epoch`: of the connection that set it.
+   * `message.sink` is told when all have accepted it.
    */
-  fire(message: Message, epoch: number): void {
+  fire(fired: FiredWill): void {
+    const { message, epoch } = fired;
     const { publisher } = message;
     this.drop(publisher, epoch);
     const bucket = this.bucketOf(publisher);
@@ -156,7 +160,7 @@ export class StoredWills {
     this.open++;
     const key = this.settle(message);
     bucket.firing.push({ publish, message });
-    this.set(publisher, key, encodeFired(message, epoch, this.wallOffsetMs()));
+    this.set(publisher, key, encodeFired(fired, this.wallOffsetMs()));
   }
 
   /** Forgets a fired will when all have accepted it. Returns the key of its record. */
@@ -199,9 +203,10 @@ export class StoredWills {
       const fired = decodeFired(record, this.host.topics, origin, this.wallOffsetMs());
       if (fired === null) this.counters.damaged++;
       else {
-        const { message, epoch } = fired;
-        this.host.onFound(message.publisher, epoch);
+        const { message } = fired;
+        this.host.onFound(fired);
         message.pending = 1;
+        message.sink = { onAccepted: () => this.host.onAccepted(fired) };
         this.open++;
         this.settle(message);
         this.recovered.push(message);

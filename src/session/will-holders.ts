@@ -325,9 +325,19 @@ export class WillHolders {
     this.inherited.forget(clientId, epoch);
   }
 
-  /** This will is taken care of here: it was found published at the start, or came with a session under another epoch. */
-  isHere(clientId: string, epoch: number): void {
-    this.notes.settle("", clientId, epoch);
+  /**
+   * This will is taken care of here: it was found published at the start, for `owner` maybe, or came with a session under
+   * another epoch.
+   */
+  isHere(clientId: string, epoch: number, owner = ""): void {
+    this.notes.settle(owner, clientId, epoch);
+  }
+
+  /** What an earlier process was publishing for `owner` has been accepted. Others know that it began, and hear the rest now. */
+  publishedAgain(clientId: string, epoch: number, owner: string): void {
+    if (owner === "") return;
+    const wills = [{ clientId, epoch }];
+    void this.asking.all({ kind: "settled", owner, incarnation: 0, process: 0, wills });
   }
 
   /** The owner asks before it publishes: what is not settled, and nobody is about to publish, is its own from now on. */

@@ -34,8 +34,8 @@ export interface WillHost {
   delayMs(will: Uint8Array): number;
   /** Is it of QoS 0? */
   isOnceAtMost(will: Uint8Array): boolean;
-  /** Publishes the will of a node that is dead; `done` when it is accepted. */
-  inherit(will: Uint8Array, done: () => void): void;
+  /** Publishes the will of a node that is dead, `owner`; `done` when it is accepted. */
+  inherit(owner: string, will: Uint8Array, done: () => void): void;
   /** Has that client come here since that connection? */
   isBack(clientId: string, epoch: number): boolean;
   /** Others have settled the will of this connection here. */

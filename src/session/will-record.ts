@@ -64,7 +64,18 @@ const firedSchema = z.object({
   identity: z.number(),
   /** Of the connection that set it. */
   epoch: z.number().default(0),
+  /** The node for which this one fired it; empty: for itself. */
+  owner: z.string().default(""),
 });
+
+/** A will that was fired. */
+export interface FiredWill {
+  readonly message: Message;
+  /** Of the connection that set it. */
+  readonly epoch: number;
+  /** The node for which this one fired it; empty: for itself. */
+  readonly owner: string;
+}
 
 export function encodeHeld({ will, ...rest }: HeldWill): Buffer {
   return encodeRecord(version, { ...rest, will: toPlainWill(will) });
@@ -96,7 +107,7 @@ export function decodeHeld(record: Buffer): HeldWill | null {
   return { ...rest, will: fromPlainWill(will) };
 }
 
-export function encodeFired(message: Message, epoch: number, wallOffsetMs: number): Buffer {
+export function encodeFired({ message, epoch, owner }: FiredWill, wallOffsetMs: number): Buffer {
   const { topic, publisher, user, retain, expiresMs, origin, identity } = message;
   const { bytes: all, propertiesStart, propertiesEnd, payloadStart, payloadEnd } = message;
   return encodeRecord(version, {
@@ -104,7 +115,7 @@ export function encodeFired(message: Message, epoch: number, wallOffsetMs: numbe
     properties: all.subarray(propertiesStart, propertiesEnd),
     payload: all.subarray(payloadStart, payloadEnd),
     expiresAt: expiresMs === 0 ? 0 : expiresMs + wallOffsetMs,
-    ...{ incarnation: origin?.incarnation ?? 0, identity, epoch },
+    ...{ incarnation: origin?.incarnation ?? 0, identity, epoch, owner },
   });
 }
 
@@ -114,7 +125,7 @@ export function decodeFired(
   topics: TopicTable,
   originName: string,
   wallOffsetMs: number,
-): { readonly message: Message; readonly epoch: number } | null {
+): FiredWill | null {
   const parsed = firedSchema.safeParse(decodeRecord(version, record)?.value);
   if (!parsed.success) return null;
   const { data } = parsed;
@@ -131,5 +142,5 @@ export function decodeFired(
   }
   message.origin = { name: originName, incarnation: data.incarnation };
   message.identity = data.identity;
-  return { message, epoch: data.epoch };
+  return { message, epoch: data.epoch, owner: data.owner };
 }

@@ -7,7 +7,7 @@ import type { Qos } from "../../src/protocol/publish.js";
 import { Message } from "../../src/routing/message.js";
 import { TopicTable } from "../../src/routing/topic.js";
 import { StoredWills } from "../../src/session/stored-wills.js";
-import type { HeldWill } from "../../src/session/will-record.js";
+import type { FiredWill, HeldWill } from "../../src/session/will-record.js";
 import { Durable } from "../store/durable.js";
 
 const topics = new TopicTable();
@@ -17,6 +17,9 @@ class Process {
   /** Payload and identity of what was published. */
   readonly published: string[] = [];
   readonly messages: Message[] = [];
+  /** Those that it found fired, and of those what was accepted. */
+  readonly found: string[] = [];
+  readonly accepted: string[] = [];
 
   constructor(
     readonly durable: Durable,
@@ -28,7 +31,8 @@ class Process {
     const parts = { store, commits, clock, log: createLog("error"), incarnation: () => nth };
     this.wills = new StoredWills(parts, {
       topics,
-      onFound: () => undefined,
+      onFound: (fired) => this.found.push(inWords(fired)),
+      onAccepted: (fired) => this.accepted.push(inWords(fired)),
       publish: (message) => {
         const payload = message.bytes.toString("utf8", message.payloadStart, message.payloadEnd);
         const { origin, identity } = message;
@@ -39,7 +43,7 @@ class Process {
     });
   }
 
-  fire(clientId: string, payload: string, qos: Qos = 1): Message {
+  fire(clientId: string, payload: string, qos: Qos = 1, owner = ""): Message {
     const bytes = Buffer.from(`pp${payload}`);
     const topic = topics.internName("will");
     const message = new Message(
@@ -47,10 +51,13 @@ class Process {
       bytes.length,
     );
     message.user = "user";
-    this.wills.fire(message, 1);
+    this.wills.fire({ message, epoch: 1, owner });
     return message;
   }
 }
+
+const inWords = ({ message, epoch, owner }: FiredWill): string =>
+  `${message.publisher} ${epoch} ${owner}`;
 
 function held(clientId: string, dueAt = 0): HeldWill {
   const will: WillPacket = {
@@ -206,4 +213,23 @@ test("damaged records are left out and counted", async () => {
   second.wills.publishRecovered();
   assert.deepEqual(second.published, []);
   assert.equal(second.wills.counters.damaged, 2);
+});
+
+test("for whom a will was fired is known after a crash, and when all have accepted it", async () => {
+  const durable = new Durable();
+  new Process(durable, 1, false).fire("a", "gone", 2, "n2@h");
+  await durable.settled();
+  durable.crash();
+  await durable.clock.turn();
+  const second = new Process(durable, 2, false);
+  await second.wills.load();
+  assert.deepEqual([second.found, second.accepted], [["a 1 n2@h"], []]);
+  second.wills.publishRecovered();
+  await durable.settled();
+  assert.deepEqual(second.accepted, []);
+  const [message] = second.messages;
+  assert.ok(message !== undefined);
+  message.pending = 0;
+  message.sink?.onAccepted(message);
+  assert.deepEqual(second.accepted, ["a 1 n2@h"]);
 });

@@ -121,7 +121,7 @@ class FakeNode {
       {
         delayMs: () => this.delayMs,
         isOnceAtMost: () => this.isOnceAtMost,
-        inherit: (will, done) => {
+        inherit: (_owner, will, done) => {
           this.published.push(Buffer.from(will).toString());
           if (this.unaccepted === null) done();
           else this.unaccepted.push(done);
@@ -542,6 +542,30 @@ test("a will that another node is publishing, when its owner is heard again, is 
   await nodes.settle();
   assert.deepEqual(nodes.published.sort(), [...ids].sort());
   assert.deepEqual(a.published, []);
+});
+
+test("what a process finds that an earlier one was publishing, its owner hears from it, and all others when it is accepted", async () => {
+  const { nodes, ids } = await halfTold(["a", "b", "c", "d"], false);
+  nodes.cut("a");
+  await nodes.settle();
+  const found = [...nodes.node("c").published].sort();
+  assert.ok(found.length > 0 && found.length < ids.length);
+  nodes.kill("c");
+  const c = nodes.restart("c");
+  for (const id of found) c.holders.isHere(id, 1, "a");
+  nodes.heal();
+  await nodes.settle();
+  const { closed } = nodes.node("a");
+  assert.deepEqual([...new Set(closed)].sort(), found);
+  nodes.kill("a");
+  await nodes.settle();
+  for (const id of found) c.holders.publishedAgain(id, 1, "a");
+  await nodes.settle();
+  nodes.kill("c");
+  nodes.restart("c");
+  const again = nodes.restart("a");
+  const settled = await again.holders.settledOf(found.map((clientId) => ({ clientId, epoch: 1 })));
+  assert.deepEqual([...settled].sort(), found);
 });
 
 test("who gives up what it had begun to publish says so, over another link if one breaks: its death says nothing then", async () => {
