@@ -358,6 +358,10 @@ export class ClientWills implements WillHost {
     return (this.host.epochHere(clientId) ?? 0) > epoch;
   }
 
+  hasLetGo(clientId: string, epoch: number): boolean {
+    return this.stored !== null && !this.stored.has(clientId, epoch);
+  }
+
   onSettled(clientId: string, epoch: number): void {
     this.stored?.drop(clientId, epoch);
     const session = this.host.get(clientId);

@@ -133,6 +133,11 @@ export class StoredWills {
     this.set(clientId, heldKey(clientId), encodeHeld(will));
   }
 
+  /** Is the will of that connection in the store, and not fired? */
+  has(clientId: string, epoch: number): boolean {
+    return this.held.get(clientId) === epoch;
+  }
+
   /** The client has no will any more, if it had one up to that epoch. */
   drop(clientId: string, epoch: number): void {
     const held = this.held.get(clientId);

@@ -288,7 +288,9 @@ export class WillHolders {
     for (const { clientId, epoch } of wills) {
       const isNoted =
         this.notes.has(clientId, epoch) && this.notes.begunBy(clientId, epoch)?.by !== peer;
-      if (isNoted || this.isReturned(clientId, epoch, incarnation)) left.push(clientId);
+      // An earlier process of this very node was its owner.
+      const isOver = owner === this.network.self && this.host.hasLetGo(clientId, epoch);
+      if (isNoted || isOver || this.isReturned(clientId, epoch, incarnation)) left.push(clientId);
       else {
         this.notes.begin(owner, clientId, epoch, { by: peer, process });
         this.forget(clientId, epoch);

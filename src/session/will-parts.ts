@@ -38,6 +38,8 @@ export interface WillHost {
   inherit(owner: string, will: Uint8Array, done: () => void): void;
   /** Has that client come here since that connection? */
   isBack(clientId: string, epoch: number): boolean;
+  /** Has this node published that will or found it void, in an earlier process too? Only a node with a store knows. */
+  hasLetGo(clientId: string, epoch: number): boolean;
   /** Others have settled the will of this connection here. */
   onSettled(clientId: string, epoch: number): void;
 }

@@ -46,9 +46,9 @@ class Nodes {
     this.changed();
   }
 
-  /** A new process under that name. */
-  restart(name: string): FakeNode {
-    const node = new FakeNode(this, name, this.node(name).incarnation + 1);
+  /** A new process under that name; `letGo`: the wills of the one before that are not in its store. */
+  restart(name: string, letGo: readonly string[] = []): FakeNode {
+    const node = new FakeNode(this, name, this.node(name).incarnation + 1, letGo);
     this.nodes.set(name, node);
     for (const other of this.nodes.values()) other.links.delete(name);
     this.changed();
@@ -87,6 +87,7 @@ class FakeNode {
     readonly world: Nodes,
     readonly name: string,
     readonly incarnation = 1,
+    readonly letGo: readonly string[] = [],
   ) {
     const { clock, names } = world;
     const isUp = (other: string): boolean =>
@@ -127,6 +128,7 @@ class FakeNode {
           else this.unaccepted.push(done);
         },
         isBack: (clientId) => this.back.has(clientId),
+        hasLetGo: (clientId) => letGo.includes(clientId),
         onSettled: (clientId) => this.closed.push(clientId),
       },
     );
@@ -207,6 +209,28 @@ test("a silent node's wills are the larger side's; it waits with those that are 
   // Those of the larger side were not touched.
   assert.ok(b.every((id) => !nodes.published.includes(id)));
 });
+
+for (const isKept of [false, true]) {
+  const what = isKept ? "has" : "has not";
+  test(`what a holder asks the new process of the owner for, as that ${what} it in its store`, async () => {
+    const nodes = new Nodes(["a", "b", "c", "d"]);
+    const ids = await nodes.node("a").connect(20);
+    nodes.kill("b");
+    nodes.cut("d");
+    if (!isKept) for (const id of ids) nodes.node("a").due(id);
+    await nodes.settle();
+    nodes.clock.advance(1000);
+    await nodes.settle();
+    nodes.kill("a");
+    await nodes.settle();
+    assert.equal(nodes.published.length, isKept ? 0 : 20);
+    // c, which knows what a had done, is not heard by d yet.
+    for (const pair of ["a d", "b d"]) nodes.cuts.delete(pair);
+    nodes.restart("a", isKept ? [] : ids);
+    await nodes.settle();
+    assert.deepEqual(nodes.published.sort(), isKept ? ids.sort() : []);
+  });
+}
 
 test("of two nodes that do not hear each other neither is the larger here: both wait", async () => {
   const nodes = new Nodes(["a", "b"]);
