@@ -71,7 +71,7 @@ function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
 }
 
-/** Did one of these two nodes take the other for down, as it was cut off, while the message was published? */
+/** Did one of these two nodes take the other for down, as it was cut off or had started so, while the message was published? */
 function wereCutOff(one: SessionNode, other: SessionNode, sent: Sent): boolean {
   const { sentMs, acknowledgedMs } = sent;
   return (

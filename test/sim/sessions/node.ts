@@ -117,6 +117,16 @@ export class SessionNode {
     return shared.space(name).adopted >= process.cluster.members.incarnation;
   }
 
+  /** From now on it reaches no other node while it lives. */
+  noteCutOff(): void {
+    const { nowMs } = this.world;
+    this.cutOffs.push({ fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY, metMs: new Map() });
+  }
+
+  endCutOffs(): void {
+    for (const one of this.cutOffs) one.untilMs = Math.min(one.untilMs, this.world.nowMs);
+  }
+
   /** Was it cut off from that node in that time for so long that it was declared down, or had not met it again since? */
   wasCutOffFrom(other: string, fromMs: number, untilMs: number): boolean {
     return this.cutOffs.some(

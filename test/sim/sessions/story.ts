@@ -455,11 +455,14 @@ export class SessionStory {
     if (this.mix.haste > 0 && (!this.areAllUp || this.hasTwoSessions)) return;
     if (dice.chance(0.7)) await this.publishBefore(node);
     this.lastCrashMs = this.world.nowMs;
-    if (this.mix.adopts && dice.chance(0.4)) this.isolate(node);
+    const isSilent = this.mix.adopts && dice.chance(0.4);
+    if (isSilent) this.isolate(node);
     node.crash();
     // Mostly it is back soon, and dies again some time.
     if (dice.chance(this.mix.adopts ? 0.2 : 0.6)) {
       node.store.failing = null;
+      // Its next process begins where the machine is, and lets clients in there.
+      if (isSilent) node.noteCutOff();
       void node.boot();
     }
   }
@@ -487,8 +490,7 @@ export class SessionStory {
     this.cutOff = { node, life, isAlone: from !== "store" };
     if (from !== "store") {
       this.isolate(node);
-      const { nowMs } = this.world;
-      node.cutOffs.push({ fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY, metMs: new Map() });
+      node.noteCutOff();
     }
     if (from !== "nodes") node.setInReach(false);
     this.life.clock.setTimer(dice.between(1_000, cutOffMsMax), () => {
@@ -499,7 +501,9 @@ export class SessionStory {
   /** All reach each other again, but for the one that is cut off. */
   private heal(): void {
     this.world.heal();
-    if (this.cutOff?.isAlone) this.isolate(this.cutOff.node);
+    const away = this.cutOff?.isAlone ? this.cutOff.node : null;
+    if (away !== null) this.isolate(away);
+    for (const node of this.nodes) if (node !== away) node.endCutOffs();
   }
 
   private mendCutOff(): void {
@@ -507,7 +511,6 @@ export class SessionStory {
     this.cutOff = null;
     if (cutOff === null) return;
     cutOff.node.setInReach(true);
-    for (const one of cutOff.node.cutOffs) one.untilMs = Math.min(one.untilMs, this.world.nowMs);
     this.heal();
   }
 
