@@ -259,13 +259,10 @@ export class InheritedWills {
       kind: "settled",
       ...{ owner, ...about, wills },
     });
-    let outcome: "noted" | "not known" = "noted";
-    for (const answer of answers.values()) {
-      if (answer === null) outcome = "not known";
-      else if (decodeAnswer(answer).left.length > 0) return "left to it";
-      else if (decodeAnswer(answer).settled.length > 0) return "its owner is heard";
-    }
-    return outcome;
+    const said = [...answers.values()].map((answer) => answer && decodeAnswer(answer));
+    if (said.some((one) => one !== null && one.left.length > 0)) return "left to it";
+    if (said.some((one) => one !== null && one.settled.length > 0)) return "its owner is heard";
+    return said.includes(null) ? "not known" : "noted";
   }
 
   /** Who has to know that a will may not be published any more. */

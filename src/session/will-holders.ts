@@ -169,7 +169,7 @@ export class WillHolders {
       case "settled": {
         const { owner, incarnation, wills } = question;
         const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;
-        if (isHere) return encodeAnswer(wills.map(({ clientId }) => clientId));
+        if (isHere) return this.answerForOwner(incarnation, wills);
         if (incarnation !== 0 && this.isFresh()) return null;
         if (incarnation !== 0) return encodeAnswer([], this.onBegin(peer, question));
         for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
@@ -279,6 +279,16 @@ export class WillHolders {
   /** It may have known of wills before it started, and does not hear everybody yet who may know of them, too. */
   private isFresh(): boolean {
     return this.nowMs - this.startedMs < freshMs && !this.network.isWhole();
+  }
+
+  /** Their owner, which this node hears, speaks for itself. Who asks need not keep what is its owner's, or settled, for good. */
+  private answerForOwner(incarnation: number, wills: readonly WillOf[]): Uint8Array {
+    const ids = (of: readonly WillOf[]): string[] => of.map(({ clientId }) => clientId);
+    const left = wills.filter(
+      ({ clientId, epoch }) =>
+        this.notes.isSettled(clientId, epoch) || this.isReturned(clientId, epoch, incarnation),
+    );
+    return encodeAnswer(ids(wills), ids(left));
   }
 
   /** Another node is about to publish these. Returns those that are not for it to publish. */

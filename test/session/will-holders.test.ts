@@ -293,6 +293,30 @@ test("who told a node that it may publish keeps others from doing that when the 
   assert.deepEqual(nodes.published.sort(), ids.sort());
 });
 
+test("who told a node that it may publish says so while it hears that node: it need not live on to say it again", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(6);
+  nodes.cut("b");
+  await nodes.settle();
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  assert.deepEqual(a.published, ids);
+  // Now a is silent for b alone.
+  nodes.cuts.delete("b c");
+  nodes.changed();
+  await nodes.settle();
+  nodes.kill("c");
+  nodes.cuts.add("a c");
+  const c = nodes.restart("c");
+  await nodes.settle();
+  for (let i = 0; i < 60; i++) {
+    nodes.clock.advance(100);
+    await nodes.settle();
+  }
+  assert.deepEqual([...nodes.node("b").published, ...c.published], []);
+});
+
 test("bytes that make no sense get no answer", () => {
   const { holders } = new Nodes(["a", "b"]).node("a");
   assert.equal(holders.onQuestion("b", Buffer.from("nonsense")), null);
