@@ -199,6 +199,10 @@ export class InheritedWills {
       if (outcome !== "not known") break;
       // A holder that does not answer may be on the other side of a cut that nobody has noticed yet.
       await sleep(network.clock, askSoonMs);
+      // Another node has begun, or published it, while this one waited.
+      if (notes.has(clientId, epoch) && this.inherited.get(clientId) === entry) {
+        this.take(clientId, entry);
+      }
       if (this.inherited.get(clientId) !== entry || !this.mayAct(entry)) break;
     }
     for (const name of entry.told) this.tellGivenUp(name, [{ clientId, epoch }]);

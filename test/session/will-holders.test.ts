@@ -467,6 +467,27 @@ test("what a process finds that an earlier one was publishing, its owner hears f
   assert.deepEqual([...settled].sort(), found);
 });
 
+test("what another node has published while this one waited to be answered is not published again", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(20);
+  const [b, c] = [nodes.node("b"), nodes.node("c")];
+  nodes.unnoticed.add("b c");
+  nodes.node("a").isDead = true;
+  b.holders.onMembersChanged();
+  await nodes.settle();
+  nodes.cuts.add("b c");
+  c.holders.onMembersChanged();
+  nodes.cuts.clear();
+  nodes.unnoticed.clear();
+  c.holders.onMembersChanged();
+  await nodes.settle();
+  assert.ok(c.published.length > 0);
+  nodes.kill("c");
+  nodes.clock.advance(5_000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), ids.sort());
+});
+
 test("who gives up what it had begun to publish says so, over another link if one breaks: its death says nothing then", async () => {
   for (const breaks of [false, true]) {
     const nodes = new Nodes(["a", "b", "c", "d"]);
