@@ -503,11 +503,12 @@ export class SimClient extends SimConnection {
     const times = this.taken.get(sent) ?? 0;
     this.taken.set(sent, times + 1);
     // What came with QoS 1 and was not stored when its node died comes again, with what is subscribed by then.
-    // So does, with less than QoS 2, what the publisher's node publishes again at its start.
+    // So does, with less than QoS 2, what the publisher's node publishes again at its start,
+    // or who adopts the publisher's session.
     const before = this.takenIn.get(sent);
     const nodes = [this.node, this.sessionNode(), sent.place, before?.node];
-    const lastCrashMs = Math.max(...nodes.map((node) => node?.lastCrashMs ?? 0));
-    const mayRepeat = !this.takenOnce.has(sent) && lastCrashMs >= sent.sentMs;
+    const lastLostMs = Math.max(...nodes.map((node) => node?.lastLostMs ?? 0));
+    const mayRepeat = !this.takenOnce.has(sent) && lastLostMs >= sent.sentMs;
     if (qos === 2) this.takenOnce.add(sent);
     this.onTaken(sent);
     this.checkDue(sent, qos);

@@ -75,7 +75,7 @@ export class Ledger {
  */
 export function maybePublishedAgain(sent: Sent): boolean {
   const { qos, isCommitted, isSettled, place, life, sentMs } = sent;
-  const hasDied = place.isAdoptable ? place.lastCrashMs >= sentMs : place.lives.length > life;
+  const hasDied = place.isAdoptable ? place.lastLostMs >= sentMs : place.lives.length > life;
   return qos === 2 && isCommitted && !isSettled && hasDied;
 }
 

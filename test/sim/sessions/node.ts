@@ -117,6 +117,11 @@ export class SessionNode {
     return shared.space(name).adopted >= process.cluster.members.incarnation;
   }
 
+  /** When it last lost what it had: with its process, or, while that lives on, to those who adopt it. */
+  get lastLostMs(): number {
+    return this.isAdopted ? this.world.nowMs : this.lastCrashMs;
+  }
+
   /** From now on it reaches no other node while it lives. */
   noteCutOff(): void {
     const { nowMs } = this.world;
