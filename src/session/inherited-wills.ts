@@ -76,6 +76,9 @@ export class InheritedWills {
     else if (entry.publishing !== null) entry.publishing.push(done);
     else if (entry.dueMs <= this.nowMs && this.mayAct(entry)) {
       this.publish(clientId, entry, done);
+    } else if (entry.dueMs <= this.nowMs && this.isSuspect(entry)) {
+      // Another node has found it dead. In a moment this one knows, too.
+      this.parts.network.clock.setTimer(askSoonMs, () => this.settleFirst(clientId, done));
     } else {
       // The client is back before its delay was over, or while nobody may speak for its node.
       this.take(clientId, entry);
@@ -163,6 +166,14 @@ export class InheritedWills {
     if (!network.isLargerSide()) return false;
     // One that is there again speaks for itself in a moment.
     return !this.parts.live().includes(owner) || network.incarnationOf(owner) > incarnation;
+  }
+
+  /** Is it not known yet whether its owner is there? */
+  private isSuspect({ owner }: Inherited): boolean {
+    const { network } = this.parts;
+    return (
+      network.isLargerSide() && this.parts.live().includes(owner) && network.linkOf(owner) === null
+    );
   }
 
   private publish(clientId: string, entry: Inherited, done: () => void): void {

@@ -124,6 +124,24 @@ test("a claim waits for the will of a dead node's connection; one that is delaye
   assert.deepEqual(nodes.published, ["now"]);
 });
 
+test("a will that is due is not void because its client is back a moment before this node knows that its owner is dead", async () => {
+  const nodes = new Nodes(["a", "b", "c"]);
+  const ids = await nodes.node("a").connect(10);
+  nodes.suspects.add("b a");
+  nodes.kill("a");
+  await nodes.settle();
+  let granted = 0;
+  for (const id of ids) nodes.node("b").holders.beforeGrant(id, () => void granted++);
+  await nodes.settle();
+  // What c has told b of waits; it does not know of all.
+  assert.ok(granted > 0 && granted < 10);
+  nodes.suspects.clear();
+  nodes.changed();
+  nodes.clock.advance(100);
+  await nodes.settle();
+  assert.deepEqual([nodes.published.sort(), granted], [ids, 10]);
+});
+
 test("a delay runs from the death of the node on", async () => {
   const nodes = new Nodes(["a", "b", "c"]);
   await nodes.node("a").connect(6);

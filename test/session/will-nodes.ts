@@ -11,6 +11,8 @@ export class Nodes {
   readonly cuts = new Set<string>();
   /** Pairs that do not hear each other, and have not noticed that yet. */
   readonly unnoticed = new Set<string>();
+  /** Of which it is not known yet that they are dead, by those who are named first. */
+  readonly suspects = new Set<string>();
 
   constructor(readonly names: readonly string[]) {
     for (const name of names) this.nodes.set(name, new FakeNode(this, name));
@@ -91,12 +93,13 @@ export class FakeNode {
     const { clock, names } = world;
     const isUp = (other: string): boolean =>
       other === name || (world.hears(name, other) && world.nodes.get(other)?.isDead !== true);
+    const isSuspect = (other: string): boolean => world.suspects.has(`${name} ${other}`);
     const isGone = (other: string): boolean =>
-      world.hears(name, other) && world.nodes.get(other)?.isDead === true;
+      world.hears(name, other) && world.nodes.get(other)?.isDead === true && !isSuspect(other);
     this.holders = new WillHolders(
       {
         ...{ self: name, clock, incarnation: () => incarnation },
-        live: () => names.filter(isUp),
+        live: () => names.filter((other) => isUp(other) || isSuspect(other)),
         linkOf: (other) => {
           if (other === name || !isUp(other)) return null;
           const link = this.links.get(other) ?? {};
