@@ -116,6 +116,7 @@ export class Home {
     for (const [clientId, entry] of this.entries) {
       entry.connections = without(entry.connections, node);
       this.prune(clientId, entry);
+      this.settleConflict(clientId, entry);
     }
   }
 
@@ -168,6 +169,8 @@ export class Home {
       entry.connections = without(entry.connections, node, epoch);
       entry.sessions = without(entry.sessions, node, epoch);
       this.prune(clientId, entry);
+      // What has come to nothing may have been newer than what is left.
+      this.settleConflict(clientId, entry);
     }
     if (held !== null && held.clientId === clientId) this.merge(node, held);
   }

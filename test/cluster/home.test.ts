@@ -310,3 +310,17 @@ test("a node that is down keeps its sessions there, until it announces or is no 
   scene.home.forget("b@h");
   assert.equal(scene.places, "a@h 101 | ");
 });
+
+for (const how of ["says what came of it", "announces anew"]) {
+  test(`of two connections the older is closed when the node of a newer claim ${how}: nothing`, () => {
+    const scene = Scene.complete("a@h", [entry(5)]);
+    const { epoch } = scene.granted("c@h");
+    scene.announce("b@h", [entry(8)]);
+    // Until then its node has them both closed.
+    assert.deepEqual(scene.displaced, []);
+    if (how === "announces anew") scene.announce("c@h", []);
+    else scene.home.holds("c@h", { clientId: "x", epoch, entry: null });
+    assert.equal(scene.places, "a@h 5, b@h 8 | ");
+    assert.deepEqual(scene.displaced, ["x a@h 8"]);
+  });
+}
