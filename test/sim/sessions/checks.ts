@@ -1,4 +1,5 @@
 /** What must hold at the end of a history of sessions, when everybody is online and everything is answered. */
+import { clusterSettings } from "../cluster-node.js";
 import type { SimClient } from "./client.js";
 import { type Interest, inWords, isShared, matches, type Sent } from "./ledger.js";
 import type { SessionNode } from "./node.js";
@@ -13,6 +14,8 @@ export type CheckedStory = Pick<
 const neverEnded = Number.POSITIVE_INFINITY;
 /** A node notices the end of a connection or of another node a little later. */
 const noticedMs = 500;
+/** … that of a node that died without a word. What it gets meanwhile with QoS 0 nobody has. */
+const silentMs = clusterSettings.suspectAfterMs + noticedMs;
 
 /** Throws with the seed, the last events and the first difference found. */
 export async function checkSessions(story: CheckedStory): Promise<void> {
@@ -149,12 +152,13 @@ function mayLose(
   sent: Sent,
   lastCrashMs: number,
 ): boolean {
-  const wasCut = lastClosedMs >= sent.sentMs - noticedMs;
   const wasSilent = sessionNode().silentUntilMs >= sent.sentMs;
   return memberships.some((own) => {
-    if (own.filter !== filter || own.overMs < sent.sentMs - noticedMs) return false;
+    const sinceMs = sent.sentMs - (own.qos === 0 ? silentMs : noticedMs);
+    if (own.filter !== filter || own.overMs < sinceMs) return false;
+    const wasCut = lastClosedMs >= sinceMs;
     const mayBeSilent = own.isKept && wasSilent;
-    if (own.qos === 0) return wasCut || mayBeSilent || lastCrashMs >= sent.sentMs - noticedMs;
+    if (own.qos === 0) return wasCut || mayBeSilent || lastCrashMs >= sinceMs;
     if (!own.isKept && lastCrashMs >= sent.sentMs) return true;
     const hasEnded = own.isKept ? own.overMs !== neverEnded : wasCut;
     return hasEnded && sent.qos === 2 && own.qos === 2;

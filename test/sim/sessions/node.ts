@@ -134,12 +134,11 @@ export class SessionNode {
 
   /** Was it cut off from that node in that time for so long that it was declared down, or had not met it again since? */
   wasCutOffFrom(other: string, fromMs: number, untilMs: number): boolean {
-    return this.cutOffs.some(
-      (one) =>
-        one.fromMs < untilMs &&
-        (one.metMs.get(other) ?? Number.POSITIVE_INFINITY) > fromMs &&
-        one.untilMs - one.fromMs > declaredMs,
-    );
+    return this.cutOffs.some((one) => {
+      // The other one may have been cut off in turn when this one was not any more.
+      const metMs = one.metMs.get(other) ?? Number.POSITIVE_INFINITY;
+      return one.fromMs < untilMs && metMs > fromMs && metMs - one.fromMs > declaredMs;
+    });
   }
 
   /** It reaches the store that all share. */
