@@ -1,7 +1,8 @@
 /**
  * The wills of clients whose sessions' nodes are dead or silent, at the homes of the client ids: each waits until it is due, and until
  * it is certain that its owner will not publish it, or that is ours to say. Whoever is about to publish one has that noted at
- * the other holder first, while a member is silent at all that are not; so nobody else does. Who gives that up tells them.
+ * the other holder first, while a member is silent, or was since it waits, at all that are not; so nobody else does. Who gives
+ * that up tells them.
  */
 import { home } from "../cluster/rendezvous.js";
 import { sleep } from "../lib/clock.js";
@@ -47,8 +48,17 @@ export class InheritedWills {
     return this.inherited.has(clientId);
   }
 
-  /** Its owner is dead or silent, or has let go of it: `entrusted`. `agoMs`: since when. */
-  takeOver(clientId: string, entry: Held, agoMs: number, entrusted: boolean): void {
+  /**
+   * Its owner is dead or silent, or has let go of it: `entrusted`. `agoMs`: since when. `isDoubtful`: some members were silent
+   * while it waited elsewhere.
+   */
+  takeOver(
+    clientId: string,
+    entry: Held,
+    agoMs: number,
+    entrusted: boolean,
+    isDoubtful: boolean,
+  ): void {
     const known = this.inherited.get(clientId);
     if (this.parts.notes.has(clientId, entry.epoch)) return;
     if (!entrusted && this.parts.isReturned(clientId, entry.epoch, entry.incarnation)) return;
@@ -56,8 +66,9 @@ export class InheritedWills {
     if (known !== undefined) this.take(clientId, known);
     const dueMs = this.nowMs + Math.max(0, this.parts.host.delayMs(entry.will) - agoMs);
     const begun = { publishing: null, told: new Set<string>() };
-    const taken: Inherited = { ...entry, dueMs, entrusted, timer: undefined, ...begun };
+    const taken: Inherited = { ...entry, dueMs, entrusted, isDoubtful, timer: undefined, ...begun };
     this.inherited.set(clientId, taken);
+    this.noteSilence(taken);
     this.proceed(clientId, taken);
   }
 
@@ -112,6 +123,7 @@ export class InheritedWills {
   onMembersChanged(): void {
     // A process that was silent and is certainly dead now.
     for (const [clientId, entry] of [...this.inherited]) {
+      this.noteSilence(entry);
       if (!entry.entrusted) this.proceed(clientId, entry);
       this.sendOn(clientId, entry);
     }
@@ -125,9 +137,14 @@ export class InheritedWills {
     return this.parts.network.clock.monotonicMs();
   }
 
+  /** What its owner, or others, did on another side of a cut not only its present holders know. */
+  private noteSilence(entry: Inherited): void {
+    if (!this.parts.network.isWhole()) entry.isDoubtful = true;
+  }
+
   /** What waits here goes to whoever is asked for the client id now. */
   private sendOn(clientId: string, entry: Inherited): void {
-    const { owner, incarnation, publishing, entrusted } = entry;
+    const { owner, incarnation, publishing, entrusted, isDoubtful } = entry;
     // The process that gave it away knows where it is, should it be asked.
     const isThere = this.parts.network.incarnationOf(owner) === incarnation;
     const to = home(
@@ -139,7 +156,8 @@ export class InheritedWills {
       return;
     const leftMs = entry.dueMs - this.nowMs;
     const agoMs = entrusted ? 0 : Math.max(0, this.parts.host.delayMs(entry.will) - leftMs);
-    void this.parts.asking.inherit(to, clientId, entry, agoMs, entrusted).then((isHeld) => {
+    const given = this.parts.asking.inherit(to, clientId, entry, agoMs, entrusted, isDoubtful);
+    void given.then((isHeld) => {
       if (isHeld && entry.publishing === null) this.take(clientId, entry);
     });
   }
@@ -201,7 +219,7 @@ export class InheritedWills {
     // One that has given it away is not asked.
     const about = entrusted ? nobodys : { incarnation, process };
     for (;;) {
-      const names = this.toTell(clientId);
+      const names = this.toTell(clientId, entry.isDoubtful);
       for (const name of names) entry.told.add(name);
       const outcome = await this.note(owner, clientId, epoch, about, names);
       if (outcome === "noted" || entrusted) return true;
@@ -270,9 +288,10 @@ export class InheritedWills {
     if (about === nobodys) notes.settle(owner, clientId, epoch);
     else notes.begin(owner, clientId, epoch, { by: network.self, process: about.process });
     const wills = [{ clientId, epoch }];
+    const hearsAll = network.isWhole();
     const answers = await this.parts.asking.some(names, {
       kind: "settled",
-      ...{ owner, ...about, wills },
+      ...{ owner, ...about, hearsAll, wills },
     });
     const said = [...answers.values()].map((answer) => answer && decodeAnswer(answer));
     if (said.some((one) => one !== null && one.left.length > 0)) return "left to it";
@@ -280,10 +299,10 @@ export class InheritedWills {
     return said.includes(null) ? "not known" : "noted";
   }
 
-  /** Who has to know that a will may not be published any more. */
-  private toTell(clientId: string): readonly string[] {
+  /** Who has to know that a will may not be published any more, and may know that already. */
+  private toTell(clientId: string, isDoubtful = false): readonly string[] {
     const { network } = this.parts;
-    if (network.isWhole()) return this.parts.holdersOf(clientId);
+    if (!isDoubtful && network.isWhole()) return this.parts.holdersOf(clientId);
     return this.parts.live().filter((name) => name !== network.self);
   }
 

@@ -42,6 +42,8 @@ export interface Inherited extends Held {
   readonly dueMs: number;
   /** Its owner has let go of it for good. */
   readonly entrusted: boolean;
+  /** It waited while some members were silent: not its holders alone may know that it is settled. */
+  isDoubtful: boolean;
   timer: Timer | undefined;
   /** Waits for its publication to be accepted; null: it has not begun. */
   publishing: (() => void)[] | null;
@@ -92,10 +94,11 @@ export class Asking {
     { owner, incarnation, epoch, will }: Held,
     agoMs: number,
     entrusted: boolean,
+    doubtful: boolean,
   ): Promise<boolean> {
     const wills = [{ clientId, epoch, will }];
-    const question = { kind: "inherit", owner, incarnation, agoMs, entrusted, wills } as const;
-    return (await this.one(node, question)) !== null;
+    const about = { owner, incarnation, agoMs, entrusted, doubtful };
+    return (await this.one(node, { kind: "inherit", ...about, wills })) !== null;
   }
 
   /** The answers of all that are up or suspect. */

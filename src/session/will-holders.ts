@@ -111,7 +111,8 @@ export class WillHolders {
     const incarnation = this.network.incarnation();
     const others = this.live.filter((name) => name !== owner);
     if (others.length === 0) {
-      if (here) this.inherited.takeOver(clientId, { owner, incarnation, epoch, will }, 0, true);
+      if (here)
+        this.inherited.takeOver(clientId, { owner, incarnation, epoch, will }, 0, true, false);
       done(here);
       return;
     }
@@ -119,10 +120,12 @@ export class WillHolders {
     setBounded(this.given, clientId, { epoch, dueMs });
     this.counters.entrusted++;
     const entry = { owner, incarnation, epoch, will };
-    void this.asking.inherit(home(clientId, others), clientId, entry, 0, true).then((isHeld) => {
-      if (!isHeld) this.given.delete(clientId);
-      done(isHeld);
-    });
+    void this.asking
+      .inherit(home(clientId, others), clientId, entry, 0, true, false)
+      .then((isHeld) => {
+        if (!isHeld) this.given.delete(clientId);
+        done(isHeld);
+      });
   }
 
   /** Which of the wills that an earlier process of this node left have others settled? At start, once linked. */
@@ -167,10 +170,10 @@ export class WillHolders {
         this.onInherit(question);
         return encodeAnswer([]);
       case "settled": {
-        const { owner, incarnation, wills } = question;
+        const { owner, incarnation, hearsAll, wills } = question;
         const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;
         if (isHere) return this.answerForOwner(incarnation, wills);
-        if (incarnation !== 0 && this.isFresh()) return null;
+        if (incarnation !== 0 && this.isFresh(hearsAll !== false)) return null;
         if (incarnation !== 0) return encodeAnswer([], this.onBegin(peer, question));
         for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
         return encodeAnswer([]);
@@ -236,6 +239,7 @@ export class WillHolders {
   /** A node is dead or silent: what is held of it goes to the homes of the client ids. */
   private bequeath(owner: string): void {
     const perHome = new Map<string, { clientId: string; epoch: number; will: Uint8Array }[]>();
+    const doubtful = !this.network.isWhole();
     let incarnation = 0;
     for (const [clientId, entry] of this.held.of(owner)) {
       this.held.drop(clientId);
@@ -243,7 +247,7 @@ export class WillHolders {
       if (!this.network.isMember(owner)) continue;
       ({ incarnation } = entry);
       const at = home(clientId, this.live);
-      if (at === this.network.self) this.inherited.takeOver(clientId, entry, 0, false);
+      if (at === this.network.self) this.inherited.takeOver(clientId, entry, 0, false, doubtful);
       else {
         const wills = perHome.get(at) ?? [];
         wills.push({ clientId, epoch: entry.epoch, will: entry.will });
@@ -255,18 +259,18 @@ export class WillHolders {
         const some = wills.slice(first, first + batch);
         void this.asking.one(at, {
           ...({ kind: "inherit", owner, incarnation, agoMs: 0 } as const),
-          ...{ entrusted: false, wills: some },
+          ...{ entrusted: false, doubtful, wills: some },
         });
       }
     }
   }
 
   private onInherit(question: Question & { kind: "inherit" }): void {
-    const { owner, incarnation, agoMs, wills, entrusted } = question;
+    const { owner, incarnation, agoMs, wills, entrusted, doubtful } = question;
     for (const { clientId, epoch, will } of wills) {
       this.network.observe(epoch);
       const entry = { owner, incarnation, epoch, will: Uint8Array.from(will) };
-      this.inherited.takeOver(clientId, entry, agoMs, entrusted);
+      this.inherited.takeOver(clientId, entry, agoMs, entrusted, doubtful);
     }
   }
 
@@ -276,9 +280,13 @@ export class WillHolders {
     return returned !== undefined && returned.epoch >= epoch && incarnation < returned.before;
   }
 
-  /** It may have known of wills before it started, and does not hear everybody yet who may know of them, too. */
-  private isFresh(): boolean {
-    return this.nowMs - this.startedMs < freshMs && !this.network.isWhole();
+  /**
+   * It may have known of wills before it started, and those who may know of them, too, are not all asked yet: that is certain once
+   * both this node and the one that asks it hear everybody.
+   */
+  private isFresh(askerHearsAll: boolean): boolean {
+    const isNew = this.nowMs - this.startedMs < freshMs;
+    return isNew && !(askerHearsAll && this.network.isWhole());
   }
 
   /** Their owner, which this node hears, speaks for itself. Who asks need not keep what is its owner's, or settled, for good. */

@@ -25,18 +25,21 @@ const questionSchema = z.discriminatedUnion("kind", [
     agoMs: z.number().nonnegative(),
     /** They come from the owner itself, which closed their clients: it has let go of them for good. */
     entrusted: z.boolean().default(false),
+    /** They waited while some members were silent: all that are not are asked before they are published. */
+    doubtful: z.boolean().default(false),
     wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes })),
   }),
   /**
    * The wills of these connections of `owner` are settled: published, or void. Nobody else may publish them. With an incarnation
    * the asker is about to: who is linked with that process of the owner knows better, and names them in its answer. `process`:
-   * with QoS 0 the asker's incarnation.
+   * with QoS 0 the asker's incarnation. `hearsAll`: every member is up there, or certainly dead; older nodes do not say.
    */
   z.object({
     kind: z.literal("settled"),
     owner: z.string(),
     incarnation: count.default(0),
     process: count.default(0),
+    hearsAll: z.boolean().optional(),
     wills: wills(z.object({ clientId: z.string(), epoch: count })),
   }),
   /** The asker was about to publish these, and leaves them to their owner. */

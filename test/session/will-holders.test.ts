@@ -79,6 +79,10 @@ for (const isKept of [false, true]) {
     for (const pair of ["a d", "b d"]) nodes.cuts.delete(pair);
     nodes.restart("a", isKept ? [] : ids);
     await nodes.settle();
+    assert.deepEqual(nodes.published, []);
+    // It answers when it has been there for a while.
+    nodes.clock.advance(5_000);
+    await nodes.settle();
     assert.deepEqual(nodes.published.sort(), isKept ? ids.sort() : []);
   });
 }
@@ -533,3 +537,29 @@ test("who gives up what it had begun to publish says so, over another link if on
     assert.deepEqual([closed, published, nodes.published], [[], [], []]);
   }
 });
+
+for (const delayMs of [0, 60_000]) {
+  test(`who was silent asks all about a will that waited there, though its holders are new, when due after ${delayMs} ms`, async () => {
+    const nodes = new Nodes(["a", "b", "c", "d"]);
+    const ids = await nodes.node("c").connect(40);
+    nodes.node("a").delayMs = delayMs;
+    nodes.cut("a");
+    for (const id of ids) nodes.node("c").due(id);
+    await nodes.settle();
+    assert.deepEqual(nodes.published.sort(), [...ids].sort());
+    assert.ok(nodes.node("a").holders.size > 0);
+    // Of those whom c has told d alone is left, and a does not hear it yet.
+    for (const name of ["b", "c"]) nodes.kill(name);
+    nodes.restart("b").delayMs = delayMs;
+    for (const pair of ["a b", "a c"]) nodes.cuts.delete(pair);
+    nodes.changed();
+    await nodes.settle();
+    nodes.heal();
+    for (let i = 0; i < 40; i++) {
+      nodes.clock.advance(2_000);
+      await nodes.settle();
+    }
+    assert.deepEqual(nodes.published.sort(), [...ids].sort());
+    assert.equal(nodes.node("a").holders.size + nodes.node("b").holders.size, 0);
+  });
+}
