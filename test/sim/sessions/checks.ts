@@ -60,18 +60,31 @@ function isPromised(one: Interest, sent: Sent): boolean {
 
 /** Acknowledged is delivered: to everybody whose session was there all the time. */
 function* deliveryFaults(client: SimClient, sent: Sent): Iterable<string> {
-  // What waited for a node that was down goes to whoever is subscribed when it comes [MQTT-3.10.4-2].
-  const thereMs = sent.reachedMs.get(client.sessionNode().name) ?? neverEnded;
   const one = client.interests.find(
     (own) =>
       !isShared(own.filter) &&
       isPromised(own, sent) &&
-      (thereMs < own.endedMs || own.endedMs === neverEnded),
+      cameInTime(own, sent, [client.sessionNode(), own.endedAt]),
   );
   if (one === undefined || client.taken.has(sent)) return;
   // Nothing waits for a session that ends with its connection.
   if (!one.isKept && wereCutOff(sent.place, client.sessionNode(), sent)) return;
   yield `${client.clientId} never got ${inWords(sent)}; it subscribed to ${one.filter} at ${one.grantedMs.toFixed(1)} ms`;
+}
+
+/**
+ * Was it at all these nodes before the subscription ended? What waited for a node that was down goes to whoever is
+ * subscribed when it comes [MQTT-3.10.4-2], also when that node's sessions have been adopted by then.
+ */
+function cameInTime(
+  { endedMs }: Interest,
+  sent: Sent,
+  nodes: readonly (SessionNode | null)[],
+): boolean {
+  if (endedMs === neverEnded) return true;
+  const isThere = ({ name }: SessionNode): boolean =>
+    (sent.reachedMs.get(name) ?? neverEnded) < endedMs;
+  return nodes.every((node) => node === null || isThere(node));
 }
 
 /** Did one of these two nodes take the other for down, as it was cut off or had started so, while the message was published? */

@@ -172,6 +172,7 @@ export class SimClient extends SimConnection {
     const askedMs = this.nowMs;
     const interest = {
       ...{ filter, qos, askedMs, grantedMs: never, endedMs: never, overMs: never },
+      endedAt: null,
       isKept: !this.isCleanSession,
       ...{ knownMs: new Map<string, number>(), metMs: new Map<string, number>() },
     };
@@ -204,7 +205,10 @@ export class SimClient extends SimConnection {
   unsubscribe(filter: string): void {
     if (this.state !== "online") return;
     const open = this.interests.filter((one) => one.filter === filter && one.overMs === never);
-    for (const one of open) one.endedMs = Math.min(one.endedMs, this.nowMs);
+    for (const one of open) {
+      one.endedMs = Math.min(one.endedMs, this.nowMs);
+      one.endedAt ??= this.sessionNode();
+    }
     const messageId = this.request(([code]) => {
       // While nothing can be stored.
       if (code === 0x83) return;

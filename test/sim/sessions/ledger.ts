@@ -47,6 +47,8 @@ export interface Interest {
   grantedMs: number;
   /** From here on nothing new is promised. */
   endedMs: number;
+  /** Where its session was when it was unsubscribed. */
+  endedAt: SessionNode | null;
   /** It is known to be over: nothing that is sent later may come. */
   overMs: number;
   /** Nodes that have learned of it, and when; and those that are about to. */
