@@ -11,7 +11,7 @@ import type { Adoption } from "../../store/shared.js";
 import type { SessionMeta, StoredSubscription } from "../journal/meta.js";
 import type { MoveOutcome } from "../move/moves.js";
 import type { Session } from "../session.js";
-import { type Claim, highestOf, ownerOf } from "./claims.js";
+import { type Claim, encodeClaim, highestOf, ownerOf } from "./claims.js";
 import { DeadNode, type DeadNodeHost, readMeta } from "./dead-node.js";
 import type { AdoptedNote } from "./notes.js";
 import type { Try } from "./try.js";
@@ -35,6 +35,12 @@ interface MaybeThere {
   readonly meta: SessionMeta | null;
 }
 
+interface Doubted {
+  readonly session: Session;
+  /** With the number of the first message that the session took in doubt, in this process or an earlier one. */
+  readonly claim: Claim;
+}
+
 const nowhere: MaybeThere = { node: "", meta: null };
 
 export class Adoptions implements DeadNodeHost {
@@ -44,7 +50,7 @@ export class Adoptions implements DeadNodeHost {
   readonly tries = new Map<string, Try>();
   private readonly dead = new Map<string, DeadNode>();
   /** Sessions here that others wanted to adopt while this node was down, and may have; by client id. */
-  private readonly doubted = new Map<string, Session>();
+  private readonly doubted = new Map<string, Doubted>();
   private isRunning = false;
 
   constructor(readonly parts: AdoptionParts) {
@@ -106,8 +112,10 @@ export class Adoptions implements DeadNodeHost {
       return;
     }
     const { node, id } = owner;
-    this.doubted.set(clientId, session);
-    this.parts.moves.restoreOutgoing(session, { node, id, nextSeq: journal.nextSeq });
+    // What an earlier process took in doubt came to nobody else either.
+    const nextSeq = owner.nextSeq > 0 ? owner.nextSeq : journal.nextSeq;
+    this.doubted.set(clientId, { session, claim: { ...owner, nextSeq } });
+    this.parts.moves.restoreOutgoing(session, { node, id, nextSeq });
     this.parts.moves.whenSettled(clientId, () => {
       this.doubted.delete(clientId);
       if (this.parts.sessions.get(clientId) === session)
@@ -133,7 +141,12 @@ export class Adoptions implements DeadNodeHost {
   expectRows(): void {
     const { cluster } = this.parts;
     const peers = cluster.members.others().map(({ name }) => cluster.peer(name));
-    for (const { subscriptions } of this.doubted.values()) {
+    for (const { session, claim } of this.doubted.values()) {
+      const { journal, subscriptions } = session;
+      // Before anything comes to it: a later process is to know what did.
+      if (journal?.isOver === false) {
+        journal.note(claim.key, encodeClaim(claim.node, claim.id, claim.nextSeq));
+      }
       for (const [filter, { qos }] of subscriptions) {
         if (qos === 0 || isShared(filter)) continue;
         for (const peer of peers) peer?.assumeRow(filter, rowValue(2, true));

@@ -14,6 +14,8 @@ export interface Claim {
   readonly node: string;
   /** Of the try. */
   readonly id: number;
+  /** The number of the session's first message that its old owner took after it was back; 0: it was not back yet. */
+  readonly nextSeq: number;
 }
 
 /** Stamps are larger than other numbers in keys. */
@@ -23,8 +25,9 @@ export function claimKey(epoch: number, node: string): string {
   return `${claimPrefix}${epoch.toString(16).padStart(digits, "0")} ${node}`;
 }
 
-export function encodeClaim(node: string, id: number): Buffer {
-  return encodeNote({ node, id, nextSeq: 0 });
+/** `nextSeq`: see `Claim`. */
+export function encodeClaim(node: string, id: number, nextSeq = 0): Buffer {
+  return encodeNote({ node, id, nextSeq });
 }
 
 /** In place of a claim, and wherever else the fence is raised: the owner, if he is back, must write above `fence`. */
@@ -34,9 +37,9 @@ export function encodeVoid(fence: number): Buffer {
 
 /** One that cannot be read is nobody's. */
 export function claimOf(key: string, value: Buffer): Claim {
-  const { node = "", id = 0 } = decodeNote(value) ?? {};
+  const { node = "", id = 0, nextSeq = 0 } = decodeNote(value) ?? {};
   const epoch = Number.parseInt(key.slice(claimPrefix.length), 16);
-  return { key, epoch, node, id };
+  return { key, epoch, node, id, nextSeq };
 }
 
 /** The first claim that stands; null: there is none, or there are two of one epoch. */

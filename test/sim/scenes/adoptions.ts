@@ -356,6 +356,33 @@ async function adopterOwes(world: World): Promise<void> {
   assert.equal(stage.owners(client.clientId).length, 1, "one node has it");
 }
 
+/**
+ * Who adopted a session is dead when the old owner is back. What that one takes for it as a member of a group is nobody else's: it
+ * comes also when the old owner dies once more before it hears of the adoption.
+ */
+async function takenInDoubt(world: World): Promise<void> {
+  const all = await cast(world, "$share/g/t");
+  const { stage, a, b, c, client } = all;
+  c.crash();
+  b.store.writeMsMax = 40;
+  const endMs = world.nowMs + 5_000;
+  while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
+  for (const node of [a, b]) node.crash();
+  b.store.writeMsMax = 5;
+  void c.boot();
+  await world.until(() => c.isListening, 30_000, "its clients may come");
+  const origin = stage.actor("origin", c);
+  await origin.connect({ expirySeconds: 0 });
+  await publish(origin, "x", 1);
+  c.crash();
+  void c.boot();
+  await world.until(() => c.isListening, 30_000, "its clients may come again");
+  await settle(all);
+  assert.equal(await client.connect({}, a), true);
+  await hasCome(all, ["x"], "what was taken in doubt has come");
+  assert.equal(stage.owners(client.clientId).length, 1, "one node has it");
+}
+
 /** One died, and nothing is left of it, when the next one dies: what the first one had for that one's sessions is asked for. */
 async function nextDies(world: World): Promise<void> {
   const all = await cast(world);
@@ -468,4 +495,5 @@ export const adoptionScenes = {
   adopterDiesLate,
   adoptedTwice,
   adopterOwes,
+  takenInDoubt,
 };
