@@ -61,6 +61,7 @@ test("a node starts on a backup, and has everything", async (t) => {
   await client.subscribe("stored/#");
   assert.deepEqual(new Set(await client.payloads(500)), new Set(["kept"]));
   assert.equal((await restored.ctl<Verified>("store verify")).wrong, 0);
+  await restored.kill();
 });
 
 test("where nothing is stored the commands say so", async (t) => {

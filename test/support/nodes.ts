@@ -165,6 +165,12 @@ export class TestNode {
     await gone;
   }
 
+  /** Kills it unless it has ended by itself. */
+  async end(): Promise<void> {
+    const { exitCode, signalCode } = this.child ?? { exitCode: 0 };
+    if (exitCode === null && signalCode === null) await this.kill();
+  }
+
   /** SIGTERM: an orderly stop; resolves when the process is gone. */
   async stop(): Promise<void> {
     const { child } = this;
@@ -291,8 +297,12 @@ export interface ClusterOptions {
 /** Starts nodes named n1@127.0.0.1, n2@… and joins them to the first. */
 export async function startNodes(t: Scope, options: ClusterOptions): Promise<TestNode[]> {
   const folder = mkdtempSync(join(tmpdir(), "trellis-cluster-"));
-  t.after(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   const nodes: TestNode[] = [];
+  t.after(async () => {
+    // A node that lives may write to a folder as it is removed.
+    for (const node of nodes) await node.end();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
   for (let i = 0; i < options.nodes; i++) {
     const cookie = options.cookies?.[i] ?? "k".repeat(32);
     const settings = [...(options.settings ?? []), ...(options.settingsOf?.(i) ?? [])];
