@@ -310,8 +310,8 @@ async function adoptedTwice(world: World): Promise<void> {
   const endMs = world.nowMs + 5_000;
   while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
   b.crash();
-  // Nothing of it is deleted there.
-  const fence = (a.process?.cluster.nextStamp() ?? 0) + 1e6;
+  // Nothing of it is deleted there for some seconds.
+  const fence = (a.process?.cluster.nextStamp() ?? 0) + 4e6;
   const partition = `session/${client.clientId}`;
   await stage.shared?.space(c.name).content.write([{ partition, fence, operations: [] }]);
   await world.until(() => stage.owners(client.clientId)[0] === a.name, 10_000, "it is adopted");

@@ -86,6 +86,8 @@ async function givenUp(world: World): Promise<void> {
   client.connectSoon({ clean: true }, b);
   await world.run(200);
   client.drop();
+  // Its node has heard that.
+  await world.run(200);
   const newer = stage.actor(client.clientId, a);
   assert.equal(await newer.connect(), true);
   world.heal();
