@@ -71,17 +71,17 @@ export class PeerOrigins {
   set(message: Message, peer: number, incarnation: number, counter: number): void {
     const { origin } = message;
     if (origin !== null) {
-      message.origin = originOf(this.nameHere(origin.name, peer), origin.incarnation);
+      const name = nameHere(origin.name, this.nameOf(peer), this.ownName());
+      message.origin = originOf(name, origin.incarnation);
     } else if (counter > 0) {
       message.origin = this.of(peer, incarnation);
       message.identity = counter;
     }
   }
+}
 
-  /** What the sender calls its own is that of the peer, and what is ours has no name before it. */
-  private nameHere(name: string, peer: number): string {
-    if (name.startsWith("/")) return this.nameOf(peer) + name;
-    const own = this.ownName();
-    return name.startsWith(`${own}/`) ? name.slice(own.length) : name;
-  }
+/** What an origin of that name at a peer is called here: what he calls his own is his, and what is ours has no name before it. */
+export function nameHere(name: string, peer: string, own: string): string {
+  if (name.startsWith("/")) return peer + name;
+  return name.startsWith(`${own}/`) ? name.slice(own.length) : name;
 }

@@ -16,5 +16,10 @@ export function nameGiven({ session, marks }: SessionJournal, message: Message, 
   const { origin, qos } = message;
   if (qos < 2 || (origin !== null && originKind(origin) !== null)) return;
   message.origin = { name: givenOrigin, incarnation: session.epoch };
-  message.identity = hashString(session.clientId) * seqs + (seq % seqs);
+  message.identity = givenIdentity(session.clientId, seq);
+}
+
+/** The identity under `givenOrigin` of the message that a session's journal has under that number. */
+export function givenIdentity(clientId: string, seq: number): number {
+  return hashString(clientId) * seqs + (seq % seqs);
 }

@@ -10,8 +10,11 @@ import { sleep } from "../../lib/clock.js";
 import type { Subscriber } from "../../routing/targets.js";
 import { OutboxReader } from "../../routing/outbox-messages.js";
 import type { Message } from "../../routing/message.js";
+import { nameHere } from "../../routing/origins.js";
 import type { SharedPart } from "../../routing/shared-forward.js";
 import type { Adoption } from "../../store/shared.js";
+import type { Store, StoreFailure } from "../../store/store.js";
+import { sessionPrefix } from "../journal/journal.js";
 import type { StoredSubscription } from "../journal/meta.js";
 import { StoredSessions } from "../journal/stored-session.js";
 import { MovingIn } from "../move/moving-in.js";
@@ -24,8 +27,10 @@ import {
   setOrigin,
   type WaitingFrame,
 } from "../waiting-frames.js";
+import { giveLeft } from "./left-to-groups.js";
 import { adoptedKey, encodeAdopted, type Former } from "./notes.js";
 import { type AdoptionCounters, type AdoptionParts, againMs, lastKey, pollMs } from "./parts.js";
+
 import { readClaims } from "./try.js";
 import {
   type Answer,
@@ -302,7 +307,7 @@ export class Readdressing {
     const { node, incarnation, by, id } = former;
     if (session.journal?.isOver) return true;
     if (!cluster.members.others().some(({ name }) => name === node)) return true;
-    if (cluster.state(node) === "down") return await this.deleteAt(node, session);
+    if (cluster.state(node) === "down") return await this.deleteAt(former, session);
     // A process that lives, cut off until now, does not know of it, and ends.
     if ((cluster.peer(node)?.incarnation ?? 0) <= incarnation) return false;
     const { clientId } = session;
@@ -311,25 +316,48 @@ export class Readdressing {
     return body !== null && decodeAnswer(body)?.kind === "settled";
   }
 
-  private async deleteAt(node: string, session: Session): Promise<boolean> {
+  private async deleteAt({ node, by, id }: Former, session: Session): Promise<boolean> {
     const { cluster } = this.host.parts;
     const place = this.host.placeOf(node);
     const partition = session.journal?.partition;
     if (place === null || place.isLost || partition === undefined) return false;
+    const { store } = place;
+    const fence = session.epoch;
     try {
-      const fence = session.epoch;
+      const claims = await readClaims(store, partition);
+      const nextSeq = claims.find((one) => one.node === by && one.id === id)?.nextSeq ?? 0;
+      let failure = nextSeq > 0 ? await this.giveLate(node, session, store, nextSeq) : null;
       const operations = [{ kind: "deleteRange", from: "", to: lastKey }] as const;
-      const [failure] = await place.store.write([{ partition, fence, operations }]);
-      if (!failure) return true;
+      failure ??= (await store.write([{ partition, fence, operations }]))[0] ?? null;
+      if (failure === null) return true;
       if (failure.kind !== "fenced" || place.isLost) return false;
       // Somebody came too late with a claim: it may be written to with a later epoch alone, there and, some day, here.
-      for (const { epoch } of await readClaims(place.store, partition)) cluster.observeStamp(epoch);
+      for (const { epoch } of claims) cluster.observeStamp(epoch);
       session.epoch = cluster.nextStamp();
       session.journal?.noteMeta();
       return false;
     } catch {
       return false;
     }
+  }
+
+  /** What the node took of share groups when it was back, and did not know of the adoption. */
+  private async giveLate(
+    node: string,
+    { clientId, epoch: fence }: Session,
+    store: Store,
+    from: number,
+  ): Promise<StoreFailure | null> {
+    const { parts, counters } = this.host;
+    const partition = sessionPrefix + clientId;
+    // Nothing comes later than what is read.
+    const [failure] = await store.write([{ partition, fence, operations: [] }]);
+    if (failure) return failure;
+    const stored = await this.stored.read(store, partition);
+    const names = (name: string): string => nameHere(name, node, parts.cluster.name);
+    const left = { store, partition, clientId, from, names };
+    counters.redispatched += await giveLeft(parts, stored, left);
+    return null;
   }
 
   private open({ session }: Pending): void {

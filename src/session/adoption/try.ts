@@ -3,7 +3,7 @@
  * first claim that stands decides who may; the commit here is the switch.* Before it the try may come to nothing at any
  * step, and the session is still where it was.
  */
-import { originOf, againOrigin, ownOrigins } from "../../routing/origins.js";
+import { againOrigin, nameHere, originOf } from "../../routing/origins.js";
 import type { Message } from "../../routing/message.js";
 import type { Adoption } from "../../store/shared.js";
 import type { Operation, Row, Store } from "../../store/store.js";
@@ -23,6 +23,7 @@ import {
   highestOf,
   ownerOf,
 } from "./claims.js";
+import { giveLeft } from "./left-to-groups.js";
 import { adoptedKey, encodeAdopted, type Former } from "./notes.js";
 import { type AdoptionCounters, type AdoptionParts, lastKey } from "./parts.js";
 import { Pending } from "./readdressing.js";
@@ -65,6 +66,9 @@ export class Try {
   private isAborted = false;
   private readonly stored: StoredSessions;
   private mine = "";
+  /** What the dead node's names for origins are here. */
+  private readonly names = (name: string): string =>
+    nameHere(name, this.of.node, this.host.parts.cluster.name);
 
   constructor(
     private readonly host: TryHost,
@@ -112,6 +116,7 @@ export class Try {
     const endsAt = meta?.endsAt ?? 0;
     const isOver = endsAt !== 0 && endsAt <= this.host.parts.clock.wallMs();
     if (meta === null || meta.expiryMs <= 0 || isOver) {
+      if (meta !== null) await this.giveLeft(stored, 0);
       await this.deleteThere();
       return null;
     }
@@ -186,6 +191,7 @@ export class Try {
   private async resolve(stored: StoredSession): Promise<void> {
     const { moving, moved } = stored;
     if (moving !== null && (await this.hasGone(moving))) {
+      await this.giveLeft(stored, moving.nextSeq);
       await this.deleteThere();
       throw new NotTaken();
     }
@@ -241,19 +247,24 @@ export class Try {
     if (body === null || decodeAnswer(body)?.kind !== "settled") await this.withdraw();
   }
 
+  /** What it has of share groups, from that number on, goes to other members. */
+  private async giveLeft(stored: StoredSession, from: number): Promise<void> {
+    const { host, partition, clientId, names } = this;
+    const left = { store: this.place.store, partition, clientId, from, names };
+    host.counters.redispatched += await giveLeft(host.parts, stored, left);
+  }
+
   private build(stored: StoredSession, meta: SessionMeta): Session {
     const { cluster } = this.host.parts;
     cluster.observeStamp(meta.epoch);
-    const dead = this.of.node;
-    const names = (name: string): string => {
-      const full = ownOrigins.includes(name) ? dead + name : name;
-      return full.startsWith(`${cluster.name}/`) ? full.slice(cluster.name.length) : full;
-    };
-    const session = this.stored.build(this.clientId, stored, meta, names);
+    const session = this.stored.build(this.clientId, stored, meta, this.names);
     // Higher than every fence of the partition, there and here.
     session.epoch = cluster.nextStamp();
     // What its node had published it was given there.
-    session.journal?.marks.restore({ name: dead, incarnation: this.of.incarnation }, allNumbers);
+    session.journal?.marks.restore(
+      { name: this.of.node, incarnation: this.of.incarnation },
+      allNumbers,
+    );
     return session;
   }
 

@@ -356,13 +356,10 @@ async function adopterOwes(world: World): Promise<void> {
   assert.equal(stage.owners(client.clientId).length, 1, "one node has it");
 }
 
-/**
- * Who adopted a session is dead when the old owner is back. What that one takes for it as a member of a group is nobody else's: it
- * comes also when the old owner dies once more before it hears of the adoption.
- */
-async function takenInDoubt(world: World): Promise<void> {
-  const all = await cast(world, "$share/g/t");
-  const { stage, a, b, c, client } = all;
+/** Who adopted the session is dead when the old owner is back, which takes `x` for it as a member of a group, and dies again. */
+async function takeInDoubt(all: Cast): Promise<void> {
+  const { stage, a, b, c } = all;
+  const { world } = stage;
   c.crash();
   b.store.writeMsMax = 40;
   const endMs = world.nowMs + 5_000;
@@ -375,8 +372,31 @@ async function takenInDoubt(world: World): Promise<void> {
   await origin.connect({ expirySeconds: 0 });
   await publish(origin, "x", 1);
   c.crash();
+}
+
+/** What the old owner takes in doubt is nobody else's: it comes also when that one is the first to be back again. */
+async function takenInDoubt(world: World): Promise<void> {
+  const all = await cast(world, "$share/g/t");
+  await takeInDoubt(all);
+  const { c } = all;
   void c.boot();
   await world.until(() => c.isListening, 30_000, "its clients may come again");
+  await hasComeFromDoubt(all);
+}
+
+/** The same, but who adopted it is the first to be back, and rids the other's store of it. */
+async function leftInDoubt(world: World): Promise<void> {
+  const all = await cast(world, "$share/g/t");
+  await takeInDoubt(all);
+  const { a, b } = all;
+  for (const node of [a, b]) void node.boot();
+  await world.until(() => a.isListening && b.isListening, 30_000, "its clients may come again");
+  await world.run(2_000);
+  await hasComeFromDoubt(all);
+}
+
+async function hasComeFromDoubt(all: Cast): Promise<void> {
+  const { stage, a, client } = all;
   await settle(all);
   assert.equal(await client.connect({}, a), true);
   await hasCome(all, ["x"], "what was taken in doubt has come");
@@ -496,4 +516,5 @@ export const adoptionScenes = {
   adoptedTwice,
   adopterOwes,
   takenInDoubt,
+  leftInDoubt,
 };

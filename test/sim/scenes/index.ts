@@ -4,6 +4,7 @@ import { World } from "../world/world.js";
 import { adoptionScenes } from "./adoptions.js";
 import { channelScenes } from "./channels.js";
 import { directoryScenes } from "./directory.js";
+import { leftToGroupsScenes } from "./left-to-groups.js";
 import { publisherScenes } from "./publishers.js";
 import { publishScenes } from "./publishing.js";
 import { redispatchScenes } from "./redispatch.js";
@@ -30,6 +31,7 @@ const scenes = {
   ...routeScenes,
   ...willScenes,
   ...adoptionScenes,
+  ...leftToGroupsScenes,
 } satisfies Record<string, Scene>;
 
 /** Names of all files' scenes: each has one of its own. */
@@ -47,6 +49,7 @@ export const sceneNames: readonly string[] = [
   routeScenes,
   willScenes,
   adoptionScenes,
+  leftToGroupsScenes,
 ].flatMap((file) => Object.keys(file));
 
 export type SceneName = keyof typeof scenes;
