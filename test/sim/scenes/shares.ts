@@ -1,7 +1,7 @@
 /** Share groups over nodes: who is chosen, and who gets what the chosen one did not take. */
 import assert from "node:assert/strict";
 import type { Message } from "../../../src/routing/message.js";
-import { allUp } from "../cluster-node.js";
+import { allUp, type ClusterNode } from "../cluster-node.js";
 import type { FakeSubscriber } from "../fakes.js";
 import type { World } from "../world/world.js";
 import { accepted, down, member, numbers, payloads, three } from "./cast.js";
@@ -93,14 +93,19 @@ async function sureOnes(world: World): Promise<void> {
   assert.deepEqual(here.payloads, numbers(10), "a node that may be down is not chosen");
 }
 
+/** The member of the group at `node` is not there when that dies; one that is left has seen it. */
+async function leaves(world: World, node: ClusterNode, left: ClusterNode): Promise<void> {
+  member(node, "gone", true, key);
+  await world.run(200);
+  node.crash();
+  await down(world, left, node);
+}
+
 /** Members that are away at nodes that are up come before the outboxes of nodes that are down. */
 async function queueBeforeOutbox(world: World): Promise<void> {
   const { a, b, c } = await three(world);
   const away = member(b, "away", false, key);
-  member(c, "gone", true, key);
-  await world.run(200);
-  c.crash();
-  await down(world, a, c);
+  await leaves(world, c, a);
   await accepted(
     world,
     numbers(10).map((number) => a.publish("t/1", number)),
@@ -112,10 +117,7 @@ async function queueBeforeOutbox(world: World): Promise<void> {
 /** Nobody else is left: what is published waits for the node that is down. */
 async function outboxAtLast(world: World): Promise<void> {
   const { a, b, c } = await three(world);
-  member(c, "gone", true, key);
-  await world.run(200);
-  c.crash();
-  await down(world, a, c);
+  await leaves(world, c, a);
   await accepted(
     world,
     numbers(3).map((number) => a.publish("t/1", number)),
@@ -130,14 +132,8 @@ async function outboxAtLast(world: World): Promise<void> {
 /** The member of a node that was down is at another one now, of which only the publisher's node knows: what waited for it is not lost. */
 async function movedMeanwhile(world: World): Promise<void> {
   const { a, b, c } = await three(world);
-  member(b, "gone", true, key);
-  await world.run(200);
-  b.crash();
-  await down(world, a, b);
-  member(c, "gone", true, key);
-  await world.run(200);
-  c.crash();
-  await down(world, a, c);
+  await leaves(world, b, a);
+  await leaves(world, c, a);
   await accepted(
     world,
     numbers(20).map((number, i) => a.publish("t/1", number, i % 2 === 0 ? 1 : 2)),
