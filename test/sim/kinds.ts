@@ -87,6 +87,15 @@ const thirds: readonly Third[] = ["up", "dead", "cut"];
 
 /** One move; what goes wrong at which step of it, where its client is, and whether a third node is away, are in the seed. */
 async function tellMoves(seed: number): Promise<number> {
+  return await tellMove(seed, thirds, false);
+}
+
+/** The same of nodes that share a store: those that die are adopted in the midst of it. */
+async function tellAdoptedMoves(seed: number): Promise<number> {
+  return await tellMove(seed, ["up"], true);
+}
+
+async function tellMove(seed: number, thirds: readonly Third[], adopts: boolean): Promise<number> {
   const steps = Math.floor(seed / mishaps.length);
   const rounds = Math.floor(steps / moveSteps);
   const third = thirds[Math.floor(rounds / places.length) % thirds.length] ?? "up";
@@ -100,7 +109,7 @@ async function tellMoves(seed: number): Promise<number> {
     if (isOfThird) mishap = { kind: "back" };
     if (whereabouts === 2) whereabouts = "away";
   }
-  const story = new MoveStory(seed, steps % moveSteps, mishap, whereabouts, third);
+  const story = new MoveStory(seed, steps % moveSteps, mishap, whereabouts, third, adopts);
   await story.tell();
   await checkSessions(story);
   return story.world.timeline.turns;
@@ -121,6 +130,7 @@ export const kinds = {
   adopts: tellAdopts,
   cutoffs: tellCutOffs,
   moves: tellMoves,
+  adoptedMoves: tellAdoptedMoves,
   wills: tellWills,
   joins: tellJoins,
   scenes: tellScenes,
@@ -132,7 +142,7 @@ export type Kind = keyof typeof kinds;
 
 /** Those in which nothing is broken on purpose. */
 export const soaked: readonly Kind[] = [
-  ...(["cluster", "sessions", "roams", "adopts", "cutoffs", "moves"] as const),
+  ...(["cluster", "sessions", "roams", "adopts", "cutoffs", "moves", "adoptedMoves"] as const),
   ...(["wills", "joins", "scenes"] as const),
 ];
 

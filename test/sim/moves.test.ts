@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { kinds } from "./kinds.js";
 import { checkSessions } from "./sessions/checks.js";
 import {
   type Mishap,
@@ -105,4 +106,10 @@ test("the new owner dies at any step of a move, with a third node down", async (
   for (let step = 1; step < moveSteps; step += 2) {
     await tell(620 + step, step, { kind: "crash", node: 1 }, places[step % 2], "cut");
   }
+});
+
+test("nodes that share a store die, or are cut off, at any step of a move, and what is for groups is not lost either", async () => {
+  for (let seed = 1; seed <= 24; seed++) await kinds.adoptedMoves(seed);
+  // What the old owner had taken when the state had left was deleted with the rest.
+  for (const seed of [134, 141, 218]) await kinds.adoptedMoves(seed);
 });

@@ -3,12 +3,14 @@
  * its new one or a third node dies, or two of them do not hear each other for a while. When all is well again the session
  * has one owner, and its client gets there what was acknowledged.
  */
+import { SharedMemory } from "../../../src/store/shared-memory.js";
 import { nodeName } from "../cluster-node.js";
 import type { Dice } from "../world/dice.js";
 import { World } from "../world/world.js";
 import { SimClient } from "./client.js";
 import { Ledger } from "./ledger.js";
 import { SessionNode } from "./node.js";
+import { leaseTimes } from "./shared.js";
 
 /** What happens at a step; nodes by their place: 0 the old owner, 1 the new one, 2 another. */
 export type Mishap =
@@ -48,6 +50,7 @@ export class MoveStory {
   private lastOwner: SessionNode | null = null;
   private flows = true;
   private isStruck = false;
+  private isMended = false;
   /** Who was asked to move it has not said yet what came of that, and lives. */
   private isPushing: () => boolean = () => false;
 
@@ -57,8 +60,11 @@ export class MoveStory {
     private readonly mishap: Mishap,
     private readonly whereabouts: Whereabouts = "away",
     private readonly third: Third = "up",
+    /** The nodes share a store, and adopt the sessions of those that die; some of what is published is for a group. */
+    private readonly adopts = false,
   ) {
-    const what = `client ${whereabouts}, third node ${third}, ${JSON.stringify(mishap)}`;
+    const how = adopts ? ", shared store" : "";
+    const what = `client ${whereabouts}, third node ${third}${how}, ${JSON.stringify(mishap)}`;
     this.world = new World(seed, `move of seed ${seed}, step ${step}, ${what}`);
     this.dice = this.world.dice.fork(9);
   }
@@ -141,15 +147,28 @@ export class MoveStory {
     this.connections = mover.connections;
   }
 
+  /** Where the youngest session of that client is. */
+  private ownerOf(clientId: string): SessionNode | undefined {
+    let [owner, newest] = [undefined as SessionNode | undefined, -1];
+    for (const node of this.nodes) {
+      const epoch = node.process?.sessions.get(clientId)?.epoch ?? -1;
+      if (!node.isAdopted && epoch > newest) [owner, newest] = [node, epoch];
+    }
+    return owner;
+  }
+
   private owner(): SessionNode | undefined {
     return this.nodes.find(({ process }) => process?.sessions.get(movingId)?.isElsewhere === false);
   }
 
   private async begin(): Promise<SimClient> {
     const { world, dice } = this;
-    const atomic = dice.chance(0.5);
+    const atomic = dice.chance(0.5) && !this.adopts;
+    const settings = { session: { placement: "stay" } } as const;
+    const clock = { monotonicMs: () => world.nowMs };
+    const shared = this.adopts ? new SharedMemory(clock, leaseTimes.leaseMs) : null;
     for (let i = 0; i < 3; i++) {
-      const node = new SessionNode(world, nodeName(i), { session: { placement: "stay" } });
+      const node = new SessionNode(world, nodeName(i), settings, shared);
       node.store.atomic = atomic;
       node.store.readMsMax = dice.pick([0, 2]);
       node.store.writeMsMax = dice.pick([1, 5, 20]);
@@ -167,7 +186,9 @@ export class MoveStory {
     for (const client of this.clients) client.connect();
     await world.until(() => this.clients.every(({ state }) => state === "online"), 5_000, "online");
     mover.subscribe("t/#", 2);
-    await world.until(() => mover.isSettled, 5_000, "SUBACK");
+    const members = this.adopts ? [mover, dice.pick(this.publishers)] : [];
+    for (const member of members) member.subscribe("$share/g/s/#", 2);
+    await world.until(() => this.clients.every((one) => one.isSettled), 5_000, "SUBACK");
     mover.ackMsMax = dice.pick([5, 400]);
     return mover;
   }
@@ -184,11 +205,16 @@ export class MoveStory {
     client.onGranted = ({ knownMs, grantedMs }) => {
       for (const { name } of this.nodes) knownMs.set(name, grantedMs);
     };
+    if (this.adopts) client.sessionNode = () => this.ownerOf(clientId) ?? node;
     this.clients.push(client);
     return client;
   }
 
-  private publishOn(client: SimClient, topics: readonly string[] = ["t/a", "t/b"]): void {
+  private get topics(): readonly string[] {
+    return this.adopts ? ["t/a", "t/b", "s/a"] : ["t/a", "t/b"];
+  }
+
+  private publishOn(client: SimClient, topics = this.topics): void {
     if (!this.flows) return;
     const { dice } = this;
     if (client.state === "online") client.publish(dice.pick(topics), dice.pick([1, 1, 2]));
@@ -231,7 +257,9 @@ export class MoveStory {
     else if (mishap.kind === "back") {
       world.heal();
       if (nodes[2]?.process === null) void nodes[2].boot();
-    } else if (mishap.kind === "cut") {
+    }
+    // One that comes so late would never be mended.
+    else if (mishap.kind === "cut" && !this.isMended) {
       const [one, other] = mishap.between.map((index) => nodes[index]?.place);
       if (one !== undefined && other !== undefined) world.cutLink(one, other);
     }
@@ -258,6 +286,7 @@ export class MoveStory {
   private async mend(): Promise<void> {
     const { world, dice } = this;
     await world.run(dice.pick([0, 300, 6_000]));
+    this.isMended = true;
     world.heal();
     await this.startAll();
     await this.allUp();
