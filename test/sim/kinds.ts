@@ -74,6 +74,14 @@ async function tellWills(seed: number): Promise<number> {
   return story.world.timeline.turns;
 }
 
+/** The same of nodes that share a store. */
+async function tellAdoptedWills(seed: number): Promise<number> {
+  const story = new WillStory(seed, true);
+  await story.tell();
+  await checkWills(story);
+  return story.world.timeline.turns;
+}
+
 /** Two clusters become one. */
 async function tellJoins(seed: number): Promise<number> {
   const story = new JoinStory(seed);
@@ -132,6 +140,7 @@ export const kinds = {
   moves: tellMoves,
   adoptedMoves: tellAdoptedMoves,
   wills: tellWills,
+  adoptedWills: tellAdoptedWills,
   joins: tellJoins,
   scenes: tellScenes,
   early: tellEarly,
@@ -143,7 +152,7 @@ export type Kind = keyof typeof kinds;
 /** Those in which nothing is broken on purpose. */
 export const soaked: readonly Kind[] = [
   ...(["cluster", "sessions", "roams", "adopts", "cutoffs", "moves", "adoptedMoves"] as const),
-  ...(["wills", "joins", "scenes"] as const),
+  ...(["wills", "adoptedWills", "joins", "scenes"] as const),
 ];
 
 export const isKind = (name: string): name is Kind => Object.hasOwn(kinds, name);

@@ -253,13 +253,13 @@ export class MoveStory {
 
   private strike(): void {
     const { mishap, nodes, world } = this;
+    // One that comes so late would never be mended.
+    if (this.isMended) return;
     if (mishap.kind === "crash") nodes[mishap.node]?.crash();
     else if (mishap.kind === "back") {
       world.heal();
       if (nodes[2]?.process === null) void nodes[2].boot();
-    }
-    // One that comes so late would never be mended.
-    else if (mishap.kind === "cut" && !this.isMended) {
+    } else if (mishap.kind === "cut") {
       const [one, other] = mishap.between.map((index) => nodes[index]?.place);
       if (one !== undefined && other !== undefined) world.cutLink(one, other);
     }

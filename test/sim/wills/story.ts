@@ -3,8 +3,10 @@
  * nodes die and are cut off. It ends with everybody gone, and all nodes well. checks.ts says which wills had to come.
  */
 import type { Qos } from "../../../src/protocol/publish.js";
+import { SharedMemory } from "../../../src/store/shared-memory.js";
 import { nodeName } from "../cluster-node.js";
 import { SessionNode } from "../sessions/node.js";
+import { leaseTimes } from "../sessions/shared.js";
 import type { Dice } from "../world/dice.js";
 import type { Life } from "../world/node.js";
 import { World } from "../world/world.js";
@@ -46,7 +48,11 @@ export class WillStory {
   private readonly mix: Mix;
   private readonly options: MortalOptions[] = [];
 
-  constructor(readonly seed: number) {
+  constructor(
+    readonly seed: number,
+    /** The nodes share a store, and adopt the sessions of those that die. */
+    private readonly adopts = false,
+  ) {
     this.world = new World(seed);
     this.dice = this.world.dice.fork(11);
     this.life = this.world.node("clients@clients").boot();
@@ -99,8 +105,10 @@ export class WillStory {
     const { dice, world } = this;
     const count = 2 + dice.integer(3);
     const settings = { session: { placement: dice.pick(["follow", "stay"] as const) } };
+    const clock = { monotonicMs: () => world.nowMs };
+    const shared = this.adopts ? new SharedMemory(clock, leaseTimes.leaseMs) : null;
     for (let i = 0; i < count; i++) {
-      const node = new SessionNode(world, nodeName(i), settings);
+      const node = new SessionNode(world, nodeName(i), settings, shared);
       node.store.writeMsMax = dice.pick([1, 5, 20]);
       this.nodes.push(node);
     }
