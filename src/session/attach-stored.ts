@@ -31,7 +31,7 @@ export function attachStored(
     superseded();
     return;
   }
-  session.epoch = epoch;
+  session.epoch = session.connectedEpoch = epoch;
   if (isNew) journal.noteMeta();
   if (journal.journals.stalled !== null) {
     // It would have to wait for nobody knows how long.

@@ -28,8 +28,8 @@ export interface ClientWillsParts {
 /** What it uses of the sessions. */
 export interface ClientWillsHost extends SessionHost {
   get(clientId: string): Session | undefined;
-  /** Of the latest connection or session of that client id that is here, or is remembered to have ended; undefined: of none. */
-  epochHere(clientId: string): number | undefined;
+  /** Of the latest connection of that client id whose session is here, or is remembered to have ended; undefined: of none. */
+  connectedEpochHere(clientId: string): number | undefined;
   /** What makes wall-clock time of monotonic time, now. */
   wallOffsetMs(): number;
   publish(message: Message): void;
@@ -355,7 +355,7 @@ export class ClientWills implements WillHost {
   }
 
   isBack(clientId: string, epoch: number): boolean {
-    return (this.host.epochHere(clientId) ?? 0) > epoch;
+    return (this.host.connectedEpochHere(clientId) ?? 0) > epoch;
   }
 
   hasLetGo(clientId: string, epoch: number): boolean {

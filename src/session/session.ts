@@ -47,6 +47,8 @@ export class Session implements Subscriber, WheelEntry, Replaying {
   readonly subscriptions = new Subscriptions();
   channel: Channel | null = null;
   epoch = 0;
+  /** Of its client's latest connection; less than its own when it was adopted since. */
+  connectedEpoch = 0;
   /** How long it outlives its connection; 0: not at all. */
   expiryMs = 0;
   will: WillPacket | null = null;
@@ -153,7 +155,7 @@ export class Session implements Subscriber, WheelEntry, Replaying {
     const { channel, epoch, expiryMs, receiveMaximum, will } = attachment;
     const wasPersistent = this.persistent;
     this.channel = channel;
-    this.epoch = epoch;
+    this.epoch = this.connectedEpoch = epoch;
     this.expiryMs = expiryMs;
     this.will = will;
     this.resumed = attachment.resumed ?? false;

@@ -108,8 +108,8 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   get(clientId: string): Session | undefined {
     return this.byId.get(clientId);
   }
-  epochHere(clientId: string): number | undefined {
-    const here = this.remote?.near(clientId)?.epoch ?? this.byId.get(clientId)?.epoch;
+  connectedEpochHere(clientId: string): number | undefined {
+    const here = this.remote?.near(clientId)?.epoch ?? this.byId.get(clientId)?.connectedEpoch;
     return here ?? this.superseded?.endedUpTo(clientId);
   }
   all(): Iterable<Session> {

@@ -18,6 +18,8 @@ const metaSchema = z.object({
   /** Wall-clock milliseconds at which it ends; 0: it had a connection. */
   endsAt: z.number(),
   epoch: z.number(),
+  /** Of its client's latest connection, if that is another one. */
+  connectedEpoch: z.number().optional(),
   rules: storedRules,
 });
 
@@ -40,8 +42,9 @@ export interface StoredSubscription {
 }
 
 export function encodeMeta(session: Session): Buffer {
-  const { user, expiryMs, epoch, rules } = session;
-  return encodeRecord(version, { user, expiryMs, endsAt: session.endsAtWallMs, epoch, rules });
+  const { user, expiryMs, epoch, connectedEpoch, rules } = session;
+  const meta = { user, expiryMs, endsAt: session.endsAtWallMs, epoch, rules };
+  return encodeRecord(version, connectedEpoch === epoch ? meta : { ...meta, connectedEpoch });
 }
 
 /** Null: it cannot be read. */

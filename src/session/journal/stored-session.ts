@@ -104,6 +104,7 @@ export class StoredSessions {
     session.access = host.authorizer.accessOf({ clientId, user, rules });
     session.expiryMs = meta.expiryMs;
     session.epoch = meta.epoch;
+    session.connectedEpoch = meta.connectedEpoch ?? meta.epoch;
     session.endDueMs = this.endDueMs(meta);
     this.restoreLog(session, session.journal, stored, names);
     return session;

@@ -54,7 +54,7 @@ export class SessionImport {
     session.access = sessions.authorizer.accessOf({ clientId, user, rules });
     session.expiryMs = expiryMs;
     session.endDueMs = endsInMs === -1 ? Number.POSITIVE_INFINITY : this.nowMs + endsInMs;
-    session.epoch = epoch;
+    session.epoch = session.connectedEpoch = epoch;
     session.isArriving = head.connected;
     if (journals !== null) session.journal = journals.open(session);
     session.succession = head.succession;
