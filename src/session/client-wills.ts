@@ -11,7 +11,13 @@ import type { Session } from "./session.js";
 import { StoredWills } from "./stored-wills.js";
 import { WillHolders } from "./will-holders.js";
 import type { WillHost, WillNetwork } from "./will-parts.js";
-import { decodeHeld, encodeHeld, type FiredWill, type HeldWill } from "./will-record.js";
+import {
+  decodeHeld,
+  encodeHeld,
+  type FiredWill,
+  type HeldWill,
+  type NotedWill,
+} from "./will-record.js";
 import { standIn, willMessage } from "./wills.js";
 
 const pollMs = 5;
@@ -63,6 +69,7 @@ export class ClientWills implements WillHost {
         onFound: ({ message, epoch, owner }) => holders?.isHere(message.publisher, epoch, owner),
         onAccepted: ({ message, epoch, owner }) =>
           holders?.publishedAgain(message.publisher, epoch, owner),
+        onNoted: (noted) => holders?.restoreNote(noted),
       });
   }
 
@@ -368,6 +375,21 @@ export class ClientWills implements WillHost {
     if (session !== undefined && session.epoch === epoch && session.will !== null) {
       this.host.onWillSettled(session);
     }
+  }
+
+  note(noted: NotedWill): void {
+    this.stored?.note(noted);
+  }
+
+  forgetNote(noted: Pick<NotedWill, "clientId" | "epoch">): void {
+    this.stored?.forgetNote(noted);
+  }
+
+  whenNoted(done: () => void): void {
+    const { commits } = this.parts.journals ?? {};
+    // A store that is stuck keeps no other node from publishing.
+    if (commits === undefined || commits.stalled !== null) done();
+    else commits.whenCommitted(done);
   }
 
   private fire(fired: FiredWill): void {

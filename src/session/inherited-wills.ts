@@ -16,6 +16,8 @@ import { decodeAnswer } from "./will-wire.js";
 const askAgainMs = 500;
 /** Until a holder that did not answer is told again. */
 const askSoonMs = 100;
+/** Nodes that know of a will that it is settled, if there are so many: one of them has to be there when its owner starts. */
+const witnesses = 3;
 /** Settled: nobody is about to publish it. */
 const nobodys = { incarnation: 0, process: 0 };
 
@@ -26,8 +28,8 @@ export interface InheritedParts {
   readonly notes: WillNotes;
   /** Members that are up or suspect, as they were when they changed last. */
   live(): readonly string[];
-  /** The other nodes that hold wills of that client id. */
-  holdersOf(clientId: string): readonly string[];
+  /** The other ones of so many nodes that hold wills of that client id, or would be the next to. */
+  holdersOf(clientId: string, count: number): readonly string[];
   /** Was its owner told, by this node, that nobody else would publish it? */
   isReturned(clientId: string, epoch: number, incarnation: number): boolean;
   onPublish(): void;
@@ -302,7 +304,7 @@ export class InheritedWills {
   /** Who has to know that a will may not be published any more, and may know that already. */
   private toTell(clientId: string, isDoubtful = false): readonly string[] {
     const { network } = this.parts;
-    if (!isDoubtful && network.isWhole()) return this.parts.holdersOf(clientId);
+    if (!isDoubtful && network.isWhole()) return this.parts.holdersOf(clientId, witnesses);
     return this.parts.live().filter((name) => name !== network.self);
   }
 
@@ -313,7 +315,7 @@ export class InheritedWills {
   private tellPublished(clientId: string, { owner, epoch, told }: Inherited): void {
     this.parts.notes.settle(owner, clientId, epoch);
     const wills = [{ clientId, epoch }];
-    const names = new Set([...told, ...this.parts.holdersOf(clientId)]);
+    const names = new Set([...told, ...this.parts.holdersOf(clientId, witnesses)]);
     if (this.parts.live().includes(owner)) names.add(owner);
     for (const name of names) {
       void this.parts.asking.one(name, { kind: "settled", owner, ...nobodys, wills });

@@ -43,6 +43,11 @@ export class OwnWills {
   hold(clientId: string, epoch: number, will: Uint8Array, done: () => void): void {
     const holders = this.holdersOf(clientId);
     const before = this.own.get(clientId);
+    if (before !== undefined && before.epoch > epoch) {
+      // What an earlier process left is taken up as its client is coming back.
+      done();
+      return;
+    }
     const sinceMs = before?.epoch === epoch ? before.sinceMs : this.nowMs;
     const former = before?.former ?? none;
     const own: Own = { epoch, will, sinceMs, holders, former, isHeld: false };
@@ -156,11 +161,12 @@ export class OwnWills {
     else for (const due of this.waiting) due.isDoubtful = true;
   }
 
-  holdersOf(clientId: string): readonly string[] {
+  /** The other nodes that hold wills of that client id; with a higher count, also those that would be the next. */
+  holdersOf(clientId: string, count = 2): readonly string[] {
     const { network } = this.parts;
     const live = network.live();
     if (live.length === 1) return none;
-    return homes(clientId, live, 2).filter((name) => name !== network.self);
+    return homes(clientId, live, count).filter((name) => name !== network.self);
   }
 
   private get nowMs(): number {

@@ -1,6 +1,6 @@
 /**
  * The wills of connected clients, and of clients that are away for less than their will delay, in the store: `will/<two
- * hex digits>`. A will that is due is first committed as fired, under an identity, and then published; what is found
+ * hex digits>`; and what is known of wills of other nodes' clients (will-notes.ts). A will that is due is first committed as fired, under an identity, and then published; what is found
  * fired after a crash is published once more under the same identity, so that whoever took it drops the repeat. A will
  * of QoS 0, for which nobody remembers anything, is deleted first and published then: once at most.
  */
@@ -16,12 +16,16 @@ import { type CommittedPublish, CommittedPublishes } from "./journal/committed-p
 import {
   decodeFired,
   decodeHeld,
+  decodeNoted,
   encodeFired,
   encodeHeld,
+  encodeNoted,
   type FiredWill,
   firedPrefix,
   type HeldWill,
   heldPrefix,
+  type NotedWill,
+  notedPrefix,
 } from "./will-record.js";
 
 const rowsAtOnce = 1024;
@@ -77,6 +81,8 @@ export interface StoredWillsHost {
   onFound(found: FiredWill): void;
   /** One that was found, and published again, is accepted by all: nothing here will tell of it. */
   onAccepted(found: FiredWill): void;
+  /** An earlier process noted that of another node's will. After `onFound` of the same will. */
+  onNoted(noted: NotedWill): void;
 }
 
 export class StoredWills {
@@ -129,6 +135,8 @@ export class StoredWills {
   /** The client is connected with this will, or away while its delay runs. Durable with the next commit. */
   hold(will: HeldWill): void {
     const { clientId, epoch } = will;
+    // One that is taken up as its client is coming back.
+    if ((this.held.get(clientId) ?? 0) > epoch) return;
     this.held.set(clientId, epoch);
     this.set(clientId, heldKey(clientId), encodeHeld(will));
   }
@@ -144,6 +152,16 @@ export class StoredWills {
     if (held === undefined || held > epoch) return;
     this.held.delete(clientId);
     this.set(clientId, heldKey(clientId), null);
+  }
+
+  /** Keeps what is known of another node's will, in place of what was. Durable with the next commit. */
+  note(noted: NotedWill): void {
+    this.set(noted.clientId, notedKey(noted), encodeNoted(noted));
+  }
+
+  /** That is not needed any more. */
+  forgetNote(noted: Pick<NotedWill, "clientId" | "epoch">): void {
+    this.set(noted.clientId, notedKey(noted), null);
   }
 
   /**
@@ -218,6 +236,12 @@ export class StoredWills {
       }
       return;
     }
+    if (key.startsWith(notedPrefix)) {
+      const noted = decodeNoted(record);
+      if (noted === null) this.counters.damaged++;
+      else this.host.onNoted(noted);
+      return;
+    }
     const will = decodeHeld(record);
     if (will === null) this.counters.damaged++;
     else {
@@ -253,10 +277,15 @@ export class StoredWills {
   }
 }
 
-function heldKey(clientId: string): string {
+const heldKey = (clientId: string): string => heldPrefix + idKey(clientId);
+
+const notedKey = ({ clientId, epoch }: Pick<NotedWill, "clientId" | "epoch">): string =>
+  `${notedPrefix}${epoch}${idKey(clientId)}`;
+
+function idKey(clientId: string): string {
   const isLong = clientId.length > idCharactersMax;
   const hash = isLong ? createHash("sha256").update(clientId).digest("hex") : "";
-  return isLong ? `${heldPrefix}#${hash}` : `${heldPrefix}=${clientId}`;
+  return isLong ? `#${hash}` : `=${clientId}`;
 }
 
 function firedKey({ origin: from, identity }: Message): string {

@@ -117,10 +117,18 @@ export class Asking {
 }
 
 /** The oldest goes when there are too many. */
-export function setBounded<V>(map: Map<string, V>, key: string, value: V): void {
+export function setBounded<V>(
+  map: Map<string, V>,
+  key: string,
+  value: V,
+  onDropped?: (dropped: V) => void,
+): void {
   if (map.size >= settledMax && !map.has(key)) {
-    const [oldest] = map.keys();
-    if (oldest !== undefined) map.delete(oldest);
+    const [oldest] = map;
+    if (oldest !== undefined) {
+      map.delete(oldest[0]);
+      onDropped?.(oldest[1]);
+    }
   }
   map.set(key, value);
 }

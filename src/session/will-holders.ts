@@ -13,6 +13,7 @@ import { type Begun, decodeQuestion, encodeAnswer, type Question } from "./will-
 import type { WillHost, WillNetwork } from "./will-parts.js";
 import { Asking, type Returned, setBounded, type WillOf } from "./will-entries.js";
 import { WillNotes } from "./will-notes.js";
+import type { NotedWill } from "./will-record.js";
 
 export const willService = "wills";
 
@@ -53,7 +54,7 @@ export class WillHolders {
     this.live = [network.self];
     this.startedMs = network.clock.monotonicMs();
     const { counters } = this;
-    this.notes = new WillNotes(network.self);
+    this.notes = new WillNotes(network, host);
     this.asking = new Asking(network, () => void counters.unanswered++);
     this.held = new HeldWills(() => void counters.refused++);
     this.own = new OwnWills({
@@ -64,7 +65,7 @@ export class WillHolders {
     this.inherited = new InheritedWills({
       ...{ network, host, asking: this.asking, notes: this.notes },
       live: () => this.live,
-      holdersOf: (clientId) => this.own.holdersOf(clientId),
+      holdersOf: (clientId, count) => this.own.holdersOf(clientId, count),
       isReturned: (clientId, epoch, incarnation) => this.isReturned(clientId, epoch, incarnation),
       onPublish: () => void counters.inherited++,
     });
@@ -174,9 +175,10 @@ export class WillHolders {
         const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;
         if (isHere) return this.answerForOwner(incarnation, wills);
         if (incarnation !== 0 && this.isFresh(hearsAll !== false)) return null;
-        if (incarnation !== 0) return encodeAnswer([], this.onBegin(peer, question));
+        if (incarnation !== 0)
+          return this.onceNoted(encodeAnswer([], this.onBegin(peer, question)));
         for (const { clientId, epoch } of wills) this.onSettled(owner, clientId, epoch);
-        return encodeAnswer([]);
+        return this.onceNoted(encodeAnswer([]));
       }
       case "given up":
         for (const { clientId, epoch } of question.wills) this.notes.giveUp(clientId, epoch, peer);
@@ -186,6 +188,16 @@ export class WillHolders {
       case "ask":
         return this.onAsk(peer, question.wills);
     }
+  }
+
+  /** An earlier process of this node had noted that. Before the first question, and after `isHere`. */
+  restoreNote(noted: NotedWill): void {
+    this.notes.restore(noted);
+  }
+
+  /** What the asker is told that this node knows it still knows when it starts again. */
+  private onceNoted(answer: Uint8Array): Promise<Uint8Array> {
+    return new Promise((resolve) => this.host.whenNoted(() => resolve(answer)));
   }
 
   /** Must be called whenever the state of a member has changed. */
@@ -199,7 +211,16 @@ export class WillHolders {
     const isSame =
       before.length === this.live.length && before.every((name, i) => name === this.live[i]);
     this.own.onMembersChanged(came, isSame);
-    for (const name of came) void this.tellSettled(name);
+    this.notes.forgetStrangers();
+    const names = new Set(this.isComplete() ? [...came, ...this.notes.keptOwners()] : came);
+    for (const name of names) void this.tellSettled(name);
+  }
+
+  /** Is every member linked? Nobody holds wills that their owners do not know of then. */
+  private isComplete(): boolean {
+    const { network } = this;
+    const others = this.live.filter((name) => name !== network.self);
+    return this.live.length === network.size() && others.every((name) => network.linkOf(name));
   }
 
   /** What was said on the link before may be lost. */
@@ -387,6 +408,8 @@ export class WillHolders {
       const settled = { kind: "settled", owner, incarnation: 0, process: 0, wills: some } as const;
       answers.push(this.asking.one(owner, settled));
     }
-    return !(await Promise.all(answers)).includes(null) && !this.notes.isOpen(owner);
+    const isHeard = !(await Promise.all(answers)).includes(null);
+    if (isHeard && this.isComplete()) this.notes.heardBy(owner, wills);
+    return isHeard && !this.notes.isOpen(owner);
   }
 }

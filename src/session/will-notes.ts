@@ -3,9 +3,13 @@
  * those that a node is about to publish for one that is dead. If that node dies in the midst of it, the will is its owner's
  * again: of what it had begun to publish it finds the rest in its store, and says so. Not with QoS 0, of which nothing is
  * stored: it may have come, and is settled.
+ *
+ * They are stored, so that a process which has answered that it knows may die: until their owner has heard them, with all members up,
+ * or is removed. Not those of an owner that is linked and hears of them at once.
  */
 import { setBounded, type WillOf } from "./will-entries.js";
-import type { WillNetwork } from "./will-parts.js";
+import type { WillHost, WillNetwork } from "./will-parts.js";
+import type { NotedWill } from "./will-record.js";
 
 /** Who is about to publish a will. */
 export interface Publisher {
@@ -18,26 +22,88 @@ interface Note extends WillOf {
   readonly owner: string;
   /** Null: it is settled. */
   readonly begun: Publisher | null;
+  /** It has been stored, or will be when it is settled. */
+  isKept: boolean;
 }
 
 export class WillNotes {
   private readonly notes = new Map<string, Note>();
 
-  constructor(private readonly self: string) {}
+  constructor(
+    private readonly network: Pick<WillNetwork, "self" | "linkOf" | "isMember">,
+    private readonly store: Pick<WillHost, "note" | "forgetNote">,
+  ) {}
 
   /** It was published, or is void. */
   settle(owner: string, clientId: string, epoch: number): void {
-    setBounded(this.notes, keyOf(clientId, epoch), { owner, clientId, epoch, begun: null });
+    const { self } = this.network;
+    const before = this.notes.get(keyOf(clientId, epoch));
+    if (before?.begun === null && before.isKept) return;
+    const isOther = owner !== "" && owner !== self;
+    const isKept = isOther && (before?.isKept || this.network.linkOf(owner) === null);
+    this.set({ owner, clientId, epoch, begun: null, isKept });
+    if (isKept) this.store.note({ owner, clientId, epoch, by: "", process: 0 });
   }
 
   /** That node is about to publish it. */
   begin(owner: string, clientId: string, epoch: number, begun: Publisher): void {
-    setBounded(this.notes, keyOf(clientId, epoch), { owner, clientId, epoch, begun });
+    const { self } = this.network;
+    const isKept = owner !== self;
+    this.set({ owner, clientId, epoch, begun, isKept });
+    // What this one begins, but for QoS 0, is found in the store when it is committed; before, nothing has come of it.
+    const isFound = begun.by === self && begun.process === 0;
+    if (isKept && !isFound) this.store.note({ owner, clientId, epoch, ...begun });
+  }
+
+  /** An earlier process of this node had stored that. After what it was publishing was found. */
+  restore({ owner, clientId, epoch, by, process }: NotedWill): void {
+    if (this.has(clientId, epoch)) return;
+    const isOurs = by === this.network.self;
+    const begun = by === "" || isOurs ? null : { by, process };
+    this.set({ owner, clientId, epoch, begun, isKept: true });
   }
 
   /** Nothing came of that. */
-  giveUp(clientId: string, epoch: number, by = this.self): void {
-    if (this.begunBy(clientId, epoch)?.by === by) this.notes.delete(keyOf(clientId, epoch));
+  giveUp(clientId: string, epoch: number, by = this.network.self): void {
+    if (this.begunBy(clientId, epoch)?.by !== by) return;
+    const note = this.notes.get(keyOf(clientId, epoch));
+    this.notes.delete(keyOf(clientId, epoch));
+    if (note !== undefined) this.letGo(note);
+  }
+
+  /** Owners of which something is stored. */
+  keptOwners(): ReadonlySet<string> {
+    const owners = new Set<string>();
+    for (const { owner, isKept, begun } of this.notes.values()) {
+      if (isKept && begun === null) owners.add(owner);
+    }
+    return owners;
+  }
+
+  /** The owner knows these, and nobody has what it does not know: they need not be stored any more. */
+  heardBy(owner: string, wills: readonly WillOf[]): void {
+    for (const { clientId, epoch } of wills) {
+      const note = this.notes.get(keyOf(clientId, epoch));
+      if (note?.owner === owner && note.begun === null) this.letGo(note);
+    }
+  }
+
+  /** Those of nodes that are no members any more need not be stored. */
+  forgetStrangers(): void {
+    for (const note of this.notes.values()) {
+      if (note.isKept && !this.network.isMember(note.owner)) this.letGo(note);
+    }
+  }
+
+  private letGo(note: Note): void {
+    if (note.isKept) this.store.forgetNote(note);
+    note.isKept = false;
+  }
+
+  private set(note: Note): void {
+    setBounded(this.notes, keyOf(note.clientId, note.epoch), note, (dropped) =>
+      this.letGo(dropped),
+    );
   }
 
   /** Was it noted that it is settled, or that somebody is about to publish it? */
@@ -62,7 +128,8 @@ export class WillNotes {
   /** Is one of that node about to be published by this one, or by a process after which nobody does? */
   isOpen(owner: string): boolean {
     return [...this.notes.values()].some(
-      ({ owner: of, begun }) => of === owner && begun && (begun.by === this.self || begun.process),
+      ({ owner: of, begun }) =>
+        of === owner && begun && (begun.by === this.network.self || begun.process),
     );
   }
 

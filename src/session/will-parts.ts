@@ -1,5 +1,6 @@
 /** What the holders of wills use of the rest of the node. */
 import type { Clock } from "../lib/clock.js";
+import type { NotedWill } from "./will-record.js";
 
 /** What it uses of the cluster. */
 export interface WillNetwork {
@@ -42,4 +43,9 @@ export interface WillHost {
   hasLetGo(clientId: string, epoch: number): boolean;
   /** Others have settled the will of this connection here. */
   onSettled(clientId: string, epoch: number): void;
+  /** Stores what is known of another node's will, in place of what was, where there is a store. */
+  note(noted: NotedWill): void;
+  forgetNote(noted: Pick<NotedWill, "clientId" | "epoch">): void;
+  /** Calls back when all that was noted, or dropped, is durable; at once where nothing is stored, or can be at the moment. */
+  whenNoted(done: () => void): void;
 }

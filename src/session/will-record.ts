@@ -8,6 +8,7 @@ import { decodeRecord, encodeRecord } from "../store/record.js";
 
 export const heldPrefix = "held/";
 export const firedPrefix = "fired/";
+export const notedPrefix = "noted/";
 const version = 1;
 
 /** A will that is not fired yet. */
@@ -75,6 +76,35 @@ export interface FiredWill {
   readonly epoch: number;
   /** The node for which this one fired it; empty: for itself. */
   readonly owner: string;
+}
+
+const notedSchema = z.object({
+  owner: z.string(),
+  clientId: z.string(),
+  epoch: z.number(),
+  by: z.string(),
+  process: z.number(),
+});
+
+/** What this node knows of the will of another one's session. */
+export interface NotedWill {
+  readonly owner: string;
+  readonly clientId: string;
+  /** Of the connection that set it. */
+  readonly epoch: number;
+  /** The node that was about to publish it; empty: it is settled. */
+  readonly by: string;
+  /** With QoS 0 that node's incarnation, else 0. */
+  readonly process: number;
+}
+
+export function encodeNoted(noted: NotedWill): Buffer {
+  return encodeRecord(version, noted);
+}
+
+/** Null: it cannot be read. */
+export function decodeNoted(record: Buffer): NotedWill | null {
+  return notedSchema.safeParse(decodeRecord(version, record)?.value).data ?? null;
 }
 
 export function encodeHeld({ will, ...rest }: HeldWill): Buffer {

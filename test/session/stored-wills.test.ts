@@ -7,7 +7,7 @@ import type { Qos } from "../../src/protocol/publish.js";
 import { Message } from "../../src/routing/message.js";
 import { TopicTable } from "../../src/routing/topic.js";
 import { StoredWills } from "../../src/session/stored-wills.js";
-import type { FiredWill, HeldWill } from "../../src/session/will-record.js";
+import type { FiredWill, HeldWill, NotedWill } from "../../src/session/will-record.js";
 import { Durable } from "../store/durable.js";
 
 const topics = new TopicTable();
@@ -20,6 +20,9 @@ class Process {
   /** Those that it found fired, and of those what was accepted. */
   readonly found: string[] = [];
   readonly accepted: string[] = [];
+  readonly noted: NotedWill[] = [];
+  /** For each that was found fired: how much had been found noted of its client. */
+  readonly foundFirst: number[] = [];
 
   constructor(
     readonly durable: Durable,
@@ -31,8 +34,14 @@ class Process {
     const parts = { store, commits, clock, log: createLog("error"), incarnation: () => nth };
     this.wills = new StoredWills(parts, {
       topics,
-      onFound: (fired) => this.found.push(inWords(fired)),
+      onFound: (fired) => {
+        this.found.push(inWords(fired));
+        this.foundFirst.push(
+          this.noted.filter((one) => one.clientId === fired.message.publisher).length,
+        );
+      },
       onAccepted: (fired) => this.accepted.push(inWords(fired)),
+      onNoted: (noted) => this.noted.push(noted),
       publish: (message) => {
         const payload = message.bytes.toString("utf8", message.payloadStart, message.payloadEnd);
         const { origin, identity } = message;
@@ -191,6 +200,36 @@ test("the will of the next connection stays when the one before is accepted late
   assert.deepEqual(await second.wills.load(), [held("a")]);
   second.wills.publishRecovered();
   assert.deepEqual(second.published, []);
+});
+
+test("what is known of other nodes' wills is found again, after what was fired of them, until it is forgotten", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 1, false);
+  const settled = { owner: "n2@h", clientId: "a", epoch: 1, by: "", process: 0 };
+  const begun = { owner: "n2@h", clientId: "long".repeat(100), epoch: 7, by: "n3@h", process: 5 };
+  for (const noted of [settled, begun, { ...settled, epoch: 2 }]) first.wills.note(noted);
+  first.wills.hold(held("a"));
+  first.fire("a", "gone", 1, "n2@h");
+  await durable.settled();
+  first.wills.forgetNote({ clientId: "a", epoch: 2 });
+  await durable.settled();
+  durable.crash();
+  const second = new Process(durable, 2, false);
+  await second.wills.load();
+  const byEpoch = second.noted.sort((one, other) => one.epoch - other.epoch);
+  assert.deepEqual([byEpoch, second.found], [[settled, begun], ["a 1 n2@h"]]);
+  assert.deepEqual(second.foundFirst, [0], "what was fired comes before what is noted of it");
+});
+
+test("one will of a client is not held in place of a younger one", async () => {
+  const durable = new Durable();
+  const first = new Process(durable, 1);
+  const younger = { ...held("a"), epoch: 2 };
+  first.wills.hold(younger);
+  first.wills.hold(held("a"));
+  await durable.settled();
+  durable.crash();
+  assert.deepEqual(await new Process(durable, 2).wills.load(), [younger]);
 });
 
 test("damaged records are left out and counted", async () => {

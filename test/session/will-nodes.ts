@@ -1,6 +1,7 @@
 /** Several nodes that hold each other's wills, without the nodes: a world of links for test/session/will-holders.test.ts. */
 import assert from "node:assert/strict";
 import { WillHolders } from "../../src/session/will-holders.js";
+import type { NotedWill } from "../../src/session/will-record.js";
 import { ManualClock } from "./support.js";
 
 /** So many nodes whose links work unless they are cut. */
@@ -13,6 +14,10 @@ export class Nodes {
   readonly unnoticed = new Set<string>();
   /** Of which it is not known yet that they are dead, by those who are named first. */
   readonly suspects = new Set<string>();
+  /** They are no members any more. */
+  readonly removed = new Set<string>();
+  /** By name of a node: what it has stored of others' wills. */
+  readonly stored = new Map<string, Map<string, NotedWill>>();
 
   constructor(readonly names: readonly string[]) {
     for (const name of names) this.nodes.set(name, new FakeNode(this, name));
@@ -51,6 +56,7 @@ export class Nodes {
   restart(name: string, letGo: readonly string[] = []): FakeNode {
     const node = new FakeNode(this, name, this.node(name).incarnation + 1, letGo);
     this.nodes.set(name, node);
+    for (const noted of node.stored.values()) node.holders.restoreNote(noted);
     for (const other of this.nodes.values()) other.links.delete(name);
     this.changed();
     return node;
@@ -106,7 +112,7 @@ export class FakeNode {
           this.links.set(other, link);
           return link;
         },
-        isMember: () => true,
+        isMember: (other) => !world.removed.has(other),
         incarnationOf: (other) => (isUp(other) ? (world.nodes.get(other)?.incarnation ?? 0) : 0),
         isGone,
         observe: () => undefined,
@@ -132,8 +138,18 @@ export class FakeNode {
         isBack: (clientId) => this.back.has(clientId),
         hasLetGo: (clientId) => letGo.includes(clientId),
         onSettled: (clientId) => this.closed.push(clientId),
+        note: (noted) => this.stored.set(`${noted.epoch} ${noted.clientId}`, noted),
+        forgetNote: ({ epoch, clientId }) => this.stored.delete(`${epoch} ${clientId}`),
+        whenNoted: (done) => done(),
       },
     );
+  }
+
+  /** What it has noted of others' wills. */
+  get stored(): Map<string, NotedWill> {
+    const all = this.world.stored.get(this.name) ?? new Map<string, NotedWill>();
+    this.world.stored.set(this.name, all);
+    return all;
   }
 
   /** So many clients connect here with wills. */

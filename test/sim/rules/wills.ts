@@ -1,6 +1,7 @@
 /** Rules of wills that are stored and fired once (design, section 8), broken on purpose. */
 import type { Message } from "../../../src/routing/message.js";
 import { ClientWills } from "../../../src/session/client-wills.js";
+import { OwnWills } from "../../../src/session/own-wills.js";
 import { StoredWills } from "../../../src/session/stored-wills.js";
 import { WillNotes } from "../../../src/session/will-notes.js";
 import { type Rule, replace } from "./rule.js";
@@ -29,7 +30,7 @@ export const willRules: readonly Rule[] = [
     rule: "a will of QoS 0 that a process began to publish which is dead is settled",
     name: "a will of QoS 0 is its owner's again when who began to publish it is dead",
     kind: "scenes",
-    seed: 1,
+    seed: 2,
     scene: "halfTold",
     fault: /once at most/,
     plant: () =>
@@ -39,6 +40,34 @@ export const willRules: readonly Rule[] = [
         (sound) =>
           function (this: WillNotes, owner, clientId, epoch, { by }) {
             sound.call(this, owner, clientId, epoch, { by, process: 0 });
+          },
+      ),
+  },
+  {
+    section: 8,
+    rule: "who has answered that it knows of a will knows when it starts again",
+    name: "what is known of other nodes' wills is in memory alone",
+    kind: "scenes",
+    seed: 1,
+    scene: "newToAll",
+    fault: /comes once/,
+    plant: () => replace(StoredWills.prototype, "note", () => () => undefined),
+  },
+  {
+    section: 8,
+    rule: "a third node knows of a will of a dead node that it was published",
+    name: "the holders alone know that a will was published",
+    kind: "scenes",
+    seed: 2,
+    scene: "twoAway",
+    fault: /comes once/,
+    plant: () =>
+      replace(
+        OwnWills.prototype,
+        "holdersOf",
+        (sound) =>
+          function (this: OwnWills, clientId) {
+            return sound.call(this, clientId);
           },
       ),
   },

@@ -94,4 +94,50 @@ async function halfTold(world: World): Promise<void> {
   assert.deepEqual(published, [0, 0], "a will of QoS 0 comes once at most");
 }
 
-export const willScenes = { heirs, otherSide, cleanStart, halfTold };
+/** A node dies; those who know that its client's will was published die one after the other, and are back before it is: they still know. */
+async function newToAll(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const watcher = stage.actor("watcher", a);
+  await watcher.connect();
+  await watcher.subscribe("last", 2);
+  const willQos = world.dice.pick([0, 1, 2] as const);
+  await stage.actor(stage.idAt(b), c).connect({ will: "last", willQos });
+  await stage.kill(c);
+  await world.until(() => watcher.payloads().length > 0, 8_000, "the will");
+  await world.run(500);
+  for (const [node, other] of [
+    [b, a],
+    [a, b],
+  ] as const) {
+    await stage.kill(node);
+    void node.boot();
+    await world.until(() => other.namesUp().length === 2, 30_000, `${node.name} is up`);
+  }
+  await stage.startAll();
+  await watcher.connect();
+  await stage.allUp();
+  await world.run(8_000);
+  assert.deepEqual(watcher.payloads(), ["last"], `a will of QoS ${willQos} comes once`);
+}
+
+/** A node dies, then the one that publishes its client's will, and the other holder: a third knows of it when the first is back. */
+async function twoAway(world: World): Promise<void> {
+  const stage = await Stage.open(world, 4);
+  const [a, b, c, d] = stage.nodes as [SessionNode, SessionNode, SessionNode, SessionNode]; // four
+  const watcher = stage.actor("watcher", a);
+  await watcher.connect();
+  await watcher.subscribe("last", 1);
+  await stage.actor(stage.idAt(b, c), d).connect({ will: "last" });
+  await stage.kill(d);
+  await world.until(() => watcher.payloads().length > 0, 8_000, "the will");
+  await world.run(500);
+  await stage.kill(b);
+  await stage.kill(c);
+  void d.boot();
+  await world.until(() => a.namesUp().length === 2, 30_000, "its node is up");
+  await world.run(2_000);
+  assert.deepEqual(watcher.payloads(), ["last"], "a will comes once");
+}
+
+export const willScenes = { heirs, otherSide, cleanStart, halfTold, newToAll, twoAway };

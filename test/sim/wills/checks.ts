@@ -65,9 +65,7 @@ function due(story: WillStory, stays: readonly Stay[], stay: Stay): Due {
   const isWell = story.crashes.length + story.cuts.length === 0;
   const mayBeLost = (qos === 0 || messageExpirySeconds !== null) && !isWell;
   const least = verdict === "must" && !mayBeLost ? 1 : 0;
-  // What is known of it dies with all who know.
-  const most = haveAllDied(story, stay) ? 2 : 1;
-  return { least, most, why: verdict === "must" ? "it is due" : "once at most" };
+  return { least, most: 1, why: verdict === "must" ? "it is due" : "once at most" };
 }
 
 /** By the rules of MQTT and of nodes that die, as far as a client can tell. */
@@ -128,14 +126,6 @@ function countsAsLater(cuts: readonly Cut[], one: Stay, stay: Stay): boolean {
   return cuts.some(
     ({ fromMs, toMs }) => fromMs <= one.connectedMs && toMs + downMs >= stay.askedMs,
   );
-}
-
-/** Has every node died since its CONNECT? Then nobody may know any more that the will was published. */
-function haveAllDied({ nodes, crashes }: WillStory, { askedMs }: Stay): boolean {
-  // The first never dies by itself.
-  return nodes
-    .slice(1)
-    .every((node) => crashes.some((one) => one.node === node && one.atMs > askedMs));
 }
 
 /** At QoS 1 a watcher whose node died may get again what it had. */
