@@ -1,11 +1,20 @@
 /** What the session layer and the directory say to each other (design: docs/wire.md, "Directory"). */
 
+/** The connection that a claim is for. A claim of one that has closed meanwhile comes to nothing. */
+export interface Claimant {
+  readonly isOpen: boolean;
+  /**
+   * Its client has gone, and what it sent before its CONNACK is handled if the claim is granted soon and is in nobody's way:
+   * the client may be connected elsewhere by now.
+   */
+  readonly hasLeft?: boolean;
+}
+
 /** The wish of a node to serve a connection of a client id. */
 export interface Claim {
   readonly clientId: string;
   readonly user: string;
-  /** The connection. A claim of one that has closed meanwhile comes to nothing. */
-  readonly by: { readonly isOpen: boolean };
+  readonly by: Claimant;
 }
 
 /** Where a session is. */

@@ -53,6 +53,10 @@ class OwnClaim {
   get isWanted(): boolean {
     return this.claim.by.isOpen;
   }
+
+  get hasLeft(): boolean {
+    return this.claim.by.hasLeft === true;
+  }
 }
 
 /** A claim that was granted, until the session layer says what became of it. */
@@ -104,6 +108,8 @@ class Grants {
 /** How long a claim tries to find a home that agrees on the members. */
 const claimTimeoutMs = 10_000;
 const retryMs = 50;
+/** … for a client that has gone. */
+const leftTimeoutMs = 1_000;
 
 const nobody: ConnectionHost = {
   displace: (_clientId, _epoch, done) => done(null),
@@ -325,7 +331,8 @@ export class DirectoryService implements Directory, HomeNetwork {
       return;
     }
     // Nobody is displaced for it: the client may be connected elsewhere by now.
-    if (this.isGivenUp(own)) return;
+    const others = reply !== null && "epoch" in reply ? reply.connections : [];
+    if (this.isGivenUp(own, others)) return;
     if (reply === null || list !== this.listHash) {
       this.askAgain(own);
       return;
@@ -355,12 +362,20 @@ export class DirectoryService implements Directory, HomeNetwork {
     clock.setTimer(retryMs, () => this.ask(own));
   }
 
-  /** Has its connection closed? Then it ends. */
-  private isGivenUp(own: OwnClaim): boolean {
-    if (own.isWanted) return false;
+  /** Has its connection closed? Then it ends. `others`: connections that its grant displaces. */
+  private isGivenUp(own: OwnClaim, others: readonly Place[] = []): boolean {
+    if (own.isWanted && !(own.hasLeft && this.isInTheWay(own, others))) return false;
     this.counters.givenUp++;
     this.finish(own, { granted: false, why: "superseded" });
     return true;
+  }
+
+  /** The claim of a client that has gone: has it waited for long, or may one of the others be newer? */
+  private isInTheWay(own: OwnClaim, others: readonly Place[]): boolean {
+    const leftMs = own.deadlineMs - this.network.clock.monotonicMs();
+    if (leftMs <= claimTimeoutMs - leftTimeoutMs) return true;
+    // A newer one that is here would have taken the claim's place.
+    return others.some(({ node }) => node !== this.self);
   }
 
   private supersede(own: OwnClaim): void {

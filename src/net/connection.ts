@@ -10,7 +10,7 @@ import { isAuth, parseAuth } from "../protocol/auth-packet.js";
 import { ProtocolError } from "../protocol/protocol-error.js";
 import { publishShape, type Qos } from "../protocol/publish.js";
 import { ReasonCode, reasonName } from "../protocol/reason-codes.js";
-import { connectVersion, PacketType, typeOf } from "../protocol/strict.js";
+import { checkLength, connectVersion, PacketType, typeOf } from "../protocol/strict.js";
 import type { Message } from "../routing/message.js";
 import type { PublishRun } from "../routing/publish-run.js";
 import type { AcksOwner } from "../session/acks.js";
@@ -34,6 +34,9 @@ import { Output, type OutputOwner } from "./output.js";
 import type { StallSubject } from "./stall-watch.js";
 import { tellOfStranger } from "./strangers.js";
 
+/** So much of what comes before CONNACK is kept; who sends more is not read until then. */
+const earlyBytesMax = 16_384;
+
 export class Connection
   implements Channel, FrameHandler, OutputOwner, KeepAliveOwner, AcksOwner, StallSubject
 {
@@ -52,6 +55,10 @@ export class Connection
   private expiry: LoginExpiry | null = null;
   /** Not read for now: CONNECT waits for its grant, or too much is unanswered. */
   private halted = false;
+  /** What came after CONNECT was kept for the time after CONNACK, and is not handled yet. */
+  private isEarly = false;
+  /** The socket has closed. */
+  hasLeft = false;
   private readonly connectedAtMs: number;
   private readonly reader: FrameReader;
   private readonly output: Output;
@@ -62,7 +69,7 @@ export class Connection
     private readonly share: ConnectionShare,
     private readonly policy: ListenerPolicy,
     /** Where the client is, if the socket is not the one to ask: it belongs to a proxy. */
-    private readonly address: string | null,
+    private address: string | null,
   ) {
     const { limits } = share.config;
     this.connectedAtMs = share.clock.wallMs();
@@ -228,7 +235,7 @@ export class Connection
   onFrame(bytes: Buffer, first: number, start: number, end: number): boolean {
     const { session, inbound } = this;
     if (session === null || inbound === null) return this.onConnect(bytes, first, start, end);
-    if (start - first > 2) this.checkLength(bytes, start);
+    if (start - first > 2) checkLength(this.version, bytes, start);
     const byte = bytes[first] as number; // a whole packet is there
     if (byte >> 4 === 3) return this.goesOn(inbound.onPublish(bytes, first, start, end));
     const userPropertiesMax = this.share.config.limits.user_properties;
@@ -260,13 +267,6 @@ export class Connection
     }
   }
 
-  /** MQTT 5 asks for the shortest form of a length [MQTT-1.5.5-1]; small MQTT 3 clients reserve two bytes for it. */
-  private checkLength(bytes: Buffer, start: number): void {
-    if (this.version === 5 && bytes[start - 1] === 0) {
-      throw new ProtocolError(ReasonCode.MalformedPacket, "length not in its shortest form");
-    }
-  }
-
   private onData(chunk: Buffer): void {
     if (!this.isOpen) return;
     const { turn, counters } = this.share;
@@ -275,7 +275,7 @@ export class Connection
     try {
       if (this.halted) this.reader.keep(chunk);
       else this.reader.push(chunk);
-      if (this.halted && this.reader.heldBytes > 0) this.socket.pause();
+      if (this.halted && this.reader.heldBytes > 0) this.onHeld();
       if (!this.halted && (this.output.overfull || this.session?.backlogged)) this.goesOn(false);
       if (this.share.fairReads.mustYield(this, chunk.length) && !this.halted) this.yieldTurn();
     } catch (error) {
@@ -287,7 +287,7 @@ export class Connection
     if (this.auth !== null) return this.onBeforeConnack(this.auth, bytes, first, start, end);
     const { limits } = this.share.config;
     this.version = connectVersion(bytes[first] ?? 0, bytes, start, end);
-    if (start - first > 2) this.checkLength(bytes, start);
+    if (start - first > 2) checkLength(this.version, bytes, start);
     const parsed = parseConnect(bytes, first, start, end, this.version, limits.user_properties);
     const packet = this.share.mount?.connect(parsed) ?? parsed;
     this.keepAliveSeconds = keepAliveOf(packet, limits.keep_alive_max);
@@ -296,9 +296,8 @@ export class Connection
     if (aliasMax > 0) this.aliases = new OutgoingAliases(aliasMax);
     const isStranger = packet.user === "" && packet.authenticationMethod === null;
     const greet = (greeting: Greeting): void => {
-      if (isStranger && greeting.reason === ReasonCode.NotAuthorized) {
-        tellOfStranger(this.policy, this.clientAddress, this.share.log);
-      }
+      const isRefused = isStranger && greeting.reason === ReasonCode.NotAuthorized;
+      if (isRefused) tellOfStranger(this.policy, this.clientAddress, this.share.log);
       this.greet(greeting);
     };
     this.auth = connect(packet, this, this.policy, this.share, greet);
@@ -332,6 +331,7 @@ export class Connection
       if (this.auth?.awaitsClient) this.reader.connectOnly = false;
       else {
         this.halted = true;
+        this.isEarly = true;
         this.keepAlive.paused = true;
       }
     }
@@ -469,8 +469,18 @@ export class Connection
     this.share.clock.defer(() => this.resume());
   }
 
+  /** The client sends on while nothing is handled. Before CONNACK it is read all the same, as `awaitConnack` says. */
+  private onHeld(): void {
+    // When it has gone the socket does not know that any more.
+    if (this.isEarly) this.address ??= this.clientAddress;
+    const isTooMuch = this.isEarly && this.reader.heldBytes > earlyBytesMax;
+    if (isTooMuch) this.share.counters.readsPaused++;
+    if (isTooMuch || !this.isEarly) this.socket.pause();
+  }
+
   private resume(): void {
     if (!this.isOpen || this.halted) return;
+    this.isEarly = false;
     this.keepAlive.heardMs = this.share.turn.refresh();
     this.keepAlive.paused = false;
     try {
@@ -479,7 +489,9 @@ export class Connection
       this.onError(error);
     }
     // What was left may have halted it again.
-    if (this.isOpen && !this.halted) this.socket.resume();
+    if (!this.isOpen || this.halted) return;
+    if (this.hasLeft) this.finish("connection lost", true);
+    else this.socket.resume();
   }
 
   onCongestion(congested: boolean): void {
@@ -529,13 +541,10 @@ export class Connection
     }
     const { reason } = error;
     this.debug({ reason: error.message }, "a client's mistake");
-    if (this.session === null) this.refuse(reason);
-    this.close(reason);
-  }
-
-  private refuse(reason: number): void {
-    const packet = refusal(this.version, reason, this.sentence(reason));
+    const { version, session } = this;
+    const packet = session === null ? refusal(version, reason, this.sentence(reason)) : null;
     if (packet !== null) this.send(packet);
+    this.close(reason);
   }
 
   /** The address is asked for only when somebody reads it. */
@@ -564,6 +573,7 @@ export class Connection
     this.inbound?.close();
     this.keepAlive.closing();
     this.expiry?.stop();
+    if (this.hasLeft) this.onGone();
     this.socket.resume(); // so that the end of the stream is seen
     if (session === null || !durably) this.socket.destroySoon();
     if (session === null) return;
@@ -574,7 +584,14 @@ export class Connection
   }
 
   private onSocketClose(): void {
-    this.finish("connection lost", true);
+    this.hasLeft = true;
+    // A client that says all that it has to say and goes is heard when it is let in.
+    if (this.isOpen && this.isEarly && this.reader.heldBytes > 0) return;
+    if (this.isOpen) this.finish("connection lost", true);
+    else this.onGone();
+  }
+
+  private onGone(): void {
     this.keepAlive.stop();
     this.share.fairReads.forget(this);
     this.share.onGone(this);

@@ -70,6 +70,13 @@ export function connectVersion(first: number, bytes: Buffer, start: number, end:
   throw new ProtocolError(ReasonCode.UnsupportedProtocolVersion);
 }
 
+/** MQTT 5 asks for the shortest form of a length [MQTT-1.5.5-1]; small MQTT 3 clients reserve two bytes for it. */
+export function checkLength(version: number, bytes: Buffer, start: number): void {
+  if (version === 5 && bytes[start - 1] === 0) {
+    throw new ProtocolError(ReasonCode.MalformedPacket, "length not in its shortest form");
+  }
+}
+
 /** Is this the protocol name at the cursor? If so it moves on behind it. */
 function isNamed(name: Buffer): boolean {
   const { bytes, at, end } = cursor;

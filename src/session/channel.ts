@@ -29,6 +29,8 @@ export interface Channel {
   /** More waits to be sent than `limits.connection_output_bytes`; `Session.pump` follows. */
   readonly congested: boolean;
   readonly isOpen: boolean;
+  /** Its client has gone before its CONNACK, and what it had sent is not handled yet. */
+  readonly hasLeft?: boolean;
   /** A publish of the client was refused, which has no word for that: it is not answered on this connection. */
   readonly hasWithheld: boolean;
   /** Nothing leaves to the client for now (it is congested), or again. */

@@ -379,9 +379,13 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   }
 
   claimAgain({ request, channel, epoch, done, moves }: Opening): void {
-    this.directory.released(request.clientId, epoch, false);
+    const { clientId } = request;
+    // Who was granted less may not claim more than a newer connection, which waits for the end of this one.
+    const isOver = channel.hasLeft === true || this.directory.isOutdated(clientId, epoch);
+    this.directory.released(clientId, epoch, false);
     if (!channel.isOpen) return;
-    if (moves < claimsMax) this.connect(request, channel, done, moves + 1);
+    if (isOver) done({ session: null, reason: 0 });
+    else if (moves < claimsMax) this.connect(request, channel, done, moves + 1);
     else done({ session: null, reason: ReasonCode.UseAnotherServer });
   }
 

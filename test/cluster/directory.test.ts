@@ -140,6 +140,52 @@ test("a claim whose connection closes while it waits displaces nobody", async ()
   assert.notEqual(connected.state, "connected");
 });
 
+test("who has gone before its CONNACK displaces nobody at another node, where it may be connected by now", async () => {
+  const { world, nodes } = await three(34);
+  const [a, b, c] = nodes;
+  const clientId = idAt(c, nodes);
+  const connected = b.connections.connect(clientId);
+  await settled(world, connected);
+  const leave = async (node: ClusterNode): Promise<boolean> => {
+    const results: ClaimResult[] = [];
+    const claim = { clientId, user: "", by: { isOpen: true, hasLeft: true } };
+    node.cluster.directory.claim(claim, (result) => void results.push(result));
+    await world.until(() => results.length === 1, 3_000, "an answer");
+    const [result] = results;
+    if (result?.granted) node.cluster.directory.released(clientId, result.epoch);
+    await world.run(200);
+    return result?.granted === true;
+  };
+  assert.equal(await leave(a), false);
+  assert.equal(connected.state, "connected");
+  // One that is at the same node is older.
+  assert.equal(await leave(b), true);
+  assert.notEqual(connected.state, "connected");
+  assert.equal(await leave(a), true);
+});
+
+test("who has gone before its CONNACK is not waited for", async () => {
+  for (const [waitMs, granted] of [
+    [500, true],
+    [1_500, false],
+  ] as const) {
+    let grant = (): void => undefined;
+    const { world, directory } = lone({
+      beforeGrant: (_id, done) => {
+        grant = () => done(true);
+      },
+    });
+    const results: boolean[] = [];
+    const left = { isOpen: true, hasLeft: true };
+    directory.claim({ clientId: "x", user: "", by: left }, (result) => {
+      results.push(result.granted);
+    });
+    await world.run(waitMs);
+    grant();
+    assert.deepEqual(results, [granted]);
+  }
+});
+
 test("another user is refused while a connection or a session is there, and let in afterwards", async () => {
   const { world, nodes } = await three(31);
   const [a, b, c] = nodes;

@@ -79,12 +79,14 @@ async function late(world: World, clean: boolean): Promise<void> {
   );
 }
 
-/** A client that gives up a CONNECT, and connects elsewhere before that one's home can be reached. */
-async function givenUp(world: World): Promise<void> {
+/** A client that gives up a CONNECT, and connects elsewhere before that one's home can be reached. `early`: it had sent more. */
+async function gaveUp(world: World, early: readonly string[]): Promise<void> {
   const { stage, a, b, c, client } = await cast(world, (all, first) => all.idAt(first));
   world.cutLink(a.place, b.place);
   client.connectSoon({ clean: true }, b);
-  await world.run(200);
+  await world.run(100);
+  for (const payload of early) client.publish("t", payload, 0);
+  await world.run(100);
   client.drop();
   // Its node has heard that.
   await world.run(200);
@@ -98,6 +100,48 @@ async function givenUp(world: World): Promise<void> {
     [c.name],
     "a CONNECT that was given up ends nothing",
   );
+}
+
+const givenUp = (world: World): Promise<void> => gaveUp(world, []);
+const givenUpEarly = (world: World): Promise<void> => gaveUp(world, ["x", "y"]);
+
+/** A connection waits for its session, whose node dies then; a newer one comes elsewhere before it has claimed anew. */
+async function outrun(world: World): Promise<void> {
+  const { stage, a, b, c, client } = await cast(world, (all, first) => all.idAt(first));
+  c.place.stall(1_000);
+  client.connectSoon({}, b);
+  await world.run(300);
+  await stage.kill(c);
+  const newer = stage.actor(client.clientId, a);
+  assert.equal(await newer.connect(), false);
+  await world.run(2_000);
+  assert.deepEqual(
+    [newer.state, client.state],
+    ["online", "offline"],
+    "a connection that was granted less does not claim more than a newer one",
+  );
+}
+
+/** A client that says all that it has to say, and goes before its home has granted anything. */
+async function heardOut(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3);
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const subscriber = stage.actor("subscriber", c);
+  await subscriber.connect();
+  await subscriber.subscribe("t", 0);
+  for (const politely of [true, false]) {
+    const client = stage.actor(stage.idAt(a), b);
+    a.place.stall(500);
+    client.connectSoon({ clean: true, expirySeconds: 0 }, b);
+    await world.run(100);
+    client.publish("t", `${politely}`, 0);
+    if (politely) client.send({ cmd: "disconnect" });
+    await world.run(100);
+    client.drop();
+    await world.run(1_500);
+    assert.deepEqual(stage.owners(client.clientId), [], "a client that has gone is not connected");
+  }
+  assert.deepEqual(subscriber.payloads(), ["true", "false"], "a client that goes early is heard");
 }
 
 const lateAttach = (world: World): Promise<void> => late(world, false);
@@ -243,6 +287,9 @@ export const sessionScenes = {
   unannounced,
   staleList,
   givenUp,
+  givenUpEarly,
+  outrun,
+  heardOut,
   lateAttach,
   lateDiscard,
   lateOnce,
