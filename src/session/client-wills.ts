@@ -125,10 +125,11 @@ export class ClientWills implements WillHost {
     const { will, dueAt, clientId, epoch } = held;
     const session = this.host.get(clientId);
     if (session === undefined) {
-      // Its client was closed as the node stopped, and may still come back.
-      const leftMs = dueAt - this.nowWallMs();
+      // Its session was adopted, or its client was closed as the node stopped: it may still come back.
+      const leftMs = dueAt === 0 ? delayOf(held) : dueAt - this.nowWallMs();
       if (leftMs <= 0) this.publish(standIn(this.host, held));
       else if (this.holders?.isUnsure(clientId, epoch)) this.publishIn(leftMs, held);
+      else if (dueAt === 0 && this.holders !== null) this.waitHere(leftMs, held);
       else this.entrust(held, true);
       return;
     }
@@ -148,6 +149,13 @@ export class ClientWills implements WillHost {
       this.hold(session);
       this.host.rearm(session);
     }
+  }
+
+  /** Its session is at another node, which does not have it: it waits here, for all that its client does there. */
+  private waitHere(leftMs: number, held: HeldWill): void {
+    const { clientId, epoch } = held;
+    this.holders?.hold(clientId, epoch, encodeHeld(held), () => undefined, true);
+    this.publishIn(leftMs, held);
   }
 
   /** Others may have published it: nobody can be given it before that is known. */
@@ -280,6 +288,15 @@ export class ClientWills implements WillHost {
     this.entrust({ clientId, user, rules, will, dueAt, epoch, expiryMs: 0 }, true);
   }
 
+  /** The session was adopted by another node, as it turns out: its will, which that does not have, goes on waiting here. */
+  keepBack(session: Session): void {
+    const { clientId, user, rules, will, epoch, expiryMs, willDueMs } = session;
+    session.will = null;
+    if (will === null || willDueMs === Number.POSITIVE_INFINITY) return;
+    const leftMs = Math.max(0, willDueMs - this.host.turn.refresh());
+    this.waitHere(leftMs, { clientId, user, rules, will, dueAt: 0, epoch, expiryMs });
+  }
+
   /** Gives a will away for good. `here`: this node keeps it where there is no other. */
   private entrust(held: HeldWill, here: boolean): void {
     const { clientId, epoch } = held;
@@ -341,9 +358,8 @@ export class ClientWills implements WillHost {
   delayMs(bytes: Uint8Array): number {
     const held = decodeHeld(Buffer.from(bytes));
     if (held === null) return 0;
-    const { dueAt, will, expiryMs } = held;
-    if (dueAt === 0) return Math.min(will.delaySeconds * 1000, expiryMs);
-    return Math.max(0, dueAt - this.nowWallMs());
+    const { dueAt } = held;
+    return dueAt === 0 ? delayOf(held) : Math.max(0, dueAt - this.nowWallMs());
   }
 
   isOnceAtMost(bytes: Uint8Array): boolean {
@@ -405,6 +421,11 @@ export class ClientWills implements WillHost {
   private nowWallMs(): number {
     return this.parts.network?.clock.wallMs() ?? 0;
   }
+}
+
+/** How long it waits after its connection has ended, in ms: not longer than the session [MQTT-3.1.3-9]. */
+function delayOf({ will, expiryMs }: HeldWill): number {
+  return Math.min(will.delaySeconds * 1000, expiryMs);
 }
 
 /** Is it void if its client comes back soon? Not where the session, and with it the delay, ended with the connection [MQTT-3.1.3-9]. */

@@ -39,8 +39,17 @@ export class OwnWills {
 
   constructor(private readonly parts: OwnWillsParts) {}
 
-  /** A session here has this will. `done` when its holders have it, or cannot be had. */
-  hold(clientId: string, epoch: number, will: Uint8Array, done: () => void): void {
+  /**
+   * A session here has this will, or one that others have adopted (`isElsewhere`). `done` when its holders have it, or cannot be
+   * had.
+   */
+  hold(
+    clientId: string,
+    epoch: number,
+    will: Uint8Array,
+    done: () => void,
+    isElsewhere: boolean,
+  ): void {
     const holders = this.holdersOf(clientId);
     const before = this.own.get(clientId);
     if (before !== undefined && before.epoch > epoch) {
@@ -50,7 +59,7 @@ export class OwnWills {
     }
     const sinceMs = before?.epoch === epoch ? before.sinceMs : this.nowMs;
     const former = before?.former ?? none;
-    const own: Own = { epoch, will, sinceMs, holders, former, isHeld: false };
+    const own: Own = { epoch, will, sinceMs, holders, former, isHeld: false, isElsewhere };
     this.own.set(clientId, own);
     this.tell(holders, clientId, epoch, will, (isSure) => {
       if (own.holders === holders) own.isHeld = isSure;
@@ -77,11 +86,13 @@ export class OwnWills {
     const isLarger = network.isLargerSide();
     const isDoubtful = !isLarger || notes.has(clientId, epoch) || this.isDoubtful(clientId, epoch);
     const left = this.unsure.get(clientId);
-    const waits = left?.epoch === epoch && left.waits === true;
+    const own = this.own.get(clientId);
+    const isElsewhere = own?.epoch === epoch && own.isElsewhere;
+    const waits = isElsewhere || (left?.epoch === epoch && left.waits === true);
     const due = { clientId, epoch, waits, done, isDoubtful };
     // While somebody is silent more than the holders have to know: two sides that both think that they are the larger have
     // one in common.
-    if (!isDoubtful && network.isWhole()) this.claim(due);
+    if (!isDoubtful && !isElsewhere && network.isWhole()) this.claim(due);
     else {
       this.waiting.push(due);
       if (isLarger) void this.askForWaiting();

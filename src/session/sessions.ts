@@ -562,7 +562,9 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
   letGo(session: Session, done: () => void, gives = false): void {
     const { clientId, journal } = session;
     this.takeOut(session);
-    if (session.will !== null) this.wills.forgo(session);
+    // What a session had with it when it moved has gone along; who adopted it did not have its will.
+    if (this.adoptions?.isDoubted(session)) this.wills.keepBack(session);
+    else if (session.will !== null) this.wills.forgo(session);
     session.hadShared &&= gives;
     if (journal !== null) this.endStored(session, journal, done);
     else session.clear();

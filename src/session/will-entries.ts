@@ -19,6 +19,8 @@ export interface Own {
   former: readonly string[];
   /** The holders have said that they have it, and with that nothing older. */
   isHeld: boolean;
+  /** Its session was adopted by another node, where its client may come back while it waits. */
+  readonly isElsewhere: boolean;
 }
 
 /** The will of one connection. */

@@ -76,12 +76,21 @@ export class WillHolders {
     return this.held.size + this.inherited.size;
   }
 
-  /** A session here has this will. `done` when its holders have it, or cannot be had. */
-  hold(clientId: string, epoch: number, will: Uint8Array, done: () => void): void {
+  /**
+   * A session here has this will, or one that others have adopted (`isElsewhere`). `done` when its holders have it, or cannot be
+   * had.
+   */
+  hold(
+    clientId: string,
+    epoch: number,
+    will: Uint8Array,
+    done: () => void,
+    isElsewhere = false,
+  ): void {
     // The session has come from the node for which this one held it.
     if ((this.held.get(clientId)?.epoch ?? epoch) < epoch) this.held.drop(clientId);
     this.inherited.voidBefore(clientId, epoch);
-    this.own.hold(clientId, epoch, will, done);
+    this.own.hold(clientId, epoch, will, done, isElsewhere);
   }
 
   /** A session here has its will no more. */

@@ -154,6 +154,11 @@ export class Adoptions implements DeadNodeHost {
     }
   }
 
+  /** Is it not known yet whether another node has adopted that session from an earlier process of this one? */
+  isDoubted(session: Session): boolean {
+    return this.doubted.get(session.clientId)?.session === session;
+  }
+
   get isSettled(): boolean {
     return this.doubted.size === 0;
   }
