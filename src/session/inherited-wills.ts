@@ -105,6 +105,12 @@ export class InheritedWills {
     if (entry?.owner === owner && entry.epoch <= epoch) this.take(clientId, entry);
   }
 
+  /** Its owner lives, and says what becomes of it: another node had taken that for dead, and told so late. */
+  onOwner(owner: string, clientId: string, epoch: number): void {
+    const isEntrusted = this.inherited.get(clientId)?.entrusted === true;
+    if (!isEntrusted) this.leaveTo(owner, clientId, epoch);
+  }
+
   /** A process that was silent lives: it speaks for itself again. */
   leaveAllTo(owner: string, incarnation: number): void {
     for (const [clientId, entry] of this.inherited) {

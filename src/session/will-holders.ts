@@ -253,6 +253,7 @@ export class WillHolders {
     for (const { clientId, epoch, will } of wills) {
       this.network.observe(epoch);
       if (will !== null) this.inherited.voidBefore(clientId, epoch);
+      this.inherited.onOwner(peer, clientId, epoch);
       const before = this.held.get(clientId);
       if (before !== undefined && before.epoch > epoch) continue;
       if (before !== undefined && (will !== null || before.owner === peer))
