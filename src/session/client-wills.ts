@@ -133,8 +133,9 @@ export class ClientWills implements WillHost {
       else this.entrust(held, true);
       return;
     }
-    if (session.channel !== null || session.will !== null) {
-      // Its client is back already, at another node.
+    const { channel, connectedEpoch } = session;
+    if (channel !== null || session.will !== null || connectedEpoch > epoch) {
+      // Its client is back already, at another node maybe, or was.
       if (!isDelayed(held)) this.publish(standIn(this.host, held));
       else this.drop(clientId, epoch);
       return;
