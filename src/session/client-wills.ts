@@ -398,7 +398,7 @@ export class ClientWills implements WillHost {
     this.stored?.note(noted);
   }
 
-  forgetNote(noted: Pick<NotedWill, "clientId" | "epoch">): void {
+  forgetNote(noted: Omit<NotedWill, "process">): void {
     this.stored?.forgetNote(noted);
   }
 

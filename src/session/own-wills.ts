@@ -101,7 +101,7 @@ export class OwnWills {
 
   /** Which of the wills that an earlier process of this node left have others settled? At start, once linked. */
   async settledOf(wills: readonly WillOf[]): Promise<ReadonlySet<string>> {
-    const { settled, unsure } = await this.askSettled(wills);
+    const { settled, unsure } = await this.askSettled(wills, this.parts.network.incarnation());
     const { isEnough } = this;
     for (const will of wills) {
       if (settled.has(will)) continue;
@@ -243,10 +243,10 @@ export class OwnWills {
   }
 
   /** `unsure`: not everybody answered, or somebody was about to publish it and does not say what became of that. */
-  private async askSettled<T extends WillOf>(wills: readonly T[]) {
+  private async askSettled<T extends WillOf>(wills: readonly T[], incarnation = 0) {
     const settled = new Set<T>();
     const unsure = new Set<T>();
-    for (const some of questions(wills)) await this.askSome(some, settled, unsure);
+    for (const some of questions(wills)) await this.askSome(some, settled, unsure, incarnation);
     return { settled, unsure };
   }
 
@@ -254,12 +254,14 @@ export class OwnWills {
     wills: ReadonlyMap<string, T>,
     settled: Set<T>,
     unsure: Set<T>,
+    incarnation: number,
   ): Promise<void> {
     const { asking, notes, network } = this.parts;
     const asked = [...wills.values()].map(({ clientId, epoch, waits = false }) => {
       return { clientId, epoch, waits };
     });
-    const answers = await asking.all({ kind: "ask", wills: asked });
+    const lasting = incarnation === 0 || !network.isWhole();
+    const answers = await asking.all({ kind: "ask", incarnation, lasting, wills: asked });
     const add = (to: Set<T>, clientId: string): void => {
       const will = wills.get(clientId);
       if (will !== undefined) to.add(will);

@@ -24,6 +24,7 @@ import {
   firedPrefix,
   type HeldWill,
   heldPrefix,
+  leftPrefix,
   type NotedWill,
   notedPrefix,
 } from "./will-record.js";
@@ -160,7 +161,7 @@ export class StoredWills {
   }
 
   /** That is not needed any more. */
-  forgetNote(noted: Pick<NotedWill, "clientId" | "epoch">): void {
+  forgetNote(noted: Omit<NotedWill, "process">): void {
     this.set(noted.clientId, notedKey(noted), null);
   }
 
@@ -236,7 +237,7 @@ export class StoredWills {
       }
       return;
     }
-    if (key.startsWith(notedPrefix)) {
+    if (key.startsWith(notedPrefix) || key.startsWith(leftPrefix)) {
       const noted = decodeNoted(record);
       if (noted === null) this.counters.damaged++;
       else this.host.onNoted(noted);
@@ -279,8 +280,8 @@ export class StoredWills {
 
 const heldKey = (clientId: string): string => heldPrefix + idKey(clientId);
 
-const notedKey = ({ clientId, epoch }: Pick<NotedWill, "clientId" | "epoch">): string =>
-  `${notedPrefix}${epoch}${idKey(clientId)}`;
+const notedKey = ({ owner, by, clientId, epoch }: Omit<NotedWill, "process">): string =>
+  `${by === owner ? leftPrefix : notedPrefix}${epoch}${idKey(clientId)}`;
 
 function idKey(clientId: string): string {
   const isLong = clientId.length > idCharactersMax;

@@ -53,13 +53,6 @@ export interface Inherited extends Held {
   readonly told: Set<string>;
 }
 
-/** What of a will is not inherited any more: all that was held for earlier processes of its owner. */
-export interface Returned {
-  readonly epoch: number;
-  /** Infinite: until its owner has it held again. */
-  readonly before: number;
-}
-
 /** A will of our own that is due, while we may be on the smaller side. */
 export interface Due extends WillOf {
   readonly done: (isOurs: boolean) => void;

@@ -11,7 +11,8 @@ import { InheritedWills } from "./inherited-wills.js";
 import { batch, OwnWills } from "./own-wills.js";
 import { type Begun, decodeQuestion, encodeAnswer, type Question } from "./will-wire.js";
 import type { WillHost, WillNetwork } from "./will-parts.js";
-import { Asking, type Returned, setBounded, type WillOf } from "./will-entries.js";
+import { ReturnedWills } from "./returned-wills.js";
+import { Asking, setBounded, type WillOf } from "./will-entries.js";
 import { WillNotes } from "./will-notes.js";
 import type { NotedWill } from "./will-record.js";
 
@@ -38,8 +39,7 @@ export class WillHolders {
   private readonly held: HeldWills;
   private readonly inherited: InheritedWills;
   private readonly notes: WillNotes;
-  /** By client id: up to which epoch the owner has been told that it may publish. */
-  private readonly returned = new Map<string, Returned>();
+  private readonly returned: ReturnedWills;
   /** By client id: wills that were entrusted to others, where claims for that client id may still come here. */
   private readonly given = new Map<string, { readonly epoch: number; readonly dueMs: number }>();
   private live: readonly string[];
@@ -55,6 +55,7 @@ export class WillHolders {
     this.startedMs = network.clock.monotonicMs();
     const { counters } = this;
     this.notes = new WillNotes(network, host);
+    this.returned = new ReturnedWills(network, host);
     this.asking = new Asking(network, () => void counters.unanswered++);
     this.held = new HeldWills(() => void counters.refused++);
     this.own = new OwnWills({
@@ -66,7 +67,7 @@ export class WillHolders {
       ...{ network, host, asking: this.asking, notes: this.notes },
       live: () => this.live,
       holdersOf: (clientId, count) => this.own.holdersOf(clientId, count),
-      isReturned: (clientId, epoch, incarnation) => this.isReturned(clientId, epoch, incarnation),
+      isReturned: (clientId, epoch, incarnation) => this.returned.has(clientId, epoch, incarnation),
       onPublish: () => void counters.inherited++,
     });
   }
@@ -175,7 +176,7 @@ export class WillHolders {
     switch (question.kind) {
       case "hold":
         this.onHold(peer, question);
-        return encodeAnswer([]);
+        return question.lasting ? this.onceNoted(encodeAnswer([])) : encodeAnswer([]);
       case "inherit":
         this.onInherit(question);
         return encodeAnswer([]);
@@ -195,13 +196,14 @@ export class WillHolders {
       case "tell":
         return this.tellSettled(peer).then((isTold) => (isTold ? encodeAnswer([]) : null));
       case "ask":
-        return this.onAsk(peer, question.wills);
+        return this.onAsk(peer, question);
     }
   }
 
   /** An earlier process of this node had noted that. Before the first question, and after `isHere`. */
   restoreNote(noted: NotedWill): void {
-    this.notes.restore(noted);
+    if (noted.by === noted.owner) this.returned.restore(noted);
+    else this.notes.restore(noted);
   }
 
   /** What the asker is told that this node knows it still knows when it starts again. */
@@ -221,7 +223,9 @@ export class WillHolders {
       before.length === this.live.length && before.every((name, i) => name === this.live[i]);
     this.own.onMembersChanged(came, isSame);
     this.notes.forgetStrangers();
-    const names = new Set(this.isComplete() ? [...came, ...this.notes.keptOwners()] : came);
+    this.returned.forgetStrangers();
+    const kept = (): string[] => [...this.notes.keptOwners(), ...this.returned.keptOwners()];
+    const names = new Set(this.isComplete() ? [...came, ...kept()] : came);
     for (const name of names) void this.tellSettled(name);
   }
 
@@ -259,10 +263,8 @@ export class WillHolders {
       if (before !== undefined && (will !== null || before.owner === peer))
         this.held.drop(clientId);
       if (will === null && lasting) {
-        setBounded(this.returned, clientId, { epoch, before: Number.POSITIVE_INFINITY });
-      } else if (will !== null && this.returned.get(clientId)?.epoch === epoch) {
-        this.returned.set(clientId, { epoch, before: incarnation });
-      }
+        this.returned.mark(peer, clientId, epoch, 0, true);
+      } else if (will !== null) this.returned.heldAgain(clientId, epoch, incarnation);
       if (will !== null) this.held.keep(clientId, { owner: peer, incarnation, epoch, will });
     }
   }
@@ -305,12 +307,6 @@ export class WillHolders {
     }
   }
 
-  /** Was its owner told, by this node, that nobody else would publish it? */
-  private isReturned(clientId: string, epoch: number, incarnation: number): boolean {
-    const returned = this.returned.get(clientId);
-    return returned !== undefined && returned.epoch >= epoch && incarnation < returned.before;
-  }
-
   /**
    * It may have known of wills before it started, and those who may know of them, too, are not all asked yet: that is certain once
    * both this node and the one that asks it hear everybody.
@@ -325,7 +321,7 @@ export class WillHolders {
     const ids = (of: readonly WillOf[]): string[] => of.map(({ clientId }) => clientId);
     const left = wills.filter(
       ({ clientId, epoch }) =>
-        this.notes.isSettled(clientId, epoch) || this.isReturned(clientId, epoch, incarnation),
+        this.notes.isSettled(clientId, epoch) || this.returned.has(clientId, epoch, incarnation),
     );
     return encodeAnswer(ids(wills), ids(left));
   }
@@ -339,7 +335,7 @@ export class WillHolders {
         this.notes.has(clientId, epoch) && this.notes.begunBy(clientId, epoch)?.by !== peer;
       // An earlier process of this very node was its owner.
       const isOver = owner === this.network.self && this.host.hasLetGo(clientId, epoch);
-      if (isNoted || isOver || this.isReturned(clientId, epoch, incarnation)) left.push(clientId);
+      if (isNoted || isOver || this.returned.has(clientId, epoch, incarnation)) left.push(clientId);
       else {
         this.notes.begin(owner, clientId, epoch, { by: peer, process });
         this.forget(clientId, epoch);
@@ -392,7 +388,11 @@ export class WillHolders {
   }
 
   /** The owner asks before it publishes: what is not settled, and nobody is about to publish, is its own from now on. */
-  private onAsk(peer: string, wills: readonly WillOf[]): Uint8Array {
+  private onAsk(
+    peer: string,
+    { wills, incarnation, lasting }: Question & { kind: "ask" },
+  ): Promise<Uint8Array> {
+    const isKept = lasting || !this.network.isWhole();
     const settled: string[] = [];
     const begun: Begun[] = [];
     for (const { clientId, epoch, waits = false } of wills) {
@@ -403,10 +403,10 @@ export class WillHolders {
       }
       if (this.notes.isSettled(clientId, epoch)) settled.push(clientId);
       if (publisher?.by === this.network.self || this.notes.isSettled(clientId, epoch)) continue;
-      setBounded(this.returned, clientId, { epoch, before: Number.POSITIVE_INFINITY });
+      this.returned.mark(peer, clientId, epoch, incarnation, isKept);
       this.inherited.leaveTo(peer, clientId, epoch);
     }
-    return encodeAnswer(settled, [], begun);
+    return this.onceNoted(encodeAnswer(settled, [], begun));
   }
 
   /** A node is back: it hears which of its wills were settled meanwhile. Resolves with whether that is all it has to know. */
@@ -419,7 +419,10 @@ export class WillHolders {
       answers.push(this.asking.one(owner, settled));
     }
     const isHeard = !(await Promise.all(answers)).includes(null);
-    if (isHeard && this.isComplete()) this.notes.heardBy(owner, wills);
+    if (isHeard && this.isComplete()) {
+      this.notes.heardBy(owner, wills);
+      this.returned.letGo(owner);
+    }
     return isHeard && !this.notes.isOpen(owner);
   }
 }

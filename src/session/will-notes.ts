@@ -96,7 +96,8 @@ export class WillNotes {
   }
 
   private letGo(note: Note): void {
-    if (note.isKept) this.store.forgetNote(note);
+    const { owner, clientId, epoch, begun, isKept } = note;
+    if (isKept) this.store.forgetNote({ owner, clientId, epoch, by: begun?.by ?? "" });
     note.isKept = false;
   }
 

@@ -45,7 +45,7 @@ export interface WillHost {
   onSettled(clientId: string, epoch: number): void;
   /** Stores what is known of another node's will, in place of what was, where there is a store. */
   note(noted: NotedWill): void;
-  forgetNote(noted: Pick<NotedWill, "clientId" | "epoch">): void;
+  forgetNote(noted: Omit<NotedWill, "process">): void;
   /** Calls back when all that was noted, or dropped, is durable; at once where nothing is stored, or can be at the moment. */
   whenNoted(done: () => void): void;
 }

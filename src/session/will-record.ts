@@ -9,6 +9,7 @@ import { decodeRecord, encodeRecord } from "../store/record.js";
 export const heldPrefix = "held/";
 export const firedPrefix = "fired/";
 export const notedPrefix = "noted/";
+export const leftPrefix = "left/";
 const version = 1;
 
 /** A will that is not fired yet. */
@@ -92,9 +93,9 @@ export interface NotedWill {
   readonly clientId: string;
   /** Of the connection that set it. */
   readonly epoch: number;
-  /** The node that was about to publish it; empty: it is settled. */
+  /** The node that was about to publish it; its owner: it is that one's (returned-wills.ts); empty: it is settled. */
   readonly by: string;
-  /** With QoS 0 that node's incarnation, else 0. */
+  /** With QoS 0 that node's incarnation, else 0; where it is its owner's what copies are void: those of lower incarnations, or of all. */
   readonly process: number;
 }
 

@@ -55,6 +55,10 @@ const questionSchema = z.discriminatedUnion("kind", [
    */
   z.object({
     kind: z.literal("ask"),
+    /** At its start that of the asker: what this process has held since is not meant; 0: all that it has is. */
+    incarnation: count.default(0),
+    /** Some members are silent, and may hold these. */
+    lasting: z.boolean().default(true),
     wills: wills(
       z.object({ clientId: z.string(), epoch: count, waits: z.boolean().default(false) }),
     ),

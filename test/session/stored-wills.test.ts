@@ -207,17 +207,18 @@ test("what is known of other nodes' wills is found again, after what was fired o
   const first = new Process(durable, 1, false);
   const settled = { owner: "n2@h", clientId: "a", epoch: 1, by: "", process: 0 };
   const begun = { owner: "n2@h", clientId: "long".repeat(100), epoch: 7, by: "n3@h", process: 5 };
-  for (const noted of [settled, begun, { ...settled, epoch: 2 }]) first.wills.note(noted);
+  const left = { owner: "n2@h", clientId: "a", epoch: 9, by: "n2@h", process: 3 };
+  for (const noted of [settled, begun, left, { ...settled, epoch: 2 }]) first.wills.note(noted);
   first.wills.hold(held("a"));
   first.fire("a", "gone", 1, "n2@h");
   await durable.settled();
-  first.wills.forgetNote({ clientId: "a", epoch: 2 });
+  first.wills.forgetNote({ ...settled, epoch: 2 });
   await durable.settled();
   durable.crash();
   const second = new Process(durable, 2, false);
   await second.wills.load();
   const byEpoch = second.noted.sort((one, other) => one.epoch - other.epoch);
-  assert.deepEqual([byEpoch, second.found], [[settled, begun], ["a 1 n2@h"]]);
+  assert.deepEqual([byEpoch, second.found], [[settled, begun, left], ["a 1 n2@h"]]);
   assert.deepEqual(second.foundFirst, [0], "what was fired comes before what is noted of it");
 });
 

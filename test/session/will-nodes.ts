@@ -138,8 +138,8 @@ export class FakeNode {
         isBack: (clientId) => this.back.has(clientId),
         hasLetGo: (clientId) => letGo.includes(clientId),
         onSettled: (clientId) => this.closed.push(clientId),
-        note: (noted) => this.stored.set(`${noted.epoch} ${noted.clientId}`, noted),
-        forgetNote: ({ epoch, clientId }) => this.stored.delete(`${epoch} ${clientId}`),
+        note: (noted) => this.stored.set(keyOf(noted), noted),
+        forgetNote: (noted) => this.stored.delete(keyOf(noted)),
         whenNoted: (done) => done(),
       },
     );
@@ -169,3 +169,6 @@ export class FakeNode {
     });
   }
 }
+
+const keyOf = ({ owner, by, clientId, epoch }: Omit<NotedWill, "process">): string =>
+  `${by === owner} ${epoch} ${clientId}`;

@@ -58,3 +58,40 @@ test("of a will that is taken up when its client is back already the holders hav
   await nodes.settle();
   assert.deepEqual(nodes.published, ["x"]);
 });
+
+test("who told a node that it may publish keeps that when it starts again: who hears it alone after a cut publishes nothing", async () => {
+  const nodes = new Nodes(["a", "b", "c", "d"]);
+  const a = nodes.node("a");
+  const ids = await a.connect(20);
+  nodes.cut("d");
+  for (const id of ids) a.due(id);
+  await nodes.settle();
+  nodes.clock.advance(1000);
+  await nodes.settle();
+  assert.deepEqual(a.published.sort(), [...ids].sort());
+  for (const name of ["a", "c"]) nodes.kill(name);
+  // b knows as well; nobody hears it.
+  for (const pair of ["b c", "a b"]) nodes.cuts.add(pair);
+  for (const pair of ["c d", "a d"]) nodes.cuts.delete(pair);
+  nodes.restart("c");
+  for (let i = 0; i < 20; i++) {
+    nodes.clock.advance(1000);
+    await nodes.settle();
+  }
+  assert.deepEqual(nodes.published.sort(), [...ids].sort());
+});
+
+test("what a node has held again since it asked at its start is published when it dies, whoever was asked", async () => {
+  const nodes = new Nodes(["a", "b", "c", "d"]);
+  for (const node of nodes.nodes.values()) node.delayMs = 1000;
+  const ids = await nodes.node("a").connect(20);
+  nodes.kill("a");
+  const again = nodes.restart("a");
+  const settled = await again.holders.settledOf(ids.map((clientId) => ({ clientId, epoch: 1 })));
+  assert.equal(settled.size, 0);
+  for (const id of ids) await again.hold(id, 1);
+  nodes.kill("a");
+  nodes.clock.advance(2000);
+  await nodes.settle();
+  assert.deepEqual(nodes.published.sort(), [...ids].sort());
+});
