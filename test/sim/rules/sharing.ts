@@ -124,7 +124,7 @@ export const sharingRules: readonly Rule[] = [
     rule: "a will of a dead node is noted at both holders before it is published",
     name: "nobody notes that a will was published",
     kind: "wills",
-    seed: 37,
+    seed: 1,
     fault: /[2-9] times|not due|online/,
     plant: () => {
       const undo = replaceHidden(
