@@ -54,6 +54,8 @@ export class Group {
   private readonly perQos = [0, 0, 0];
   private durableCount = 0;
   private readonly rows = new Map<number, number>();
+  /** Peers that had members with stored sessions here, and have none now; null: there is none. */
+  private formerlyDurable: Set<number> | null = null;
   private readonly soleTargets: (readonly [PeerTarget] | undefined)[] = [];
   private choiceNow: Choice | null = null;
   private choiceOf = -1;
@@ -111,6 +113,10 @@ export class Group {
   /** Sets a peer's row (0 deletes it); returns the value it had, 0 for none. */
   setPeer(peer: number, value: number): number {
     const before = this.rows.get(peer) ?? 0;
+    if (before !== 0 && sharedRow(before).durable && (value === 0 || !sharedRow(value).durable)) {
+      this.formerlyDurable ??= new Set();
+      this.formerlyDurable.add(peer);
+    }
     if (value === 0) this.rows.delete(peer);
     else this.rows.set(peer, value);
     this.soleTargets[peer] = undefined;
@@ -122,6 +128,11 @@ export class Group {
   peerRow(peer: number): SharedRow | null {
     const value = this.rows.get(peer);
     return value === undefined ? null : sharedRow(value);
+  }
+
+  /** May what it was sent for this group be with a stored session there? That may have left before it came. */
+  isDurable(peer: number): boolean {
+    return this.peerRow(peer)?.durable === true || this.formerlyDurable?.has(peer) === true;
   }
 
   /** A peer that gets a message for this group alone, and is not down. */

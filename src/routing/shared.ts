@@ -485,7 +485,7 @@ export class SharedReceipt implements Receipt {
       this.moves = frame;
       return this.due;
     }
-    const durable = this.groups.some((group) => group.peerRow(this.peer)?.durable);
+    const durable = this.groups.some((group) => group.isDurable(this.peer));
     if (durable || this.due !== null) return frame;
     this.shared.counters.lostWithNode += this.groups.length;
     return null;

@@ -435,6 +435,18 @@ test("… and the peer's own durable rows keep their copy without the group", ()
   assert.equal(hasShared(due, forwardHeaderBytes, due.length), false);
 });
 
+test("… it waits in the outbox when a stored session was there as it was sent", () => {
+  const { router, cluster } = recordingRouter();
+  peerUp(router, 0, waitingRow);
+  publish(router, "t", "x", 2);
+  const [sent] = cluster.take();
+  // The session has moved away, and the message had not come.
+  peerUp(router, 0, 0);
+  router.onPeerState(0, "down");
+  assert.equal(sent?.receipt?.onDown?.(sent.frame, true), sent?.frame);
+  assert.equal(router.shared.counters.lostWithNode, 0);
+});
+
 test("QoS 2 that the node may have sent to a client goes to no other [MQTT-4.8.2-5]", () => {
   const { router, cluster } = recordingRouter();
   const other = new Taker("other");
