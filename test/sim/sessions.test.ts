@@ -29,6 +29,7 @@ test("sessions keep their promises to clients that come back at other nodes", as
     103_571,
     103_683,
     300_448,
+    921_201,
   ]);
 });
 

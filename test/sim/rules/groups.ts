@@ -451,6 +451,25 @@ export const groupRules: readonly Rule[] = [
   },
   {
     section: 8,
+    rule: "a member at QoS 0 loses what it cannot be sent at once, and nothing else",
+    name: "every other message that a member at QoS 0 is given is not sent",
+    kind: "roams",
+    seed: 138,
+    fault: /no member of \$share/,
+    plant: () =>
+      replace(
+        Session.prototype,
+        "deliver",
+        (sound) =>
+          function (this: Session, message, delivery) {
+            const isGiven = delivery.share !== null && delivery.qos === 0;
+            if (isGiven && message.qos > 0 && message.counter % 2 === 0) return true;
+            return sound.call(this, message, delivery);
+          },
+      ),
+  },
+  {
+    section: 8,
     rule: "one refused with a code >= 0x80 is discarded",
     name: "what a client refuses in PUBREC goes to another",
     kind: "scenes",

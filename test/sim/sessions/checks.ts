@@ -1,9 +1,9 @@
 /** What must hold at the end of a history of sessions, when everybody is online and everything is answered. */
-import { clusterSettings } from "../cluster-node.js";
 import type { SimClient } from "./client.js";
-import { type Interest, inWords, isShared, matches, type Sent } from "./ledger.js";
+import { type Interest, inWords, isShared, matches, payloadOf, type Sent } from "./ledger.js";
 import type { SessionNode } from "./node.js";
 import type { SessionStory } from "./story.js";
+import { troubledSinceMs } from "./touch.js";
 
 /** What is looked at. */
 export type CheckedStory = Pick<
@@ -14,8 +14,10 @@ export type CheckedStory = Pick<
 const neverEnded = Number.POSITIVE_INFINITY;
 /** A node notices the end of a connection or of another node a little later. */
 const noticedMs = 500;
-/** … that of a node that died without a word. What it gets meanwhile with QoS 0 nobody has. */
-const silentMs = clusterSettings.suspectAfterMs + noticedMs;
+/** The nodes that choose hear of the end of a connection or a subscription: over two links at most. */
+const goneMs = 300;
+/** So long may a message be on its way to a client. */
+const wayMs = 200;
 
 /** Throws with the seed, the last events and the first difference found. */
 export async function checkSessions(story: CheckedStory): Promise<void> {
@@ -98,10 +100,9 @@ function wereCutOff(one: SessionNode, other: SessionNode, sent: Sent): boolean {
 
 /** What was promised to a session that was lost with its node comes with that, unless nobody wants it any more. */
 function* legacyFaults(client: SimClient, sent: Sent): Iterable<string> {
-  for (const { interests, askedMs, isVoid, node, lostMs } of client.legacies) {
+  for (const { interests, askedMs, isVoid, node, backMs } of client.legacies) {
     // Without any subscription in its place it ends when its node is back.
-    const backMs = node.bootsMs.find((atMs) => atMs >= lostMs) ?? neverEnded;
-    if (isVoid || sent.acknowledgedMs >= Math.min(askedMs, backMs)) continue;
+    if (isVoid || sent.acknowledgedMs >= Math.min(askedMs, backMs())) continue;
     const one = interests.find((own) => !isShared(own.filter) && isPromised(own, sent));
     if (one === undefined || client.taken.has(sent)) continue;
     yield `${client.clientId} never got ${inWords(sent)}, which its session at ${node.name} was promised by ${one.filter}`;
@@ -133,7 +134,13 @@ function* groupFaults(
     if (one === undefined || one.endedMs !== Number.POSITIVE_INFINITY) continue;
     if (!one.isKept) continue;
     const isExcused = clients.some(
-      (other) => other.taken.has(sent) || mayLose(other, one.filter, sent, lastCrashMs),
+      (other) =>
+        other.taken.has(sent) ||
+        mayLose(other, one.filter, sent, lastCrashMs) ||
+        other.memberships.some(
+          (own) =>
+            own.filter === one.filter && own.qos === 0 && mayLoseQos0(other, own, sent, nodes),
+        ),
     );
     if (isExcused) continue;
     yield `no member of ${one.filter} ever got ${inWords(sent)}; ${client.clientId} is one since ${one.grantedMs.toFixed(1)} ms`;
@@ -155,27 +162,61 @@ function* doubleFaults(
 }
 
 /**
- * Could the message have gone to this member, which has lost it? With QoS 0 it loses what it does not get at once: when its
- * connection or a node goes, or its node sends stored sessions nothing as others may adopt them. A session in memory loses it with the node where it was, even on the way to the next member. One of
- * QoS 2 that was sent ends with the session that it was sent to.
+ * Could the message have gone to this member with more than QoS 0, which has lost it? A session in memory loses it with the node where it
+ * was, even on the way to the next member. One of QoS 2 that was sent ends with the session that it was sent to.
  */
 function mayLose(
-  { memberships, lastClosedMs, sessionNode }: SimClient,
+  { memberships, lastClosedMs }: SimClient,
   filter: string,
   sent: Sent,
   lastCrashMs: number,
 ): boolean {
-  const wasSilent = sessionNode().silentUntilMs >= sent.sentMs;
+  const sinceMs = sent.sentMs - noticedMs;
   return memberships.some((own) => {
-    const sinceMs = sent.sentMs - (own.qos === 0 ? silentMs : noticedMs);
-    if (own.filter !== filter || own.overMs < sinceMs) return false;
-    const wasCut = lastClosedMs >= sinceMs;
-    const mayBeSilent = own.isKept && wasSilent;
-    if (own.qos === 0) return wasCut || mayBeSilent || lastCrashMs >= sinceMs;
+    if (own.filter !== filter || own.overMs < sinceMs || own.qos === 0) return false;
     if (!own.isKept && lastCrashMs >= sent.sentMs) return true;
-    const hasEnded = own.isKept ? own.overMs !== neverEnded : wasCut;
+    const hasEnded = own.isKept ? own.overMs !== neverEnded : lastClosedMs >= sinceMs;
     return hasEnded && sent.qos === 2 && own.qos === 2;
   });
+}
+
+/**
+ * Was it given to this member at QoS 0 at a moment when it could not be sent at once? Its connection was gone or about to go, its node
+ * kept everything from stored sessions, as others might adopt them, or what went to it by way of two nodes was lost between them.
+ */
+function mayLoseQos0(
+  client: SimClient,
+  own: Interest,
+  sent: Sent,
+  nodes: readonly SessionNode[],
+): boolean {
+  const payload = payloadOf(sent);
+  return nodes.some((node) =>
+    node.touch.chosenMs(payload).some((atMs) => {
+      if (own.askedMs > atMs) return false;
+      const at = client.stays.findLast(({ openedMs }) => openedMs <= atMs)?.node;
+      const ends = [node, ...(at === undefined ? [] : [at])];
+      const lostSinceMs = troubleMs(ends, nodes, atMs);
+      if (lostSinceMs <= atMs && own.overMs + goneMs >= lostSinceMs) return true;
+      if (own.overMs + goneMs < atMs) return false;
+      if (own.isKept && nodes.some((one) => one.wasSilent(atMs))) return true;
+      return client.stays.some(
+        ({ closedMs }) => closedMs >= atMs - goneMs && closedMs <= atMs + wayMs,
+      );
+    }),
+  );
+}
+
+/** Since when was what these nodes exchange with others lost at that moment? Infinity: it was not. */
+function troubleMs(
+  ends: readonly SessionNode[],
+  nodes: readonly SessionNode[],
+  atMs: number,
+): number {
+  const pairs = ends.flatMap((one) =>
+    nodes.filter((other) => other !== one).map((other) => troubledSinceMs(one, other, atMs)),
+  );
+  return Math.min(neverEnded, ...pairs);
 }
 
 /** What was granted is there, and what was ended is not. */

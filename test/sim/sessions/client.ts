@@ -10,12 +10,14 @@ import {
   inWords,
   isShared,
   type Ledger,
+  type Legacy,
   matches,
   maybePublishedAgain,
   payloadOf,
   type Sent,
 } from "./ledger.js";
 import type { SessionNode } from "./node.js";
+import { lossOf } from "./touch.js";
 
 export interface ClientOptions {
   readonly clientId: string;
@@ -43,22 +45,6 @@ interface Unanswered {
 const wellMs = 1_000;
 const never = Number.POSITIVE_INFINITY;
 
-/** A session that a younger one takes the place of, and what had been promised to it. */
-export interface Legacy {
-  readonly node: SessionNode;
-  /** When its node died, and the younger one began. */
-  readonly lostMs: number;
-  readonly sinceMs: number;
-  readonly interests: readonly Interest[];
-  /** Messages that had begun to come with QoS 2, and not ended: they may come once more. */
-  readonly open: ReadonlySet<string>;
-  /** When the younger one asked for its first subscription, and got it. */
-  askedMs: number;
-  grantedMs: number;
-  /** Clean Start, or the end of the younger one: nothing of it is wanted. */
-  isVoid: boolean;
-}
-
 export class SimClient extends SimConnection {
   /** As far as the client can know. */
   session: "none" | "kept" | "unknown" = "none";
@@ -83,8 +69,10 @@ export class SimClient extends SimConnection {
   sessionNode: () => SessionNode = () => this.node;
   /** Where it connects next; null: not now. */
   chooseNode: () => SessionNode | null = () => this.node;
-  /** May its session be at a node that is down? */
-  mayBeWithoutOwner: () => boolean = () => false;
+  /** May its session be at a node that was down since then, or that another one took for down? */
+  mayBeWithoutOwner: (sinceMs: number) => boolean = () => false;
+  /** When that node was lost last, with what it has. */
+  lossOf: (node: SessionNode) => Pick<Legacy, "lostMs" | "backMs"> = (node) => lossOf(node, []);
   /** So long may something be on its way between two nodes. */
   delayMsMax = 0;
   /** Sessions that it lost with their nodes, which hand over what they have when those are back. */
@@ -267,7 +255,7 @@ export class SimClient extends SimConnection {
     this.requests = new Map();
     this.acks = [];
     // It may have got a new session, which it could not tell from its own.
-    if (!this.isGreeted && this.session === "kept" && this.mayBeWithoutOwner()) {
+    if (!this.isGreeted && this.session === "kept" && this.isWithoutOwner) {
       this.doubtSession();
       this.startsClean = true;
     }
@@ -321,7 +309,7 @@ export class SimClient extends SimConnection {
     this.startsClean = false;
     this.isGreeted = true;
     const { sessionBefore } = this;
-    const isAnew = sessionBefore === "kept" && !present && this.mayBeWithoutOwner();
+    const isAnew = sessionBefore === "kept" && !present && this.isWithoutOwner;
     if (isAnew) this.leaveLegacy();
     else if (this.judgedAfter > 0) this.judgedAfter--;
     else if (sessionBefore !== "unknown" && present !== (sessionBefore === "kept")) {
@@ -339,11 +327,16 @@ export class SimClient extends SimConnection {
     this.publishDue();
   }
 
+  /** May this connection be given a new session, or have been? */
+  private get isWithoutOwner(): boolean {
+    return this.mayBeWithoutOwner(this.stays.at(-1)?.openedMs ?? 0);
+  }
+
   /** The node of its session is down: what was promised to that comes when the node is back. */
   private leaveLegacy(): void {
     const node = this.lastNode ?? this.node;
     this.legacies.push({
-      ...{ node, lostMs: node.lastCrashMs, sinceMs: this.nowMs, interests: this.interests },
+      ...{ node, ...this.lossOf(node), sinceMs: this.nowMs, interests: this.interests },
       open: new Set(this.openIds.values()),
       ...{ askedMs: never, grantedMs: never, isVoid: false },
     });

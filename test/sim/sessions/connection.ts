@@ -14,6 +14,9 @@ export abstract class SimConnection {
   connections = 0;
   /** When the last connection ended. */
   lastClosedMs = Number.NEGATIVE_INFINITY;
+  /** Its connections: at which node each was, and from when to when, as it saw that itself. */
+  readonly stays: { readonly node: SessionNode; readonly openedMs: number; closedMs: number }[] =
+    [];
   /** Something was sent or came. */
   lastActiveMs = 0;
   private pipe: Pipe | null = null;
@@ -70,6 +73,8 @@ export abstract class SimConnection {
   private open(pipe: Pipe): void {
     this.pipe = pipe;
     this.state = "greeting";
+    const closedMs = Number.POSITIVE_INFINITY;
+    this.stays.push({ node: this.node, openedMs: this.nowMs, closedMs });
     const parser = mqttPacket.parser({ protocolVersion: this.version });
     parser.on("packet", (packet) => {
       if (this.pipe !== pipe) return;
@@ -90,6 +95,8 @@ export abstract class SimConnection {
   private closed(): void {
     this.state = "offline";
     this.lastClosedMs = this.nowMs;
+    const stay = this.stays.at(-1);
+    if (stay !== undefined) stay.closedMs = Math.min(stay.closedMs, this.nowMs);
     this.life.trace.note(`${this.clientId} is offline`);
     this.onClosed();
   }

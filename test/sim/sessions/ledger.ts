@@ -56,6 +56,24 @@ export interface Interest {
   readonly metMs: Map<string, number>;
 }
 
+/** A session that a younger one takes the place of, and what had been promised to it. */
+export interface Legacy {
+  readonly node: SessionNode;
+  /** When its node died, or was taken for down, and the younger one began. */
+  readonly lostMs: number;
+  readonly sinceMs: number;
+  readonly interests: readonly Interest[];
+  /** Messages that had begun to come with QoS 2, and not ended: they may come once more. */
+  readonly open: ReadonlySet<string>;
+  /** When the younger one asked for its first subscription, and got it. */
+  askedMs: number;
+  grantedMs: number;
+  /** Clean Start, or the end of the younger one: nothing of it is wanted. */
+  isVoid: boolean;
+  /** When its node was back; infinite: it is not yet. */
+  readonly backMs: () => number;
+}
+
 export class Ledger {
   readonly sent: Sent[] = [];
   private readonly byPayload = new Map<string, Sent>();

@@ -30,6 +30,7 @@ import { nobody, type Settings, testConfig } from "../../support/front-end.js";
 import { clusterSettings } from "../cluster-node.js";
 import type { FakeStore } from "../world/store.js";
 import { adopterOf, leaseOf } from "./shared.js";
+import { Touch } from "./touch.js";
 import type { Life, WorldNode } from "../world/node.js";
 import { PipeSocket } from "../world/pipe-socket.js";
 import type { World } from "../world/world.js";
@@ -72,12 +73,12 @@ export class SessionNode {
   process: Process | null = null;
   /** Every process there ever was. */
   readonly lives: Process[] = [];
-  /** When its processes started. */
-  readonly bootsMs: number[] = [];
+  /** What it had to do with the other nodes, and when its processes started and ended. */
+  readonly touch: Touch;
   /** When it reached no other node although it lived. */
   readonly cutOffs: CutOff[] = [];
-  /** Until when its process last kept everything from the clients of its stored sessions; infinite: it does still. */
-  silentUntilMs = Number.NEGATIVE_INFINITY;
+  /** From when to when its processes kept everything from the clients of their stored sessions; infinite: one does still. */
+  readonly silences: { readonly fromMs: number; untilMs: number }[] = [];
   isListening = false;
   /** Since when it listens and can store, as far as was looked; infinite: it does not. */
   wellSinceMs = Number.POSITIVE_INFINITY;
@@ -94,6 +95,7 @@ export class SessionNode {
     private readonly shared: SharedMemory | null = null,
   ) {
     this.place = world.node(name);
+    this.touch = new Touch(() => world.nowMs);
     this.config = testConfig(settings);
   }
 
@@ -157,7 +159,7 @@ export class SessionNode {
   /** Starts the process; clients are let in when what is stored is loaded and the members have been met. */
   async boot(): Promise<void> {
     const life = this.place.boot();
-    this.bootsMs.push(this.world.nowMs);
+    this.touch.noteBoot();
     const access = this.shared?.open(this.name) ?? null;
     if (access !== null) this.store.content = access.store;
     const process = this.build(life, access);
@@ -186,7 +188,7 @@ export class SessionNode {
     const lease = leaseOf(cluster, access, life, {
       onSuspended: (why) => {
         commits.suspend(why);
-        this.silentUntilMs = why === null ? this.world.nowMs : Number.POSITIVE_INFINITY;
+        this.noteSilence(why !== null);
         for (const { journal, channel } of sessions.all()) {
           if (journal !== null) channel?.silence(why !== null);
         }
@@ -195,6 +197,17 @@ export class SessionNode {
     });
     if (this.share !== null) this.share.output.beforeFlush = () => void lease.look();
     await lease.take();
+  }
+
+  private noteSilence(isSilent: boolean): void {
+    const { nowMs } = this.world;
+    for (const one of this.silences) one.untilMs = Math.min(one.untilMs, nowMs);
+    if (isSilent) this.silences.push({ fromMs: nowMs, untilMs: Number.POSITIVE_INFINITY });
+  }
+
+  /** Did it keep everything from the clients of its stored sessions at that moment? */
+  wasSilent(atMs: number): boolean {
+    return this.silences.some(({ fromMs, untilMs }) => fromMs <= atMs && untilMs >= atMs);
   }
 
   /** What it has is others' by now. Its supervisor starts it again. */
@@ -228,7 +241,8 @@ export class SessionNode {
     this.isListening = false;
     this.wellSinceMs = Number.POSITIVE_INFINITY;
     this.lastCrashMs = this.world.nowMs;
-    this.silentUntilMs = Math.min(this.silentUntilMs, this.world.nowMs);
+    this.noteSilence(false);
+    this.touch.noteCrash();
   }
 
   /** Has it listened, and been able to store, for so long? */
@@ -245,7 +259,8 @@ export class SessionNode {
   }
 
   private build(life: Life, access: MemoryAccess | null): Process {
-    const { clock, random, transport, log } = life;
+    const { clock, random, transport } = life;
+    const log = this.touch.watchLog(life.log);
     const store = life.openStore();
     const commits = new Commits({
       ...{ store, clock, intervalMs: 0, slowMs: this.config.store.stall_timeout },
@@ -266,6 +281,7 @@ export class SessionNode {
     const retained = { messages: 1000, bytes: 1e6, forgetAfterMs: 7 * 86_400_000, ttlMs: 0 };
     const shared = { strategy: "random", random } as const;
     const router = new Router(cluster, retained, clock, shared, new TopicTable(), commits);
+    this.touch.watchGroups(router.shared);
     const { config } = this;
     const wheel = new TimerWheel(clock);
     const turn = new Turn(clock);

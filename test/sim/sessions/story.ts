@@ -13,7 +13,9 @@ import { ownerFaults } from "./checks.js";
 import { SimClient } from "./client.js";
 import { leaseTimes } from "./shared.js";
 import { type Interest, inWords, Ledger, type Sent } from "./ledger.js";
+import { Meetings } from "./meetings.js";
 import { SessionNode } from "./node.js";
+import { lossOf, wereApart } from "./touch.js";
 
 /** What may happen in a history, and how often: chosen by the seed, so that each has a character. */
 interface Mix {
@@ -57,20 +59,14 @@ const cutOffMsMax = 12_000;
 const noticedMs = 150;
 /** A client id has one session again so long after all nodes see each other. */
 const oneSessionMs = 5_000;
-/** So long after a crash a client that comes elsewhere may be given a new session. */
-const ownerDownMs = 15_000;
 /** A SUBACK that took so long was given without peers that were late, for which it promises nothing. */
 const lateMs = 900;
-/** A commit that nothing holds up takes less. */
-const settledMs = 500;
-/** What waited for a node is there, and committed. */
-const outboxMs = 1000;
-
 export class SessionStory {
   readonly world: World;
   readonly nodes: SessionNode[] = [];
   readonly clients: SimClient[] = [];
   readonly ledger = new Ledger();
+  private readonly meetings: Meetings;
   private readonly life: Life;
   private readonly dice: Dice;
   private readonly mix: Mix;
@@ -84,6 +80,7 @@ export class SessionStory {
     private readonly options: SessionStoryOptions = {},
   ) {
     this.world = new World(seed);
+    this.meetings = new Meetings(this.world, this.nodes, this.clients, this.ledger);
     this.dice = this.world.dice.fork(7);
     this.life = this.world.node("clients@clients").boot();
     const some = (most: number): number => (this.dice.chance(0.6) ? this.dice.between(0, most) : 0);
@@ -163,7 +160,7 @@ export class SessionStory {
     const [first, ...others] = this.nodes;
     for (const node of others) if (first !== undefined) await node.join(first);
     // A node that has not heard of another one cannot adopt what that has.
-    if (adopts) await this.world.until(() => this.areAllUp, 30_000, "all nodes are up");
+    if (adopts) await this.world.until(() => this.meetings.areAllUp, 30_000, "all nodes are up");
     this.makeClients();
     if (adopts) for (const node of this.nodes) node.onCrash = () => this.noteOwners();
     for (const client of this.clients) client.connect();
@@ -202,11 +199,6 @@ export class SessionStory {
     }
   }
 
-  private get areAllUp(): boolean {
-    const { nodes } = this;
-    return nodes.every((one) => nodes.every((other) => one === other || this.areUp(one, other)));
-  }
-
   /** The client connects to whichever node it likes, while the node of its session can be reached. */
   private letRoam(client: SimClient): void {
     const { clientId } = client;
@@ -226,16 +218,15 @@ export class SessionStory {
       const listening = this.nodes.filter(({ isListening }) => isListening);
       if (this.mix.adopts) return listening.length === 0 ? null : this.dice.pick(listening);
       // Mostly clients wait until all is well; who does not may get a new session, once.
-      const isWell = listening.length === this.nodes.length && this.areAllUp;
+      const isWell = listening.length === this.nodes.length && this.meetings.areAllUp;
       const mayHurry = listening.length > 0 && client.legacies.length === 0;
       if (!isWell && (!mayHurry || !this.dice.chance(this.mix.haste))) return null;
       return this.dice.pick(listening);
     };
     if (this.mix.cutOffs > 0) client.delayMsMax += cutOffMsMax;
     if (this.mix.adopts) return;
-    client.mayBeWithoutOwner = () =>
-      this.world.nowMs - this.lastCrashMs < ownerDownMs ||
-      this.nodes.some(({ isListening }) => !isListening);
+    client.mayBeWithoutOwner = (sinceMs) => wereApart(this.nodes, sinceMs, this.world.nowMs);
+    client.lossOf = (node) => lossOf(node, this.nodes);
   }
 
   /** Who delivers has the session, and not another node that has adopted it. */
@@ -253,14 +244,6 @@ export class SessionStory {
     client.fault(`got ${inWords(sent)} at ${node.name}, and its session is at ${owner.node.name}`);
   }
 
-  /** Do two nodes see and reach each other, and can both store what they learn? A cut that nobody has noticed yet counts. */
-  private areUp(one: SessionNode, other: SessionNode): boolean {
-    if (one.store.failing !== null || other.store.failing !== null) return false;
-    if (!one.isInReach || !other.isInReach) return false;
-    if (one !== other && this.world.isCut(one.place, other.place)) return false;
-    return seeEachOther(one, other);
-  }
-
   private noteOwners(): void {
     for (const client of this.clients) {
       const { clientId } = client;
@@ -274,7 +257,7 @@ export class SessionStory {
 
   /** Its session is at another node: whoever does not hear that one has to learn its rows from there. */
   private forgetRows({ interests }: SimClient, owner: SessionNode): void {
-    const away = this.nodes.filter((node) => !this.areUp(owner, node));
+    const away = this.nodes.filter((node) => !this.meetings.areUp(owner, node));
     for (const { knownMs, metMs } of interests) {
       for (const { name } of away) {
         knownMs.delete(name);
@@ -287,63 +270,14 @@ export class SessionStory {
   private onGranted(at: SessionNode, { knownMs, askedMs, grantedMs }: Interest): void {
     knownMs.set(at.name, grantedMs);
     if (grantedMs - askedMs > lateMs) return;
-    for (const other of this.nodes) if (this.areUp(at, other)) knownMs.set(other.name, grantedMs);
+    for (const other of this.nodes)
+      if (this.meetings.areUp(at, other)) knownMs.set(other.name, grantedMs);
   }
 
   /** What is known of nodes and messages goes on with time. */
   private noteProgress(): void {
-    this.noteMeetings();
     this.noteOwners();
-    for (const node of this.nodes) node.lookAfter();
-    this.noteCutOffs();
-    for (const sent of this.ledger.sent) {
-      if (sent.acknowledgedMs === Number.POSITIVE_INFINITY) continue;
-      this.noteReached(sent);
-      const { place, life, acknowledgedMs } = sent;
-      const wellMs = this.world.nowMs - Math.max(place.wellSinceMs, acknowledgedMs);
-      if (place.lives.length === life && wellMs > settledMs) sent.isSettled = true;
-    }
-  }
-
-  /** Nodes that were cut off meet the others again. */
-  private noteCutOffs(): void {
-    const { nowMs } = this.world;
-    for (const node of this.nodes) {
-      for (const { untilMs, metMs } of node.cutOffs) {
-        if (untilMs > nowMs) continue;
-        for (const { name } of this.nodes.filter((other) => seeEachOther(node, other))) {
-          if (!metMs.has(name)) metMs.set(name, nowMs);
-        }
-      }
-    }
-  }
-
-  /** What waited for a node that was down is there when both are linked for a while. */
-  private noteReached({ place, reachedMs, metMs }: Sent): void {
-    const { nowMs } = this.world;
-    for (const node of this.nodes) {
-      if (reachedMs.has(node.name)) continue;
-      if (!this.areUp(place, node)) metMs.delete(node.name);
-      else if (!metMs.has(node.name)) metMs.set(node.name, nowMs);
-      else if (nowMs - (metMs.get(node.name) ?? nowMs) > outboxMs) reachedMs.set(node.name, nowMs);
-    }
-  }
-
-  /** The others learn of it when they are linked for a while. */
-  private noteMeetings(): void {
-    const { nowMs } = this.world;
-    for (const client of this.clients) {
-      const { interests } = client;
-      const node = client.sessionNode();
-      for (const { knownMs, metMs, grantedMs } of interests) {
-        for (const other of this.nodes) {
-          if (grantedMs > nowMs || knownMs.has(other.name)) continue;
-          if (!this.areUp(node, other)) metMs.delete(other.name);
-          else if (!metMs.has(other.name)) metMs.set(other.name, nowMs);
-          else if (nowMs - (metMs.get(other.name) ?? nowMs) > 200) knownMs.set(other.name, nowMs);
-        }
-      }
-    }
+    this.meetings.note();
   }
 
   private async step(): Promise<void> {
@@ -452,7 +386,7 @@ export class SessionStory {
     const node = dice.pick(this.nodes);
     if (node.process === null) return;
     // One at a time, where sessions may be lost with their nodes: what two of them lose is in no order.
-    if (this.mix.haste > 0 && (!this.areAllUp || this.hasTwoSessions)) return;
+    if (this.mix.haste > 0 && (!this.meetings.areAllUp || this.hasTwoSessions)) return;
     if (dice.chance(0.7)) await this.publishBefore(node);
     this.lastCrashMs = this.world.nowMs;
     const isSilent = this.mix.adopts && dice.chance(0.4);
@@ -570,8 +504,8 @@ export class SessionStory {
       client.ackMsMax = 5;
       if (client.state === "offline") client.connect();
     }
-    if (this.mix.haste > 0) {
-      await world.until(() => this.areAllUp, 30_000, "all nodes are up");
+    if (this.mix.roams && !this.mix.adopts) {
+      await world.until(() => this.meetings.areAllUp, 30_000, "all nodes are up");
       const seen = (): string => [...ownerFaults(clients, this.nodes)].join();
       await world.until(() => !this.hasTwoSessions, oneSessionMs, seen);
     }
@@ -586,10 +520,4 @@ export class SessionStory {
         .join("\n"),
     );
   }
-}
-
-/** Are both up for each other? */
-function seeEachOther(one: SessionNode, other: SessionNode): boolean {
-  const seen = one.process?.cluster.state(other.name);
-  return seen === "up" && other.process?.cluster.state(one.name) === "up";
 }

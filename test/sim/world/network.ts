@@ -26,6 +26,8 @@ export class Network {
   /** Names of the nodes by host: several may share one. */
   private readonly hosts = new Map<string, Set<string>>();
   private readonly cuts = new Set<string>();
+  /** When each pair was cut, `untilMs` infinite while it is. */
+  private readonly cutTimes = new Map<string, { readonly fromMs: number; untilMs: number }[]>();
   private nextPort = 40_000;
 
   constructor(
@@ -45,19 +47,43 @@ export class Network {
   /** Cuts two nodes off from each other (both ways), or mends it. */
   setCut(a: string, b: string, cut: boolean): void {
     for (const pair of [`${a} ${b}`, `${b} ${a}`]) {
-      if (cut) this.cuts.add(pair);
-      else this.cuts.delete(pair);
+      if (cut) this.cut(pair);
+      else this.mend(pair);
     }
     if (!cut) this.releaseHeld();
   }
 
   healAll(): void {
-    this.cuts.clear();
+    for (const pair of [...this.cuts]) this.mend(pair);
     this.releaseHeld();
   }
 
   isCut(a: { readonly name: string }, b: { readonly name: string }): boolean {
     return this.cuts.has(`${a.name} ${b.name}`);
+  }
+
+  /** Was there a cut at some moment of that time? */
+  wasCut(
+    a: { readonly name: string },
+    b: { readonly name: string },
+    fromMs: number,
+    untilMs: number,
+  ): boolean {
+    const times = this.cutTimes.get(`${a.name} ${b.name}`) ?? [];
+    return times.some((one) => one.fromMs <= untilMs && one.untilMs >= fromMs);
+  }
+
+  private cut(pair: string): void {
+    if (this.cuts.has(pair)) return;
+    this.cuts.add(pair);
+    const times = this.cutTimes.get(pair) ?? [];
+    times.push({ fromMs: this.timeline.nowMs, untilMs: Number.POSITIVE_INFINITY });
+    this.cutTimes.set(pair, times);
+  }
+
+  private mend(pair: string): void {
+    const last = this.cutTimes.get(pair)?.at(-1);
+    if (this.cuts.delete(pair) && last !== undefined) last.untilMs = this.timeline.nowMs;
   }
 
   /** Resets every connection between two nodes. */

@@ -70,6 +70,11 @@ export class World {
     return this.network.isCut(a, b);
   }
 
+  /** … at some moment of that time. */
+  wasCut(a: WorldNode, b: WorldNode, fromMs: number, untilMs: number): boolean {
+    return this.network.wasCut(a, b, fromMs, untilMs);
+  }
+
   mendLink(a: WorldNode, b: WorldNode): void {
     this.trace.note(`mend ${a.name} | ${b.name}`);
     this.network.setCut(a.name, b.name, false);
