@@ -484,6 +484,7 @@ export class Sessions implements StartHost, MoveSessions, EndsHost {
     else this.counters.sessionsResumed++;
     session.access = request.access;
     this.byId.set(clientId, session);
+    if (!isNew) this.superseded?.attaching(session);
     done({ session, present: !isNew });
     session.attach({ channel, epoch, expiryMs, receiveMaximum, will, resumed: !isNew });
     if (will === null) this.wills.drop(clientId, epoch);

@@ -102,6 +102,40 @@ test("records that go with a commit under way hide none behind them", async () =
   store.letGo();
 });
 
+test("what is kept back is not sent, and what comes later is; then the rest of it comes, also after a restart", async () => {
+  const store = new CrashStore();
+  const one = world({ limits: { session_queue_messages: 3000 } }, store);
+  const session = await away(one, "c", "t");
+  await publishMany(one, "t", 1, 2500);
+  session.pages?.keepBack(2000);
+  const { channel } = one.connect("c", { expiryMs: day, clean: false });
+  assert.deepEqual(await drain(one, "c", channel), numbers(2001, 2500));
+  await publishMany(one, "t", 2501, 2600);
+  assert.deepEqual(await drain(one, "c", channel), numbers(2501, 2600));
+  assert.deepEqual([session.queued, session.pages?.firstStored], [0, 0]);
+
+  const after = world({ limits: { session_queue_messages: 2005 } }, store.copy());
+  await after.load();
+  after.sessions.get("c")?.pages?.keepBack(2000);
+  await publishMany(after, "t", 2601, 2610);
+  const { droppedQueueFull } = after.sessions.counters;
+  assert.deepEqual([droppedQueueFull, after.sessions.get("c")?.queued], [5, 10]);
+  for (const node of [one, after]) {
+    const held = node.sessions.get("c");
+    const again =
+      node === one ? channel : node.connect("c", { expiryMs: day, clean: false }).channel;
+    const gone = [held?.pages?.dropUpTo(1500, 1000), held?.pages?.dropUpTo(1500, 1000)];
+    assert.deepEqual(gone, [1000, node === one ? 500 : 495]);
+    held?.pages?.release();
+    held?.pump();
+    const last = node === one ? [] : numbers(2601, 2610);
+    assert.deepEqual(await drain(node, "c", again), [...numbers(1501, 2000), ...last]);
+    assert.equal(held?.queued, 0);
+  }
+  const rows = await keysOf(one, "session/c");
+  assert.ok(rows.filter((key) => key.startsWith("log/")).length < 200, `${rows.length} rows`);
+});
+
 test("a client that comes and goes while its queue is read gets each message once", async () => {
   const store = new CrashStore();
   const one = world({}, store);

@@ -42,6 +42,8 @@ const gauges: Readonly<Record<string, string>> = {
   "remote.far": "Sessions in this node whose clients are connected to other nodes",
   "remote.near": "Clients connected to this node whose sessions are at other nodes",
   "session.held": "Sessions in this node",
+  "superseded.in_doubt":
+    "Sessions here that had been giving messages to younger ones at nodes which have not said whether they took them",
   "superseded.under_way": "Sessions here that are handing over to younger ones at other nodes",
   "shared.groups": "Share groups that this node knows",
   "store.lmdb.file_bytes": "Size of the file of the store, bytes",

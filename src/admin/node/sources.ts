@@ -51,6 +51,7 @@ export function nodeMetrics(parts: CountingParts): Record<string, number> {
           superseded: {
             ...sessions.superseded.counters,
             under_way: sessions.superseded.underWay,
+            in_doubt: sessions.superseded.inDoubt.size,
           },
         }),
     ...(sessions.remote === null

@@ -87,6 +87,9 @@ export class PagedQueue implements WaitingMessages {
   private parkedOnes: Pairs | null = null;
   private nextExpiryMs = Number.POSITIVE_INFINITY;
   private scanDueMs = 0;
+  /** Messages up to this number are kept back, and how many these are. */
+  private backTo = 0;
+  private keptBack = 0;
 
   constructor(
     private readonly journal: QueueJournal,
@@ -96,9 +99,9 @@ export class PagedQueue implements WaitingMessages {
     >,
   ) {}
 
-  /** All that wait, parked ones included. */
+  /** All that wait to be sent, parked ones included. */
   get length(): number {
-    return this.accepted + this.parked;
+    return this.accepted - this.keptBack + this.parked;
   }
 
   /** Bytes of those that are accepted. */
@@ -115,9 +118,9 @@ export class PagedQueue implements WaitingMessages {
     return this.head === null ? 0 : this.head.messages.length;
   }
 
-  /** The number of the first message that is not in memory; 0: all are. */
+  /** The number of the first message that is not in memory; 0: all are, but for those that are kept back. */
   get firstStored(): number {
-    return this.accepted > this.inMemory ? this.loadedTo : 0;
+    return this.accepted - this.keptBack > this.inMemory ? this.loadedTo : 0;
   }
 
   /** Could a message of this size be accepted now? Nothing overtakes a parked one. */
@@ -153,7 +156,7 @@ export class PagedQueue implements WaitingMessages {
 
   /** The oldest; undefined: none, or it has to be fetched first. */
   peekMessage(): Message | undefined {
-    if (this.inMemory === 0 && this.accepted > 0) this.journal.requestPage();
+    if (this.inMemory === 0 && this.firstStored > 0) this.journal.requestPage();
     return this.head?.messages.peek();
   }
 
@@ -259,9 +262,35 @@ export class PagedQueue implements WaitingMessages {
     }
   }
 
-  /** Leaves all messages to the log, where every one of them is committed. */
+  /** What waits up to that number is not sent, until it is known what becomes of it: what comes later does not wait for that. */
+  keepBack(upTo: number): void {
+    this.backTo = upTo;
+    this.keptBack = 0;
+    for (const seq of this.seqs()) if (seq <= upTo) this.keptBack++;
+    this.unload();
+  }
+
+  /** What was kept back up to that number is not needed any more, `most` of it for now. Returns how many went. */
+  dropUpTo(last: number, most: number): number {
+    const gone: number[] = [];
+    for (const seq of this.seqs()) {
+      if (seq > last || gone.length === most) break;
+      gone.push(seq);
+    }
+    for (const seq of gone) this.drop(seq);
+    this.admit();
+    return gone.length;
+  }
+
+  /** Nothing is kept back any more: it is sent before all others. */
+  release(): void {
+    this.backTo = this.keptBack = 0;
+    this.unload();
+  }
+
+  /** Leaves all messages to the log, where every one of them is committed, or will be. */
   unload(): void {
-    this.loadedTo = this.base + this.start;
+    this.loadedTo = Math.max(this.base + this.start, this.backTo + 1);
     this.head = null;
     if (this.parked === 0) this.parkedOnes = null;
   }
@@ -318,6 +347,7 @@ export class PagedQueue implements WaitingMessages {
     this.start = 0;
     this.bodies = this.expiries = null;
     this.accepted = this.acceptedBytes = 0;
+    this.backTo = this.keptBack = 0;
     this.unload();
     for (const message of parked) message.accept();
   }
@@ -376,6 +406,7 @@ export class PagedQueue implements WaitingMessages {
     if (size === goneSize) return;
     this.accepted--;
     this.acceptedBytes -= size;
+    if (seq <= this.backTo) this.keptBack--;
     this.sizes[at] = goneSize;
     while (this.start < this.sizes.length && this.sizes[this.start] === goneSize) this.start++;
     if (this.start > 1024 && this.start > this.sizes.length / 2) this.compact();
@@ -408,7 +439,7 @@ export class PagedQueue implements WaitingMessages {
 
   private forgetInHead(seq: number): void {
     const { head } = this;
-    if (head === null || seq >= this.loadedTo) return;
+    if (head === null || seq >= this.loadedTo || seq <= this.backTo) return;
     if (head.seqs.peek() === seq) {
       head.shift();
       return;

@@ -125,6 +125,8 @@ function headOf(
 
 const plainSuccession = (note: Succession): SnapshotHead["succession"] => ({
   ...note,
+  // A session in doubt does not move.
+  giving: null,
   taken: [...note.taken],
   nodes: [...note.nodes],
   cuts: note.cuts === null ? null : [...note.cuts],

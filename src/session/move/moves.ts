@@ -324,6 +324,8 @@ export class Moves {
     if (session.journal?.isAttaching) return "its client is about to connect";
     const origin = this.leftovers.originOf(clientId);
     if (origin !== undefined) return `it came while ${origin} was down, which may have more for it`;
+    const giving = session.succession?.giving ?? null;
+    if (giving !== null) return `a session at ${giving.node} may have what waits in it`;
     if (session.isStalled) return `the store of ${name} takes nothing at the moment`;
     return null;
   }

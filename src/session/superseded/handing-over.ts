@@ -64,12 +64,16 @@ export class HandingOver {
     return { id: journal === null ? cluster.nextStamp() : epoch, after: takenSeq, parts };
   }
 
-  /** Gives what the younger session at that node has not taken. False: it has not all yet. */
+  /**
+   * Gives what the younger session at that node has not taken; `beforeLast` says whether the last part, after which that takes all,
+   * may leave. False: it has not all yet.
+   */
   async give(
     { clientId, epoch, succession }: Pick<Session, "clientId" | "epoch" | "succession">,
     by: string,
     { id, parts }: Legacy,
     takenSeq: number,
+    beforeLast: (upTo: number) => Promise<boolean>,
   ): Promise<boolean> {
     const due = parts.filter(({ upTo }) => upTo > takenSeq);
     // It has to be there still, also when it has everything, or another one has that is on its way there.
@@ -77,6 +81,7 @@ export class HandingOver {
     const taken = [...(succession?.taken ?? [])];
     for (const [index, { upTo, part }] of due.entries()) {
       const last = index === due.length - 1;
+      if (last && upTo > takenSeq && !(await beforeLast(upTo))) return false;
       const place = { first: index === 0, last, upTo, part, ...(last ? { taken } : {}) };
       const answer = await this.ask(by, { kind: "give", clientId, epoch, id, ...place });
       if (answer?.kind !== "taken") return false;

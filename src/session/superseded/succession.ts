@@ -19,6 +19,8 @@ export const succession = z.object({
     .nullable(),
   /** Of each older session the number of the last message that it has taken. */
   taken: z.array(z.object({ node: z.string(), id: z.number(), seq: z.number() })).default([]),
+  /** What this session, as an older one, was giving to a younger one: there is none, or it is not known to have come. */
+  giving: z.object({ node: z.string(), id: z.number(), upTo: z.number() }).nullable().default(null),
 });
 
 export interface Succession {
@@ -26,6 +28,17 @@ export interface Succession {
   readonly cleanEpoch: number;
   readonly cuts: readonly Cut[] | null;
   readonly taken: readonly TakenLegacy[];
+  readonly giving?: Giving | null;
+}
+
+/** What an older session gives to a younger one. */
+export interface Giving {
+  /** Where the younger one is. */
+  readonly node: string;
+  /** Under which it gives: its epoch. */
+  readonly id: number;
+  /** The number of the last message. */
+  readonly upTo: number;
 }
 
 /** What an older session at that node leaves is taken up to that number. */

@@ -5,7 +5,6 @@
  * ends. After Clean Start, or when the younger one has ended meanwhile, it just ends: all members know of that.
  */
 import type { Cluster } from "../../cluster/cluster.js";
-import { isLater } from "../../cluster/position.js";
 import type { Clock } from "../../lib/clock.js";
 import { sleep } from "../../lib/clock.js";
 import type { Log } from "../../lib/log.js";
@@ -15,8 +14,10 @@ import type { SessionHost } from "../host.js";
 import type { Moves } from "../move/moves.js";
 import type { Opening } from "../opening.js";
 import type { Session } from "../session.js";
+import { Beginnings } from "./beginnings.js";
 import { Endings, type Table } from "./endings.js";
 import { HandingOver } from "./handing-over.js";
+import { InDoubt } from "./in-doubt.js";
 import { Inheritance } from "./inheritance.js";
 import type { Leaving, Legacy } from "./leaving.js";
 import { Remainder } from "./remainder.js";
@@ -84,14 +85,6 @@ interface Successor {
   readonly cuts: Cut[] | null;
 }
 
-/** When the first subscriptions of a younger session were made. */
-interface Beginning {
-  /** Of this node's rows, those of the session among them. */
-  readonly seq: number;
-  /** What had been taken here of each origin: it got none of that. */
-  readonly taken: readonly Cut[];
-}
-
 export class Superseded {
   readonly counters = {
     /** Older sessions of this node that a younger one elsewhere has taken the place of. */
@@ -110,7 +103,9 @@ export class Superseded {
   private readonly leaving = new Map<string, Leaving>();
   private readonly inheritance: Inheritance;
   private readonly handingOver: HandingOver;
-  private readonly beginnings = new WeakMap<Session, Beginning>();
+  /** Older sessions here, of which nobody knows what of it a younger one has taken. */
+  readonly inDoubt: InDoubt;
+  private readonly beginnings: Beginnings;
   private readonly endings: Endings;
   /** What is being told to nodes that start, in the order of the client ids. */
   private readonly telling = new Map<string, Successor[]>();
@@ -134,6 +129,23 @@ export class Superseded {
     this.handingOver = new HandingOver(host, parts.cluster, parts.clock, (node, question) =>
       this.ask(node, question),
     );
+    this.beginnings = new Beginnings(
+      parts.cluster,
+      (session, succession) => this.note(session, succession),
+      (node, question) => this.ask(node, question),
+    );
+    this.inDoubt = new InDoubt({
+      ...{ clock: parts.clock, self: parts.cluster.name },
+      others: () => parts.cluster.members.others().map(({ name }) => name),
+      isAnyAway: () => this.absent().length > 0,
+      get: (clientId) => host.get(clientId),
+      isLeaving: ({ clientId }) => this.leaving.has(clientId),
+      note: (session, succession) => this.note(session, succession),
+      ask: (node, question) => this.ask(node, question),
+      onGone: (count) => {
+        this.counters.handedOver += count;
+      },
+    });
     parts.cluster.services.offer(supersededService, (peer, body, reply) => {
       const question = decodeQuestion(body);
       if (question === null) reply(null);
@@ -189,6 +201,7 @@ export class Superseded {
    */
   async resume(): Promise<void> {
     const { cluster } = this.parts;
+    this.inDoubt.resume();
     for (const [clientId, epoch] of this.endings.inTable()) this.onEndedElsewhere(clientId, epoch);
     const names = cluster.members.others().map(({ name }) => name);
     const up = names.filter((name) => cluster.state(name) === "up");
@@ -224,38 +237,37 @@ export class Superseded {
     }
   }
 
+  /**
+   * Its client is given this session, which may be an older one whose younger one is at a node that is away: from now on it is the
+   * youngest, and gets everything itself.
+   */
+  attaching(session: Session): void {
+    this.inDoubt.attaching(session);
+    const leaving = this.leaving.get(session.clientId);
+    if (leaving === undefined || leaving.epoch === session.epoch) return;
+    leaving.remainder?.giveBack();
+    leaving.remainder = null;
+    const known = this.knows(session, leaving.by);
+    if (session.subscriptions.size === 0) return;
+    this.note(session, { ...known, cuts: null });
+    this.subscribing(session);
+    this.subscribed(session, () => undefined);
+  }
+
   /** At start: what an earlier process had noted of a session. */
   restore(session: Session, record: Buffer): void {
     session.succession = decodeSuccession(record);
+    this.inDoubt.restore(session);
   }
 
   /** Subscriptions of the session were made in this turn. */
   subscribing(session: Session): void {
-    if (session.succession?.cuts !== null || this.beginnings.has(session)) return;
-    const { table } = this.parts.cluster;
-    this.beginnings.set(session, { seq: table.digest().seq, taken: this.positions() });
+    this.beginnings.subscribing(session);
   }
 
   /** The session's first subscription is in force: from now on it gets everything itself. `ready` when that is noted. */
   subscribed(session: Session, ready: () => void): void {
-    const beginning = this.beginnings.get(session);
-    if (session.succession?.cuts !== null || beginning === undefined) {
-      ready();
-      return;
-    }
-    void this.cutsAt(beginning).then((cuts) => {
-      const { succession } = session;
-      if (succession?.cuts === null) this.note(session, { ...succession, cuts });
-      this.beginnings.delete(session);
-      void this.tellCuts(session, cuts).then(() => session.whenDurable(ready));
-    });
-  }
-
-  /** Older sessions on their way here may have asked before. */
-  private async tellCuts({ clientId, epoch, succession }: Session, cuts: Cut[]): Promise<void> {
-    const { cluster } = this.parts;
-    const up = succession?.nodes.filter((node) => cluster.state(node) === "up") ?? [];
-    await Promise.all(up.map((node) => this.ask(node, { kind: "cut", clientId, epoch, cuts })));
+    this.beginnings.subscribed(session, ready);
   }
 
   /** A session has ended: an older one, to which it had succeeded, has too. */
@@ -338,7 +350,7 @@ export class Superseded {
     const { cuts, remainder } = leaving;
     remainder?.cutAt(cuts);
     if (remainder !== null) return remainder;
-    const own = this.ownPosition();
+    const own = this.beginnings.ownPosition();
     const others = cuts.filter(({ origin }) => origin !== own.origin);
     leaving.remainder = new Remainder(session, [...others, own], this.parts.cluster.name);
     leaving.remainder.subscribe();
@@ -359,46 +371,17 @@ export class Superseded {
     session.journal?.note(successionKey, encodeSuccession(succession));
   }
 
-  /**
-   * From where on a session gets everything that it has been subscribed to since then: what had come here was not for it,
-   * and neither was what others had published before they held its rows. Who does not hold them yet is left out.
-   */
-  private async cutsAt({ seq, taken }: Beginning): Promise<Cut[]> {
-    const { cluster } = this.parts;
-    const names = cluster.members.others().map(({ name }) => name);
-    const question = encodeQuestion({ kind: "position", seq });
-    const answers = await Promise.all(
-      names.map((name) => cluster.ask(name, supersededService, question)),
-    );
-    const cuts = [this.ownPosition(taken)];
-    for (const [index, body] of answers.entries()) {
-      const answer = body === null ? null : decodeAnswer(body);
-      if (answer?.kind !== "position") continue;
-      const { incarnation, counter } = answer;
-      const cut = { origin: names[index] ?? "", incarnation, counter };
-      const before = taken.find(({ origin }) => origin === cut.origin);
-      cuts.push(before !== undefined && isLater(before, cut) ? before : cut);
-    }
-    return cuts;
-  }
-
-  private positions(): readonly Cut[] {
-    return this.parts.cluster.positions();
-  }
-
-  private ownPosition(positions = this.positions()): Cut {
-    const { cluster } = this.parts;
-    const own = positions.find(({ origin }) => origin === cluster.name);
-    return own ?? { origin: cluster.name, incarnation: 0, counter: 0 };
-  }
-
   private answer(peer: string, question: Question, reply: (answer: Answer) => void): void {
     if (question.kind === "position") {
-      reply(this.positionFor(peer, question.seq));
+      reply(this.beginnings.positionFor(peer, question.seq));
       return;
     }
     if (question.kind === "successors") {
       reply(this.successorsOf(peer, question.after));
+      return;
+    }
+    if (question.kind === "taken") {
+      this.howFar(peer, question, reply);
       return;
     }
     const { clientId, epoch } = question;
@@ -432,6 +415,22 @@ export class Superseded {
     }
   }
 
+  /** Up to which number has the session here what that older one was giving? */
+  private howFar(
+    peer: string,
+    { clientId, id }: Question & { kind: "taken" },
+    reply: (answer: Answer) => void,
+  ): void {
+    const session = this.host.get(clientId);
+    const changes = this.isMoving(clientId) || this.inheritance.isTaking(clientId);
+    if (changes || session?.isStalled) reply({ kind: "later" });
+    else if (session === undefined || session.epoch <= id) reply({ kind: "unknown" });
+    else {
+      const takenSeq = takenOf(session.succession, peer, id);
+      session.whenDurable(() => reply({ kind: "unknown", takenSeq }));
+    }
+  }
+
   /** Who does not hold this node's rows yet publishes to the older session alone: that goes on until then. */
   private allKnow(): boolean {
     const { cluster } = this.parts;
@@ -439,14 +438,6 @@ export class Superseded {
       const seen = cluster.state(name);
       return seen === "up" || seen === "suspect";
     });
-  }
-
-  private positionFor(peer: string, seq: number | undefined): Answer {
-    const own = this.ownPosition();
-    const newest = this.parts.cluster.peer(peer)?.newestBefore(seq ?? 0);
-    const counter = seq === undefined ? own.counter : newest;
-    if (counter === null || counter === undefined) return { kind: "unknown" };
-    return { kind: "position", incarnation: own.incarnation, counter };
   }
 
   /** There is an older session at that node: should this one end, the other must not be what is left. */
@@ -525,14 +516,16 @@ export class Superseded {
         if (answer.cuts.length > 0) leaving.cuts = answer.cuts;
         const remainder = this.cut(session, leaving);
         const takenSeq = Math.max(answer.takenSeq, takenElsewhere ?? 0);
-        if (takenElsewhere !== null)
+        if (takenElsewhere !== null && !this.inDoubt.has(session))
           legacy = await this.handingOver.legacyOf(session, remainder, takenSeq, legacy);
         // Until that is known to be taken it is given again.
         const isGiven =
           legacy !== null &&
           takenElsewhere !== null &&
           isOlder() &&
-          (await this.handingOver.give(session, by, legacy, takenSeq));
+          (await this.handingOver.give(session, by, legacy, takenSeq, (upTo) =>
+            this.inDoubt.giving(session, { node: by, id: epoch, upTo }),
+          ));
         if (isGiven && isOlder()) {
           this.host.wills.giveAway(session);
           this.end(session, remainder, "handedOver");

@@ -39,6 +39,8 @@ const questionSchema = z.discriminatedUnion("kind", [
     part: bytes,
     taken: z.array(takenSchema).max(10_000).optional(),
   }),
+  /** Up to which number has a session of that client id what the asker's session was giving under that id? */
+  z.object({ kind: z.literal("taken"), clientId: z.string(), id: count }),
   /** Which sessions have taken the place of older ones at the asker, while that was down? After the client id `after`. */
   z.object({ kind: z.literal("successors"), after: z.string() }),
   /** Up to where had the one who is asked published when it began to hold the asker's rows up to `seq`? Without it: by now. */
@@ -49,7 +51,7 @@ export type Question = z.infer<typeof questionSchema>;
 const answerSchema = z.discriminatedUnion("kind", [
   /**
    * There is no younger session of that client id here, or it is on its way to one that is younger still: what of the asker's is
-   * taken here durably goes there.
+   * taken here durably goes there. Asked how far something is taken: without a number there is no session here.
    */
   z.object({ kind: z.literal("unknown"), takenSeq: count.optional() }),
   z.object({

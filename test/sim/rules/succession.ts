@@ -6,6 +6,7 @@ import type { Opening } from "../../../src/session/opening.js";
 import { RemoteEnds } from "../../../src/session/remote/ends.js";
 import { Endings } from "../../../src/session/superseded/endings.js";
 import { HandingOver } from "../../../src/session/superseded/handing-over.js";
+import { InDoubt } from "../../../src/session/superseded/in-doubt.js";
 import { Remainder } from "../../../src/session/superseded/remainder.js";
 import type { Succession } from "../../../src/session/superseded/succession.js";
 import { Superseded, type SupersededHost } from "../../../src/session/superseded/superseded.js";
@@ -134,7 +135,7 @@ export const successionRules: readonly Rule[] = [
     rule: "the older session hands its queue to the winner once",
     name: "the youngest session does not hear what the one in between had taken",
     kind: "scenes",
-    seed: 2,
+    seed: 3,
     scene: "secondOfThree",
     fault: /handed over once/,
     plant: () =>
@@ -152,7 +153,7 @@ export const successionRules: readonly Rule[] = [
     rule: "a superseded session takes from each origin only up to the younger one's first subscription",
     name: "of two younger sessions the last one says where the oldest ends",
     kind: "scenes",
-    seed: 3,
+    seed: 1,
     scene: "firstOfThree",
     fault: /handed over once/,
     plant: () =>
@@ -171,7 +172,7 @@ export const successionRules: readonly Rule[] = [
     rule: "the older session hands its queue to the winner once",
     name: "an older session follows whichever younger one it hears of last",
     kind: "scenes",
-    seed: 8,
+    seed: 4,
     scene: "firstOfThree",
     fault: /there is one session/,
     plant: () =>
@@ -184,6 +185,46 @@ export const successionRules: readonly Rule[] = [
             const under = leaving.get(clientId);
             if (under !== undefined) under.youngerEpoch = 0;
             (sound as Method).call(this, clientId, ...rest);
+          },
+      ),
+  },
+  {
+    section: 6,
+    rule: "the older session hands its queue to the winner once",
+    name: "a client that is given the older session again gets what the younger one may have",
+    kind: "scenes",
+    seed: 1,
+    scene: "waitsThere",
+    fault: /what is in doubt waits/,
+    plant: () => replace(InDoubt.prototype, "attaching", () => () => undefined),
+  },
+  {
+    section: 6,
+    rule: "the older session hands its queue to the winner once",
+    name: "an older session that is the youngest again does not hear what the other one had taken",
+    kind: "scenes",
+    seed: 1,
+    scene: "deliveredBefore",
+    fault: /comes once/,
+    plant: () => replaceHidden(InDoubt.prototype, "takenOf", () => () => Promise.resolve(0)),
+  },
+  {
+    section: 6,
+    rule: "a superseded session takes from each origin only up to the younger one's first subscription",
+    name: "an older session that is the youngest again says nobody from where on it gets everything",
+    kind: "scenes",
+    seed: 1,
+    scene: "deliveredBefore",
+    fault: /comes once/,
+    plant: () =>
+      replace(
+        Superseded.prototype,
+        "attaching",
+        (sound) =>
+          function (this: Superseded, session) {
+            sound.call(this, session);
+            const { succession } = session;
+            if (succession?.cuts === null) session.succession = { ...succession, cuts: [] };
           },
       ),
   },

@@ -4,6 +4,7 @@ import { World } from "../world/world.js";
 import { adoptionScenes } from "./adoptions.js";
 import { channelScenes } from "./channels.js";
 import { directoryScenes } from "./directory.js";
+import { givenBackScenes } from "./given-back.js";
 import { leftToGroupsScenes } from "./left-to-groups.js";
 import { publisherScenes } from "./publishers.js";
 import { publishScenes } from "./publishing.js";
@@ -24,6 +25,7 @@ const scenes = {
   ...directoryScenes,
   ...sessionScenes,
   ...successionScenes,
+  ...givenBackScenes,
   ...channelScenes,
   ...shareScenes,
   ...redispatchScenes,
@@ -42,6 +44,7 @@ export const sceneNames: readonly string[] = [
   directoryScenes,
   sessionScenes,
   successionScenes,
+  givenBackScenes,
   channelScenes,
   shareScenes,
   redispatchScenes,
