@@ -61,7 +61,7 @@ export class OwnWills {
     const former = before?.former ?? none;
     const own: Own = { epoch, will, sinceMs, holders, former, isHeld: false, isElsewhere };
     this.own.set(clientId, own);
-    this.tell(holders, clientId, epoch, will, (isSure) => {
+    this.tell(holders, { clientId, epoch, will, elsewhere: isElsewhere }, (isSure) => {
       if (own.holders === holders) own.isHeld = isSure;
       done();
     });
@@ -113,6 +113,12 @@ export class OwnWills {
   /** Did an earlier process leave it, when not everybody could be asked? */
   isUnsure(clientId: string, epoch: number): boolean {
     return this.unsure.get(clientId)?.epoch === epoch;
+  }
+
+  /** The epoch of a will that waits here, while its session is at another node; null: there is none. */
+  elsewhere(clientId: string): number | null {
+    const own = this.own.get(clientId);
+    return own?.isElsewhere ? own.epoch : null;
   }
 
   /** Others have settled it. */
@@ -213,30 +219,24 @@ export class OwnWills {
     if (own === undefined || (own.epoch > epoch && own.isHeld)) done(true);
     else if (own.epoch > epoch) {
       // A younger one has taken its place here: at its holders when they have that one.
-      const { holders, will } = own;
-      this.tell(holders, clientId, own.epoch, will, done);
+      const { holders, will, isElsewhere: elsewhere } = own;
+      this.tell(holders, { clientId, epoch: own.epoch, will, elsewhere }, done);
     } else {
       this.own.delete(clientId);
-      this.tell(this.withFormer(own), clientId, own.epoch, null, done);
+      this.tell(this.withFormer(own), { clientId, epoch: own.epoch, will: null }, done);
     }
   }
 
-  private tell(
-    holders: readonly string[],
-    clientId: string,
-    epoch: number,
-    will: Uint8Array | null,
-    done: (isSure: boolean) => void,
-  ): void {
+  private tell(holders: readonly string[], one: News, done: (isSure: boolean) => void): void {
     if (holders.length === 0) {
       done(true);
       return;
     }
     const { network } = this.parts;
-    const lasting = will === null && !network.isWhole();
+    const lasting = one.will === null && !network.isWhole();
     const question: Question = {
       ...{ kind: "hold", incarnation: network.incarnation(), all: false, lasting },
-      wills: [{ clientId, epoch, will }],
+      wills: [one],
     };
     const answers = holders.map((name) => this.parts.asking.one(name, question));
     void Promise.all(answers).then((given) => done(!given.includes(null)));
@@ -323,7 +323,7 @@ export class OwnWills {
       const holders = this.holdersOf(clientId);
       for (const name of holders) {
         if (!own.holders.includes(name) || came.includes(name))
-          add(name, { clientId, epoch, will });
+          add(name, { clientId, epoch, will, elsewhere: own.isElsewhere });
       }
       const former = this.withFormer(own).filter((name) => !holders.includes(name));
       for (const name of former) {
@@ -369,6 +369,7 @@ interface News {
   readonly clientId: string;
   readonly epoch: number;
   readonly will: Uint8Array | null;
+  readonly elsewhere?: boolean;
 }
 
 const none: readonly string[] = [];

@@ -37,6 +37,8 @@ export interface Held {
   readonly incarnation: number;
   readonly epoch: number;
   readonly will: Uint8Array;
+  /** Its session was adopted from its owner, which has the will still: see `Own`. */
+  readonly isElsewhere?: boolean;
 }
 
 /** The will of a session whose node is dead or silent, at its home. */

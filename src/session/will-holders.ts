@@ -151,7 +151,16 @@ export class WillHolders {
 
   /** Has `beforeGrant` something to do for this client id? */
   isOwed(clientId: string): boolean {
-    return this.inherited.has(clientId) || this.given.has(clientId);
+    const isKnown = this.inherited.has(clientId) || this.given.has(clientId);
+    return isKnown || this.elsewhere(clientId) !== null;
+  }
+
+  /** The will of that client which waits at a node whose session of it was adopted by another one. */
+  private elsewhere(clientId: string): { owner: string; epoch: number } | null {
+    const epoch = this.own.elsewhere(clientId);
+    if (epoch !== null) return { owner: this.network.self, epoch };
+    const held = this.held.get(clientId);
+    return held?.isElsewhere === true ? held : null;
   }
 
   /** As home, before a claim is granted: what a node that is down left is published or void first. */
@@ -166,7 +175,16 @@ export class WillHolders {
         .then(() => done());
       return;
     }
-    this.inherited.settleFirst(clientId, done);
+    const elsewhere = this.elsewhere(clientId);
+    if (elsewhere === null) this.inherited.settleFirst(clientId, done);
+    else {
+      const { owner, epoch } = elsewhere;
+      this.onSettled(owner, clientId, epoch);
+      const wills = [{ clientId, epoch }];
+      void this.asking
+        .all({ kind: "settled", owner, incarnation: 0, process: 0, wills })
+        .then(() => this.inherited.settleFirst(clientId, done));
+    }
   }
 
   /** A question of a peer; returns the answer, null when there is none. */
@@ -254,7 +272,7 @@ export class WillHolders {
       for (const [clientId] of this.held.of(peer)) this.held.drop(clientId);
       this.inherited.leaveAllTo(peer, incarnation);
     }
-    for (const { clientId, epoch, will } of wills) {
+    for (const { clientId, epoch, will, elsewhere } of wills) {
       this.network.observe(epoch);
       if (will !== null) this.inherited.voidBefore(clientId, epoch);
       this.inherited.onOwner(peer, clientId, epoch);
@@ -265,7 +283,9 @@ export class WillHolders {
       if (will === null && lasting) {
         this.returned.mark(peer, clientId, epoch, 0, true);
       } else if (will !== null) this.returned.heldAgain(clientId, epoch, incarnation);
-      if (will !== null) this.held.keep(clientId, { owner: peer, incarnation, epoch, will });
+      if (will === null) continue;
+      const entry = { owner: peer, incarnation, epoch, will, isElsewhere: elsewhere === true };
+      this.held.keep(clientId, entry);
     }
   }
 

@@ -15,7 +15,15 @@ const questionSchema = z.discriminatedUnion("kind", [
     all: z.boolean(),
     /** Some members are silent, and may hold what is taken back here: whoever hears this tells them, when they ask. */
     lasting: z.boolean().default(false),
-    wills: wills(z.object({ clientId: z.string(), epoch: count, will: bytes.nullable() })),
+    wills: wills(
+      z.object({
+        clientId: z.string(),
+        epoch: count,
+        will: bytes.nullable(),
+        /** Its session was adopted by another node: the home of the client id says when its client is back. */
+        elsewhere: z.boolean().optional(),
+      }),
+    ),
   }),
   /** Wills of a node that is dead, for their home; `agoMs`: since when. */
   z.object({
