@@ -394,6 +394,16 @@ export class ClientWills implements WillHost {
     }
   }
 
+  keep(bytes: Uint8Array): void {
+    const held = decodeHeld(Buffer.from(bytes));
+    // There is room for one of each client: a session here may have had its own.
+    if (held !== null && !this.stored?.hasOf(held.clientId)) this.stored?.hold(held);
+  }
+
+  unkeep(clientId: string, epoch: number): void {
+    if (this.stored?.has(clientId, epoch)) this.stored.drop(clientId, epoch);
+  }
+
   note(noted: NotedWill): void {
     this.stored?.note(noted);
   }

@@ -23,7 +23,7 @@ const nobodys = { incarnation: 0, process: 0 };
 
 export interface InheritedParts {
   readonly network: WillNetwork;
-  readonly host: Pick<WillHost, "delayMs" | "isOnceAtMost" | "inherit">;
+  readonly host: Pick<WillHost, "delayMs" | "isOnceAtMost" | "inherit" | "keep" | "unkeep">;
   readonly asking: Asking;
   readonly notes: WillNotes;
   /** Members that are up or suspect, as they were when they changed last. */
@@ -70,6 +70,7 @@ export class InheritedWills {
     const begun = { publishing: null, told: new Set<string>() };
     const taken: Inherited = { ...entry, dueMs, entrusted, isDoubtful, timer: undefined, ...begun };
     this.inherited.set(clientId, taken);
+    if (entrusted) this.parts.host.keep(entry.will);
     this.noteSilence(taken);
     this.proceed(clientId, taken);
   }
@@ -331,6 +332,7 @@ export class InheritedWills {
   private take(clientId: string, entry: Inherited): void {
     this.parts.network.clock.clearTimer(entry.timer);
     this.inherited.delete(clientId);
+    if (entry.entrusted) this.parts.host.unkeep(clientId, entry.epoch);
   }
 }
 

@@ -147,6 +147,11 @@ export class StoredWills {
     return this.held.get(clientId) === epoch;
   }
 
+  /** Is one of that client in the store, of whatever connection? */
+  hasOf(clientId: string): boolean {
+    return this.held.has(clientId);
+  }
+
   /** The client has no will any more, if it had one up to that epoch. */
   drop(clientId: string, epoch: number): void {
     const held = this.held.get(clientId);

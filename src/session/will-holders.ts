@@ -197,7 +197,8 @@ export class WillHolders {
         return question.lasting ? this.onceNoted(encodeAnswer([])) : encodeAnswer([]);
       case "inherit":
         this.onInherit(question);
-        return encodeAnswer([]);
+        // Who has entrusted them lets go of them then.
+        return question.entrusted ? this.onceNoted(encodeAnswer([])) : encodeAnswer([]);
       case "settled": {
         const { owner, incarnation, hearsAll, wills } = question;
         const isHere = incarnation !== 0 && this.network.incarnationOf(owner) === incarnation;

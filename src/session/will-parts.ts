@@ -43,9 +43,13 @@ export interface WillHost {
   hasLetGo(clientId: string, epoch: number): boolean;
   /** Others have settled the will of this connection here. */
   onSettled(clientId: string, epoch: number): void;
+  /** Stores a will that another node has entrusted to this one, where there is a store: a new process of this one takes it up. */
+  keep(will: Uint8Array): void;
+  /** That is published or void, or another node has it. */
+  unkeep(clientId: string, epoch: number): void;
   /** Stores what is known of another node's will, in place of what was, where there is a store. */
   note(noted: NotedWill): void;
   forgetNote(noted: Omit<NotedWill, "process">): void;
-  /** Calls back when all that was noted, or dropped, is durable; at once where nothing is stored, or can be at the moment. */
+  /** Calls back when all that was noted, kept or dropped is durable; at once where nothing is stored, or can be at the moment. */
   whenNoted(done: () => void): void;
 }

@@ -82,6 +82,8 @@ export class FakeNode {
   readonly closed: string[] = [];
   /** Clients that have come here since. */
   readonly back = new Set<string>();
+  /** What was entrusted to it, in its store. */
+  readonly kept = new Set<string>();
   readonly links = new Map<string, object>();
   readonly holders: WillHolders;
   delayMs = 0;
@@ -138,6 +140,8 @@ export class FakeNode {
         isBack: (clientId) => this.back.has(clientId),
         hasLetGo: (clientId) => letGo.includes(clientId),
         onSettled: (clientId) => this.closed.push(clientId),
+        keep: (will) => this.kept.add(Buffer.from(will).toString()),
+        unkeep: (clientId) => this.kept.delete(clientId),
         note: (noted) => this.stored.set(keyOf(noted), noted),
         forgetNote: (noted) => this.stored.delete(keyOf(noted)),
         whenNoted: (done) => done(),

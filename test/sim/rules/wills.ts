@@ -55,6 +55,16 @@ export const willRules: readonly Rule[] = [
   },
   {
     section: 8,
+    rule: "a will that is entrusted to a node outlives that node's process",
+    name: "wills that are entrusted to a node are in its memory alone",
+    kind: "scenes",
+    seed: 1,
+    scene: "entrusted",
+    fault: /is due, or is void/,
+    plant: () => replace(ClientWills.prototype, "keep", () => () => undefined),
+  },
+  {
+    section: 8,
     rule: "a third node knows of a will of a dead node that it was published",
     name: "the holders alone know that a will was published",
     kind: "scenes",

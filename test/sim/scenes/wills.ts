@@ -1,5 +1,6 @@
 /** Scenes of wills. */
 import assert from "node:assert/strict";
+import { ReasonCode } from "../../../src/protocol/reason-codes.js";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { Stage } from "./stage.js";
@@ -140,4 +141,32 @@ async function twoAway(world: World): Promise<void> {
   assert.deepEqual(watcher.payloads(), ["last"], "a will comes once");
 }
 
-export const willScenes = { heirs, otherSide, cleanStart, halfTold, newToAll, twoAway };
+/** A node closes a client for its own sake and gives its will to another one, which dies before that is due: it comes when that is back. */
+async function entrusted(world: World): Promise<void> {
+  const stage = await Stage.open(world, 3, { drain: { will_grace: 30_000 } });
+  const [a, b, c] = stage.nodes as [SessionNode, SessionNode, SessionNode]; // three
+  const watcher = stage.actor("watcher", a);
+  await watcher.connect();
+  await watcher.subscribe("last", 2);
+  const mortal = stage.actor(stage.idAt(b), c);
+  const willQos = world.dice.pick([0, 1, 2] as const);
+  await mortal.connect({ will: "last", willQos, expirySeconds: 0 });
+  const { sessions } = c.process ?? {};
+  const session = sessions?.get(mortal.clientId);
+  assert.ok(sessions !== undefined && session !== undefined);
+  sessions.closeForServer(session, ReasonCode.UseAnotherServer);
+  await world.run(500);
+  const comesBack = world.dice.chance(0.5);
+  await stage.kill(b);
+  if (comesBack) {
+    await mortal.connect({}, a);
+    await mortal.leave();
+  }
+  await world.run(world.dice.chance(0.5) ? 1_000 : 40_000);
+  await stage.startAll();
+  await stage.allUp();
+  await world.run(40_000);
+  assert.deepEqual(watcher.payloads(), comesBack ? [] : ["last"], "a will is due, or is void");
+}
+
+export const willScenes = { heirs, otherSide, cleanStart, halfTold, newToAll, twoAway, entrusted };

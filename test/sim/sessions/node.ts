@@ -90,7 +90,7 @@ export class SessionNode {
   constructor(
     readonly world: World,
     readonly name: string,
-    settings: Settings,
+    private readonly settings: Settings,
     /** What all nodes reach; null: each has a store of its own. */
     private readonly shared: SharedMemory | null = null,
   ) {
@@ -290,6 +290,8 @@ export class SessionNode {
       remote: { port: cluster, clock, log, placement: this.config.session },
       authorizer: new Acl(config.auth, silentLog),
       willNetwork: willNetwork(cluster, clock),
+      // Nobody waits for that unless it is said.
+      willGraceMs: this.settings.drain?.will_grace ?? 0,
       journals: {
         ...{ store, commits, clock, log },
         incarnation: () => cluster.members.incarnation,
