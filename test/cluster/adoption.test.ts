@@ -101,3 +101,34 @@ redisTest(
     assert.equal(of("flow/2").length, total + 1);
   },
 );
+
+redisTest(
+  "kill -9: a will that waits comes once, also when its node is back before that",
+  async (t) => {
+    const [a, b, c] = await threeNodes(t);
+    const watcher = await c.connect();
+    await watcher.subscribe("wills/#", 2);
+    for (const [clientId, willDelayInterval] of [
+      ["soon", 1],
+      ["late", 4],
+    ] as const) {
+      await a.connect({
+        ...{ clientId, clean: false, protocolVersion: 5, reconnectPeriod: 0 },
+        properties: { sessionExpiryInterval: 600 },
+        will: {
+          ...{ topic: `wills/${clientId}`, payload: Buffer.from(clientId), qos: 2, retain: false },
+          properties: { willDelayInterval },
+        },
+      });
+    }
+    await a.kill();
+    await allAdopted([b, c], 2);
+    assert.deepEqual(await watcher.payloads(1), ["soon"]);
+    await a.start();
+    for (const node of [a, b, c]) await node.sees([a, b, c]);
+    const back = await b.connect({ clientId: "soon", clean: false });
+    assert.deepEqual(await watcher.payloads(2), ["soon", "late"]);
+    await back.publish("wills/last", "last", { qos: 2 });
+    assert.deepEqual(await watcher.payloads(3), ["soon", "late", "last"]);
+  },
+);
