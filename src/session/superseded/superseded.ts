@@ -244,7 +244,8 @@ export class Superseded {
   attaching(session: Session): void {
     this.inDoubt.attaching(session);
     const leaving = this.leaving.get(session.clientId);
-    if (leaving === undefined || leaving.epoch === session.epoch) return;
+    if (leaving === undefined || leaving.epoch === session.epoch || leaving.isGivenBack) return;
+    leaving.isGivenBack = true;
     leaving.remainder?.giveBack();
     leaving.remainder = null;
     const known = this.knows(session, leaving.by);
@@ -316,6 +317,7 @@ export class Superseded {
       youngerEpoch: epoch,
       by,
       remainder: null,
+      isGivenBack: false,
       cuts: cuts ?? [],
       over: Promise.resolve(),
     };

@@ -88,9 +88,13 @@ function check({ client }: Cast, ...due: string[]): void {
 /** The client has had it from the younger session. */
 async function deliveredBefore(world: World): Promise<void> {
   const all = await cast(world, true);
+  const { client, c } = all;
   await dieAfterTaking(world, all);
   await goOn(world, all);
-  await settle(world, all, all.c);
+  // What it has had since then stays its own.
+  await client.leave();
+  assert.equal(await client.connect({}, c), true);
+  await settle(world, all, c);
   check(all, "first", "meanwhile", "second");
 }
 
