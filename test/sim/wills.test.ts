@@ -10,7 +10,10 @@ test("wills keep to their rules in the histories 1 to 40", async () => {
 });
 
 test("wills keep to their rules in histories that once broke one", async () => {
-  await tell("wills", [162, 1574, 4525, 9157, 400392, 520990, 521762, 911308, 932357, 932425]);
+  await tell(
+    "wills",
+    [162, 1574, 4525, 9157, 400044, 400392, 400561, 401359, 520990, 521762, 911308, 932357, 932425],
+  );
 });
 
 test("wills keep to their rules where nodes share a store, and adopt the sessions of those that die", async () => {
