@@ -27,8 +27,6 @@ export interface Leaving {
   by: string;
   /** What stands for it with the router; null: itself. */
   remainder: Remainder | null;
-  /** Its client was given it since. */
-  isGivenBack: boolean;
   /** Where it ends, as far as that is known. */
   cuts: readonly Cut[];
   /** Resolves when it is handed over, or stays. */

@@ -238,21 +238,15 @@ export class Superseded {
   }
 
   /**
-   * Its client is given this session, which may be an older one whose younger one is at a node that is away: from now on it is the
-   * youngest, and gets everything itself.
+   * Its client is given this session, which may be an older one whose younger one is at a node that is away. What comes is its
+   * own again at once. It is the younger one's, too, which may be subscribed to more than this one: that is not cut off.
    */
   attaching(session: Session): void {
     this.inDoubt.attaching(session);
     const leaving = this.leaving.get(session.clientId);
-    if (leaving === undefined || leaving.epoch === session.epoch || leaving.isGivenBack) return;
-    leaving.isGivenBack = true;
+    if (leaving === undefined || leaving.epoch === session.epoch) return;
     leaving.remainder?.giveBack();
     leaving.remainder = null;
-    const known = this.knows(session, leaving.by);
-    if (session.subscriptions.size === 0) return;
-    this.note(session, { ...known, cuts: null });
-    this.subscribing(session);
-    this.subscribed(session, () => undefined);
   }
 
   /** At start: what an earlier process had noted of a session. */
@@ -317,7 +311,6 @@ export class Superseded {
       youngerEpoch: epoch,
       by,
       remainder: null,
-      isGivenBack: false,
       cuts: cuts ?? [],
       over: Promise.resolve(),
     };

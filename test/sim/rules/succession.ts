@@ -210,26 +210,6 @@ export const successionRules: readonly Rule[] = [
   },
   {
     section: 6,
-    rule: "a superseded session takes from each origin only up to the younger one's first subscription",
-    name: "an older session that is the youngest again says nobody from where on it gets everything",
-    kind: "scenes",
-    seed: 1,
-    scene: "deliveredBefore",
-    fault: /comes once/,
-    plant: () =>
-      replace(
-        Superseded.prototype,
-        "attaching",
-        (sound) =>
-          function (this: Superseded, session) {
-            sound.call(this, session);
-            const { succession } = session;
-            if (succession?.cuts === null) session.succession = { ...succession, cuts: [] };
-          },
-      ),
-  },
-  {
-    section: 6,
     rule: "if the winner began with Clean Start the old one is discarded",
     name: "an older session hands its queue to one that began with Clean Start",
     kind: "scenes",
