@@ -298,7 +298,9 @@ export class SharedGroups {
       return;
     }
     const choice = hops < hopsMax ? this.usable(group, message) : null;
-    if (waiting > 0 && message.qos > 0 && choice?.tier !== Tier.Online) {
+    // Passed on and back, as what is known of that node is old, it is not passed on again.
+    const isBack = hops > 1;
+    if (waiting > 0 && message.qos > 0 && (isBack || choice?.tier !== Tier.Online)) {
       const turn = this.memberTurn(group, message, waiting);
       this.deliver(message, group, group.waitingAt(turn), hops);
     } else if (choice !== null) {
