@@ -101,20 +101,28 @@ export class ClientWills implements WillHost {
    * returns those that are still to be taken care of.
    */
   async recover(): Promise<readonly HeldWill[]> {
-    const { recovered, stored, holders } = this;
+    const { recovered, stored } = this;
     this.recovered = [];
     stored?.publishRecovered();
-    if (holders === null || recovered.length === 0) return recovered;
+    const [older, latest] = olderAndLatest(recovered);
+    for (const held of await this.unsettled(older)) this.publish(standIn(this.host, held));
+    return await this.unsettled(latest);
+  }
+
+  /** Those of one client each that others have not settled. */
+  private async unsettled(wills: readonly HeldWill[]): Promise<readonly HeldWill[]> {
+    const { holders } = this;
+    if (holders === null || wills.length === 0) return wills;
     const settled = await holders.settledOf(
-      recovered.map((held) => {
+      wills.map((held) => {
         const { clientId, epoch } = held;
         return { clientId, epoch, waits: isDelayed(held) };
       }),
     );
-    for (const { clientId, epoch } of recovered) {
-      if (settled.has(clientId)) stored?.drop(clientId, epoch);
+    for (const { clientId, epoch } of wills) {
+      if (settled.has(clientId)) this.stored?.drop(clientId, epoch);
     }
-    return recovered.filter(({ clientId }) => !settled.has(clientId));
+    return wills.filter(({ clientId }) => !settled.has(clientId));
   }
 
   /**
@@ -233,9 +241,9 @@ export class ClientWills implements WillHost {
    * null: there was none, or it may not be published.
    */
   publish(session: Session): Message | null {
-    const { clientId, epoch } = session;
+    const { clientId, user, rules, will, epoch } = session;
     const message = willMessage(session);
-    if (message === null) {
+    if (message === null || will === null) {
       this.drop(clientId, epoch);
       return null;
     }
@@ -250,6 +258,7 @@ export class ClientWills implements WillHost {
       },
     };
     this.publishing.set(clientId, message);
+    this.stored?.waits({ clientId, user, rules, will, dueAt: 0, epoch, expiryMs: 0 });
     this.underWay++;
     this.holders.due(clientId, epoch, (isOurs) => {
       this.underWay--;
@@ -432,6 +441,18 @@ export class ClientWills implements WillHost {
   private nowWallMs(): number {
     return this.parts.network?.clock.wallMs() ?? 0;
   }
+}
+
+/** Of each client all but its latest one, the oldest first; and that. */
+function olderAndLatest(wills: readonly HeldWill[]): [HeldWill[], HeldWill[]] {
+  const latest = new Map<string, HeldWill>();
+  const older: HeldWill[] = [];
+  for (const held of wills.toSorted((one, other) => one.epoch - other.epoch)) {
+    const before = latest.get(held.clientId);
+    if (before !== undefined) older.push(before);
+    latest.set(held.clientId, held);
+  }
+  return [older, [...latest.values()]];
 }
 
 /** How long it waits after its connection has ended, in ms: not longer than the session [MQTT-3.1.3-9]. */

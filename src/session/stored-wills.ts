@@ -17,6 +17,7 @@ import {
   decodeFired,
   decodeHeld,
   decodeNoted,
+  duePrefix,
   encodeFired,
   encodeHeld,
   encodeNoted,
@@ -40,6 +41,12 @@ const origin = "/wills";
 interface Firing {
   readonly publish: CommittedPublish | null;
   readonly message: Message;
+}
+
+interface Due {
+  readonly will: HeldWill;
+  /** A younger one has taken its place, and it has a record of its own. */
+  isStored: boolean;
 }
 
 class Bucket implements Journaled {
@@ -97,6 +104,8 @@ export class StoredWills {
   private readonly publishes: CommittedPublishes;
   /** Client ids whose wills are in the store, or on their way there, and the epochs of those. */
   private readonly held = new Map<string, number>();
+  /** By key: wills that are due and wait for what others say. */
+  private readonly due = new Map<string, Due>();
   private recovered: Message[] = [];
   /** Fired and not known to be accepted by all. */
   private open = 0;
@@ -137,14 +146,16 @@ export class StoredWills {
   hold(will: HeldWill): void {
     const { clientId, epoch } = will;
     // One that is taken up as its client is coming back.
-    if ((this.held.get(clientId) ?? 0) > epoch) return;
+    const before = this.held.get(clientId) ?? 0;
+    if (before > epoch) return;
+    if (before < epoch) this.keepDue(clientId, before);
     this.held.set(clientId, epoch);
     this.set(clientId, heldKey(clientId), encodeHeld(will));
   }
 
   /** Is the will of that connection in the store, and not fired? */
   has(clientId: string, epoch: number): boolean {
-    return this.held.get(clientId) === epoch;
+    return this.held.get(clientId) === epoch || this.due.has(dueKey(clientId, epoch));
   }
 
   /** Is one of that client in the store, of whatever connection? */
@@ -154,10 +165,32 @@ export class StoredWills {
 
   /** The client has no will any more, if it had one up to that epoch. */
   drop(clientId: string, epoch: number): void {
+    this.dropDue(clientId, epoch);
     const held = this.held.get(clientId);
     if (held === undefined || held > epoch) return;
     this.held.delete(clientId);
     this.set(clientId, heldKey(clientId), null);
+  }
+
+  /** That will is due, and waits for what others say: until it is dropped or fired a younger one does not take its place. */
+  waits(will: HeldWill): void {
+    const key = dueKey(will.clientId, will.epoch);
+    if (!this.due.has(key)) this.due.set(key, { will, isStored: false });
+  }
+
+  /** A younger one of the client is about to take its place in the store. */
+  private keepDue(clientId: string, epoch: number): void {
+    const key = dueKey(clientId, epoch);
+    const due = this.due.get(key);
+    if (due === undefined || due.isStored) return;
+    due.isStored = true;
+    this.set(clientId, key, encodeHeld(due.will));
+  }
+
+  private dropDue(clientId: string, epoch: number): void {
+    const key = dueKey(clientId, epoch);
+    if (this.due.get(key)?.isStored) this.set(clientId, key, null);
+    this.due.delete(key);
   }
 
   /** Keeps what is known of another node's will, in place of what was. Durable with the next commit. */
@@ -250,7 +283,10 @@ export class StoredWills {
     }
     const will = decodeHeld(record);
     if (will === null) this.counters.damaged++;
-    else {
+    else if (key.startsWith(duePrefix)) {
+      this.due.set(key, { will, isStored: true });
+      held.push(will);
+    } else {
       this.held.set(will.clientId, will.epoch);
       held.push(will);
     }
@@ -287,6 +323,9 @@ const heldKey = (clientId: string): string => heldPrefix + idKey(clientId);
 
 const notedKey = ({ owner, by, clientId, epoch }: Omit<NotedWill, "process">): string =>
   `${by === owner ? leftPrefix : notedPrefix}${epoch}${idKey(clientId)}`;
+
+const dueKey = (clientId: string, epoch: number): string =>
+  `${duePrefix}${epoch}${idKey(clientId)}`;
 
 function idKey(clientId: string): string {
   const isLong = clientId.length > idCharactersMax;

@@ -10,6 +10,8 @@ export const heldPrefix = "held/";
 export const firedPrefix = "fired/";
 export const notedPrefix = "noted/";
 export const leftPrefix = "left/";
+/** One that is due and waits for what others say, while its client is connected again with another one. */
+export const duePrefix = "due/";
 const version = 1;
 
 /** A will that is not fired yet. */

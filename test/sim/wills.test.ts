@@ -12,7 +12,10 @@ test("wills keep to their rules in the histories 1 to 40", async () => {
 test("wills keep to their rules in histories that once broke one", async () => {
   await tell(
     "wills",
-    [162, 1574, 4525, 9157, 400044, 400392, 400561, 401359, 520990, 521762, 911308, 932357, 932425],
+    [
+      162, 1574, 4525, 9157, 400044, 400392, 400549, 400561, 401359, 520990, 521762, 911308, 932357,
+      932425,
+    ],
   );
 });
 
