@@ -330,6 +330,19 @@ async function adoptedTwice(world: World): Promise<void> {
   assert.equal(stage.owners(client.clientId).length, 1, "one node has it");
 }
 
+/** The old owner is dead. Who adopts its session dies when that is its own, and the third one with it; the old owner is back. */
+async function dieAsItAdopts(all: Cast): Promise<void> {
+  const { stage, a, b, c } = all;
+  const { world } = stage;
+  b.store.writeMsMax = 40;
+  const endMs = world.nowMs + 5_000;
+  while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
+  for (const node of [a, b]) node.crash();
+  b.store.writeMsMax = 5;
+  void c.boot();
+  await world.until(() => c.isListening, 30_000, "its clients may come");
+}
+
 /**
  * Who adopts a session has something for it in his own outbox, and dies before he took that: the old owner, who is back
  * first, leaves it there.
@@ -342,13 +355,7 @@ async function adopterOwes(world: World): Promise<void> {
   await inOutbox({ world, at: b, to: c }, origin);
   c.crash();
   world.heal();
-  b.store.writeMsMax = 40;
-  const endMs = world.nowMs + 5_000;
-  while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
-  for (const node of [a, b]) node.crash();
-  b.store.writeMsMax = 5;
-  void c.boot();
-  await world.until(() => c.isListening, 30_000, "its clients may come");
+  await dieAsItAdopts(all);
   await world.run(4_000);
   await settle(all);
   assert.equal(await client.connect({}, a), true);
@@ -358,16 +365,9 @@ async function adopterOwes(world: World): Promise<void> {
 
 /** Who adopted the session is dead when the old owner is back, which takes `x` for it as a member of a group, and dies again. */
 async function takeInDoubt(all: Cast): Promise<void> {
-  const { stage, a, b, c } = all;
-  const { world } = stage;
+  const { stage, c } = all;
   c.crash();
-  b.store.writeMsMax = 40;
-  const endMs = world.nowMs + 5_000;
-  while (!(await hasSwitched(all)) && world.nowMs < endMs) await world.run(1);
-  for (const node of [a, b]) node.crash();
-  b.store.writeMsMax = 5;
-  void c.boot();
-  await world.until(() => c.isListening, 30_000, "its clients may come");
+  await dieAsItAdopts(all);
   const origin = stage.actor("origin", c);
   await origin.connect({ expirySeconds: 0 });
   await publish(origin, "x", 1);

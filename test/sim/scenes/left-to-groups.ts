@@ -1,6 +1,5 @@
 /** Scenes of nodes that share a store: what a dead one has of share groups, and does not come with a session, is not lost. */
 import assert from "node:assert/strict";
-import { decodeRequest, moveService } from "../../../src/session/move/wire.js";
 import type { SessionNode } from "../sessions/node.js";
 import type { World } from "../world/world.js";
 import { type Actor, Stage } from "./stage.js";
@@ -53,15 +52,7 @@ async function movedMember(world: World): Promise<void> {
   await leavesMember(member, 1_000);
   const publisher = stage.actor("publisher", b);
   await publisher.connect({ expirySeconds: 0 });
-  const { cluster } = a.process ?? {};
-  assert.ok(cluster);
-  const ask = cluster.ask.bind(cluster);
-  cluster.ask = async (node, service, body) => {
-    const isDone = service === moveService && decodeRequest(body)?.verb === "done";
-    return isDone ? null : ask(node, service, body);
-  };
-  void b.process?.sessions.moves?.push("member", a.name);
-  await world.until(() => stage.owners("member").length === 2, 3_000, "the state is there");
+  await stage.moveUntold("member", b, a);
   const sent = Array.from({ length: 8 }, (_, i) => `${i}`);
   for (const [i, payload] of sent.entries()) publisher.publish("t", payload, 2, i + 1);
   const queued = ({ process }: SessionNode): number => process?.sessions.get("member")?.queued ?? 0;

@@ -1,6 +1,5 @@
 /** Scenes of a client and its session over several nodes: it is found, and there is one. */
 import assert from "node:assert/strict";
-import { decodeRequest, moveService } from "../../../src/session/move/wire.js";
 import { SharedMemory } from "../../../src/store/shared-memory.js";
 import { leaseTimes } from "../sessions/shared.js";
 import type { SessionNode } from "../sessions/node.js";
@@ -182,15 +181,7 @@ async function lateOnce(world: World): Promise<void> {
   const queued = ({ process }: SessionNode): number => process?.sessions.get("member")?.queued ?? 0;
   assert.ok(old?.moves);
   old.letGo = () => undefined;
-  const { cluster } = a.process ?? {};
-  assert.ok(cluster);
-  const ask = cluster.ask.bind(cluster);
-  cluster.ask = async (node, service, body) => {
-    const isDone = service === moveService && decodeRequest(body)?.verb === "done";
-    return isDone ? null : ask(node, service, body);
-  };
-  void old.moves.push("member", a.name);
-  await world.until(() => stage.owners("member").length === 2, 3_000, "the state is there");
+  await stage.moveUntold("member", b, a);
   const sent: string[] = [];
   for (const one of publishers) {
     for (let i = 1; i <= 8; i++) {

@@ -1,5 +1,6 @@
 /** What scenes of clients and sessions are played on: whole nodes, and clients that do what the scene says and nothing else. */
 import assert from "node:assert/strict";
+import { decodeRequest, moveService } from "../../../src/session/move/wire.js";
 import { home } from "../../../src/cluster/rendezvous.js";
 import type { Qos } from "../../../src/protocol/publish.js";
 import { SharedMemory } from "../../../src/store/shared-memory.js";
@@ -240,6 +241,20 @@ export class Stage {
       const isNext = next === null || home(`c${i}`, others) === next.name;
       if (home(`c${i}`, names) === node.name && isNext) return `c${i}`;
     }
+  }
+
+  /** Moves a session, whose old owner never hears from the new one that it has come: both have it. */
+  async moveUntold(clientId: string, from: SessionNode, to: SessionNode): Promise<void> {
+    const { cluster } = to.process ?? {};
+    assert.ok(cluster);
+    const ask = cluster.ask.bind(cluster);
+    cluster.ask = async (node, service, body) => {
+      const isDone = service === moveService && decodeRequest(body)?.verb === "done";
+      return isDone ? null : ask(node, service, body);
+    };
+    void from.process?.sessions.moves?.push(clientId, to.name);
+    const isThere = (): boolean => this.owners(clientId).length === 2;
+    await this.world.until(isThere, 3_000, "the state is there");
   }
 
   /** The names of the nodes that have a session of the client id. */
