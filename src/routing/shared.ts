@@ -407,7 +407,8 @@ export class SharedGroups {
     group: Group,
     to: Pick<Sending, "peer" | "hops" | "tried" | "waiting" | "returned" | "durable">,
   ): void {
-    const qos = (group.peerRow(to.peer)?.qos ?? 0) > 0 ? message.qos : 0;
+    // Also where all that is known are members at QoS 0: the last of them may have gone, and it comes back then.
+    const { qos } = message;
     const plain = this.encodePassed(message, qos);
     this.send(message, [group], { ...to, qos, plain, only: true, due: null });
   }

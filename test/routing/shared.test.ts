@@ -501,6 +501,21 @@ test("redispatch: to a connected member only, if so asked; with nobody it says s
   assert.equal(router.shared.counters.redispatched, 2);
 });
 
+test("redispatch: a node whose members are at QoS 0 may have none any more, and accepts it all the same", () => {
+  const { router, cluster } = recordingRouter();
+  peerUp(router, 0, sharedRowValue({ qos: 0, durable: false, online: 1, waiting: 0 }));
+  const message = publish(router, "t", "x", 1);
+  cluster.take();
+  let accepted = 0;
+  const waiter = { accept: () => void accepted++, expiresMs: 0 };
+  assert.equal(router.redispatch(message, key, true, waiter), true);
+  const [sent] = cluster.take();
+  assert.ok(sent?.receipt);
+  assert.equal(accepted, 0);
+  sent.receipt.accept();
+  assert.equal(accepted, 1);
+});
+
 test("a message that has expired when its node goes down is given to nobody", () => {
   const { router, cluster } = recordingRouter();
   const other = new Taker("other");

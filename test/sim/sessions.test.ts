@@ -39,6 +39,7 @@ test("sessions of nodes that die are adopted by those with which they share a st
     926,
     1389,
     1969,
+    5489,
     3604,
     300_390,
     810_206,
