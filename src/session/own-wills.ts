@@ -150,7 +150,8 @@ export class OwnWills {
       if (name !== network.self && (link === null || this.told.get(name) !== link)) return;
     }
     this.doubtMs = Number.NEGATIVE_INFINITY;
-    this.unsure.clear();
+    // Whether the client of one that waits is back others say when they are asked.
+    for (const [clientId, { waits }] of this.unsure) if (!waits) this.unsure.delete(clientId);
   }
 
   /**

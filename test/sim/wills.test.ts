@@ -24,5 +24,5 @@ test("wills keep to their rules where nodes share a store, and adopt the session
 });
 
 test("wills of adopted sessions keep to their rules in histories that once broke one", async () => {
-  await tell("adoptedWills", [261, 366, 397, 719, 1316, 1323, 1476, 2077, 4458, 4863]);
+  await tell("adoptedWills", [261, 366, 397, 489, 719, 1316, 1323, 1476, 2077, 4458, 4863]);
 });
